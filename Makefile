@@ -1,0 +1,53 @@
+# The project's commands. `make help` lists them.
+PYTHON  ?= python3
+VENV    := .venv
+BIN     := $(VENV)/bin
+REGISTRY ?= localhost:5000
+VERSION  ?= $(shell git describe --always --dirty 2>/dev/null || echo dev)
+IMAGE    ?= $(REGISTRY)/flask:$(VERSION)
+PORT     ?= 8080
+
+.DEFAULT_GOAL := help
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# ---- running and testing ------------------------------------------------------------------------
+# The environment is remade when a pin changes; the stamp says which pins it holds.
+$(VENV)/.run: requirements.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; name another with make PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run requirements-dev.txt rollout/requirements.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+.PHONY: run
+run: $(VENV)/.run ## serve on port 8080 (PORT=...); Ctrl-C stops
+	PORT=$(PORT) exec $(BIN)/gunicorn
+
+.PHONY: test
+test: $(VENV)/.dev check ## lint, types and all tests that this machine can run
+	$(BIN)/pytest
+
+.PHONY: check
+check: $(VENV)/.dev ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+.PHONY: format
+format: $(VENV)/.dev ## let ruff fix and format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# ---- the image ----------------------------------------------------------------------------------
+.PHONY: image
+image: ## build the image (REGISTRY=... VERSION=...)
+	docker build --network=host --build-arg APP_VERSION=$(VERSION) -t $(IMAGE) .
+
+.PHONY: push
+push: image ## build and push the image (REGISTRY=... VERSION=...)
+	docker push $(IMAGE)
