@@ -1,0 +1,37 @@
+"""The sample service: a Flask application that shows what a rolling update does to requests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from app.lifecycle import Lifecycle
+    from app.settings import Settings
+
+
+def create_app(settings: Settings | None = None, lifecycle: Lifecycle | None = None) -> Flask:
+    """Put the service together.
+
+    Without arguments, as Gunicorn calls it: the settings of the environment (SettingsError where they
+    are wrong) and the lifecycle that Gunicorn's hooks keep.
+    """
+    # Imported here, because gunicorn.conf.py imports app.lifecycle in the master, where Flask is
+    # not to be loaded before a gevent worker has patched the standard library.
+    from flask import Flask
+
+    from app import api, errors, metrics, probes
+    from app.lifecycle import SERVICE
+    from app.settings import Settings
+
+    settings = settings or Settings.from_environment()
+    lifecycle = lifecycle or SERVICE
+
+    app = Flask(__name__, static_folder=None)
+    app.url_map.strict_slashes = False  # /api and /api/ are the same place
+    errors.register(app)
+    metrics.register(app, lifecycle)
+    app.register_blueprint(api.blueprint(settings))
+    app.register_blueprint(probes.blueprint(settings, lifecycle))
+    return app

@@ -1,0 +1,50 @@
+"""The endpoints that clients ask: a quick request and slow ones."""
+
+from __future__ import annotations
+
+import re
+import socket
+import time
+
+from flask import Blueprint, Response, json
+from werkzeug.exceptions import BadRequest
+
+from app.settings import Settings
+
+DEFAULT_SLEEP = 1.0
+"""Seconds that /api/sleep takes."""
+
+SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?", re.ASCII)
+
+
+def blueprint(settings: Settings) -> Blueprint:
+    """Make the routes under /api."""
+    api = Blueprint("api", __name__)
+    pod = socket.gethostname()  # in Kubernetes the pod's name
+
+    def answer(**more: object) -> bytes:
+        body = {"message": "Hello from Flask", "version": settings.app_version, "pod": pod}
+        return json.dumps(body | more).encode() + b"\n"
+
+    # Every load test asks for it, and it never changes: made once.
+    hello = answer()
+
+    @api.get("/api")
+    def index() -> Response:
+        return Response(hello, mimetype="application/json")
+
+    @api.get("/api/sleep", defaults={"seconds": f"{DEFAULT_SLEEP:g}"})
+    @api.get("/api/sleep/<seconds>")
+    def sleep(seconds: str) -> Response:
+        duration = _duration(seconds, settings.sleep_limit)
+        time.sleep(duration)
+        return Response(answer(slept=duration), mimetype="application/json")
+
+    return api
+
+
+def _duration(seconds: str, limit: float) -> float:
+    allowed = f"whole or decimal seconds from 0 to {limit:g}"
+    if not SECONDS.fullmatch(seconds) or (duration := float(seconds)) > limit:
+        raise BadRequest(f"The time to sleep is {seconds!r}; allowed are {allowed}.")
+    return duration

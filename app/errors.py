@@ -1,0 +1,41 @@
+"""Errors as JSON problem details (RFC 9457): what was wrong and what is allowed."""
+
+from __future__ import annotations
+
+from flask import Flask, Response, current_app, json, request
+from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed, NotFound
+from werkzeug.sansio.response import Response as BaseResponse
+
+PROBLEM = "application/problem+json"
+
+
+def register(app: Flask) -> None:
+    """Answer every error of `app` as a problem."""
+    app.register_error_handler(HTTPException, _problem)
+    # Flask logs an unexpected exception with its traceback and hands this handler a plain 500.
+    app.register_error_handler(InternalServerError, _problem)
+
+
+def _problem(error: HTTPException) -> BaseResponse:
+    status = error.code or 500
+    if error.response is not None or status < 400:
+        return error.get_response()  # a redirect is no error
+    problem: dict[str, object] = {"type": "about:blank", "title": error.name, "status": status}
+    response = Response(status=status, mimetype=PROBLEM)
+    if isinstance(error, MethodNotAllowed):
+        allowed = sorted(error.valid_methods or ())
+        response.headers["Allow"] = ", ".join(allowed)
+        problem |= {
+            "detail": f"{request.path} does not take {request.method}; allowed: {', '.join(allowed)}.",
+            "allowed": allowed,
+        }
+    elif isinstance(error, NotFound):
+        routes = sorted({rule.rule for rule in current_app.url_map.iter_rules()})
+        problem |= {"detail": f"There is nothing at {request.path}.", "allowed": routes}
+    elif status >= 500:
+        problem["detail"] = "The server failed to answer; its log says why."
+    else:
+        problem["detail"] = error.description
+    problem["instance"] = request.path
+    response.set_data(json.dumps(problem) + "\n")
+    return response

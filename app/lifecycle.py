@@ -1,0 +1,441 @@
+"""The drain: how a Gunicorn service leaves without losing a request.
+
+Copy this file and the hooks of gunicorn.conf.py into a service of your own; neither knows anything
+of this sample's endpoints. On SIGTERM the master keeps its listeners open and every request is
+still answered, with `Connection: close`; Gunicorn's own graceful stop follows when traffic has
+really stopped. The facts about Gunicorn that this leans on were read in its release 27.0.1.
+
+What master and workers know of each other lies in one anonymous shared page: aligned 8-byte cells,
+each with one writer, so nothing needs a lock between processes and a signal handler may write too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import mmap
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+TICK = 0.05
+"""Seconds between two looks at whether a drain is over."""
+
+NANOSECONDS = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class DrainPolicy:
+    """How long a drain lasts. All in seconds; `0 <= minimum <= maximum` and `quiet >= 0`."""
+
+    minimum: float = 5.0
+    quiet: float = 1.0
+    maximum: float = 15.0
+
+    def __post_init__(self) -> None:
+        for name in ("minimum", "quiet", "maximum"):
+            value = getattr(self, name)
+            if not 0 <= value < float("inf"):
+                raise ValueError(f"{name} is {value!r}; allowed are seconds from 0")
+        if self.minimum > self.maximum:
+            raise ValueError(f"minimum is {self.minimum!r}; allowed is at most maximum, {self.maximum!r}")
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What was seen of a drain at one moment."""
+
+    elapsed: float
+    """Seconds since SIGTERM."""
+    quiet: float
+    """Seconds since a client request last began or ended, counted from SIGTERM at the earliest."""
+    in_flight: int
+    """Client requests being answered."""
+    backlog: int
+    """Connections that wait in the accept queues of the listeners."""
+
+
+def _observation(began: int, last_request: int, in_flight: int, backlog: int) -> Observation:
+    """Observe now. `began` and `last_request` are monotonic nanoseconds."""
+    now = time.monotonic_ns()
+    return Observation(
+        elapsed=(now - began) / NANOSECONDS,
+        quiet=(now - max(began, last_request)) / NANOSECONDS,
+        in_flight=in_flight,
+        backlog=backlog,
+    )
+
+
+class Ending(enum.StrEnum):
+    """Why a drain ended."""
+
+    QUIET = "quiet"
+    MAXIMUM = "maximum"
+    SECOND_SIGNAL = "second signal"
+
+
+def drain_ending(policy: DrainPolicy, seen: Observation) -> Ending | None:
+    """Tell why a drain is over, or None while it has to go on. A pure function of its arguments."""
+    if seen.elapsed >= policy.maximum:
+        return Ending.MAXIMUM
+    if seen.elapsed < policy.minimum or seen.quiet < policy.quiet:
+        return None
+    return None if seen.in_flight or seen.backlog else Ending.QUIET
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A request of the platform, not of a client: a kubelet's probe, a metrics scrape."""
+
+    path: str
+    header: str | None = None
+    """Where people ask the same path too: the header that only the platform's request carries."""
+
+
+class State(enum.StrEnum):
+    """Where the service is in its life."""
+
+    STARTING = "starting"
+    READY = "ready"
+    DRAINING = "draining"
+    STOPPING = "stopping"
+
+
+class Phase(enum.IntEnum):
+    """How far the master has come, as it stands in the shared page."""
+
+    SERVING = 0
+    DRAINING = 1
+    STOPPING = 2
+
+
+class Cell(enum.IntEnum):
+    """The cells of the page's head. The master writes them."""
+
+    PHASE = 0
+    BEGAN = 1  # monotonic nanoseconds
+    ENDED = 2  # monotonic nanoseconds, 0 before
+    ANSWERED_BY_GONE = 3  # requests that workers no longer there answered while draining
+
+
+class SlotCell(enum.IntEnum):
+    """The cells of one worker's slot. That worker writes them; the master clears them."""
+
+    BOOTED = 0
+    IN_FLIGHT = 1
+    ANSWERED = 2  # client requests answered while draining
+    LAST_REQUEST = 3  # monotonic nanoseconds at which a client request last began or ended
+
+
+HEAD_CELLS = 8
+SLOT_CELLS = 8
+SLOTS = 512
+"""Workers that the page has room for, the ones a reload replaces included."""
+
+
+class Lifecycle:
+    """The state that all processes of one service share, and the Gunicorn hooks that keep it.
+
+    Make it before Gunicorn forks and keep it in an imported module: gunicorn.conf.py itself is
+    executed again on every SIGHUP.
+    """
+
+    def __init__(self) -> None:
+        self._page = memoryview(mmap.mmap(-1, (HEAD_CELLS + SLOTS * SLOT_CELLS) * 8)).cast("q")
+        self.policy: DrainPolicy | None = DrainPolicy()
+        self.probes: tuple[Probe, ...] = ()
+        self._probe_headers: dict[str, str | None] = {}
+        self._arbiter: Any = None
+        self._master_pid = 0
+        self._announced = False
+        self._ending: Ending | None = None
+        # This process's own slot; the last one serves where no Gunicorn is, as in unit tests.
+        self._slot = HEAD_CELLS + (SLOTS - 1) * SLOT_CELLS
+        self._lock = threading.Lock()
+        self._retiring = False
+        self._retired = False
+
+    def configure(self, policy: DrainPolicy | None, probes: Collection[Probe] = ()) -> None:
+        """Set how to drain (None: stop as stock Gunicorn does) and which requests are not clients'."""
+        self.policy = policy
+        self.probes = tuple(probes)
+        self._probe_headers = {probe.path: probe.header and probe.header.upper() for probe in probes}
+
+    # ---- what the application may ask ------------------------------------------------------------
+
+    @property
+    def state(self) -> State:
+        """The state of the service as this process can tell it."""
+        phase = self._page[Cell.PHASE]
+        if phase == Phase.STOPPING:
+            return State.STOPPING
+        if phase == Phase.DRAINING:
+            return State.DRAINING
+        return State.READY if self._page[self._slot + SlotCell.BOOTED] else State.STARTING
+
+    @property
+    def ready(self) -> bool:
+        """Whether new connections should come here."""
+        return self.state is State.READY
+
+    @property
+    def draining(self) -> bool:
+        """Whether SIGTERM has begun a drain. Stays true until the process ends."""
+        return self._page[Cell.PHASE] != Phase.SERVING
+
+    @property
+    def in_flight(self) -> int:
+        """Client requests being answered, in all workers."""
+        return sum(self._column(SlotCell.IN_FLIGHT))
+
+    @property
+    def answered_while_draining(self) -> int:
+        """Client requests answered since the drain began, in all workers."""
+        return sum(self._column(SlotCell.ANSWERED)) + self._page[Cell.ANSWERED_BY_GONE]
+
+    @property
+    def drain_seconds(self) -> float:
+        """How long the drain has lasted, in seconds; its whole length once it is over, 0.0 before it."""
+        began = self._page[Cell.BEGAN]
+        if not began:
+            return 0.0
+        return ((self._page[Cell.ENDED] or time.monotonic_ns()) - began) / NANOSECONDS
+
+    def mark_ready(self) -> None:
+        """Tell that this process can serve. A Gunicorn worker calls it by itself."""
+        self._page[self._slot + SlotCell.BOOTED] = 1
+
+    def begin_drain(self) -> None:
+        """Turn readiness false and announce closes from now on. Safe in a signal handler."""
+        if not self.draining:
+            self._page[Cell.BEGAN] = time.monotonic_ns()
+            self._page[Cell.PHASE] = Phase.DRAINING
+
+    def observe(self, backlog: int = 0) -> Observation:
+        """See how the drain stands. `backlog`: connections that wait to be accepted."""
+        return _observation(
+            self._page[Cell.BEGAN], max(self._column(SlotCell.LAST_REQUEST)), self.in_flight, backlog
+        )
+
+    def _slots(self) -> range:
+        return range(HEAD_CELLS, HEAD_CELLS + SLOTS * SLOT_CELLS, SLOT_CELLS)
+
+    def _column(self, cell: SlotCell) -> list[int]:
+        return self._page[HEAD_CELLS + cell :: SLOT_CELLS].tolist()
+
+    # ---- the master's hooks ----------------------------------------------------------------------
+
+    def when_ready(self, server: Any) -> None:
+        """Take over SIGTERM before the first worker is forked (Gunicorn's hook of this name)."""
+        if self.policy is None:
+            return
+        self._arbiter, self._master_pid = server, os.getpid()
+        # Gunicorn looks these two up by name when it comes to a queued signal.
+        self._stop = server.handle_term
+        server.handle_term = self._handle_term
+        server.handle_alrm = self._handle_alrm
+        signal.signal(signal.SIGALRM, self._on_tick)
+        signal.signal(signal.SIGTERM, self._on_sigterm)
+
+    def _on_sigterm(self, sig: int, frame: FrameType | None) -> None:
+        # In the handler, so that it does not wait behind a reload. It must not log or lock.
+        if os.getpid() != self._master_pid:
+            # A worker that has just been forked and has no handler of its own yet.
+            os._exit(0)
+        if self.draining:
+            self._ending = self._ending or Ending.SECOND_SIGNAL
+        elif self._any_booted():
+            self.begin_drain()
+            signal.setitimer(signal.ITIMER_REAL, TICK, TICK)
+        self._arbiter.signal(sig, frame)
+
+    def _on_tick(self, sig: int, frame: FrameType | None) -> None:
+        # A timer, because the master forks and so must have no thread. It must not log or lock.
+        policy = self.policy
+        if policy is not None and self._ending is None:
+            self._ending = drain_ending(policy, self.observe(self._backlog()))
+        if self._ending is not None:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            self._arbiter.signal(sig, frame)
+
+    def _backlog(self) -> int:
+        # -1 and None are Gunicorn's words for "cannot tell" (a Unix socket, a closed one).
+        return sum(max(listener.get_backlog() or 0, 0) for listener in self._arbiter.LISTENERS)
+
+    def _any_booted(self) -> bool:
+        return any(self._column(SlotCell.BOOTED))
+
+    def _handle_term(self) -> None:
+        """Gunicorn's main loop has come to a SIGTERM."""
+        log, policy = self._arbiter.log, self.policy
+        if not self.draining:
+            self._page[Cell.PHASE] = Phase.STOPPING
+            log.info("SIGTERM before any worker was ready: stopping without a drain")
+            self._stop()
+        if policy is not None and not self._announced:
+            self._announced = True
+            log.info(
+                "Drain began: not ready any more, still serving; ends after %.1f s at the earliest, "
+                "%.1f s without a request, %.1f s at the latest; %d in flight",
+                policy.minimum,
+                policy.quiet,
+                policy.maximum,
+                self.in_flight,
+            )
+        if self._ending is not None:
+            self._end_drain()
+
+    def _handle_alrm(self) -> None:
+        """Gunicorn's main loop has come to the tick at which the drain was over."""
+        self._end_drain()
+
+    def _end_drain(self) -> None:
+        self._page[Cell.ENDED] = time.monotonic_ns()
+        self._page[Cell.PHASE] = Phase.STOPPING
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        self._arbiter.log.info(
+            "Drain ended: %s; %d requests answered in %.1f s, %d still in flight, %d waiting to be accepted",
+            self._ending,
+            self.answered_while_draining,
+            self.drain_seconds,
+            self.in_flight,
+            self._backlog(),
+        )
+        self._stop()
+
+    def pre_fork(self, server: Any, worker: Any) -> None:
+        """Give the worker a slot of its own (Gunicorn's hook of this name)."""
+        taken = {other.lifecycle_slot for other in server.WORKERS.values()}
+        # The last slot is the one of processes that Gunicorn has not forked.
+        free = next((slot for slot in self._slots()[:-1] if slot not in taken), None)
+        if free is None:
+            server.log.error("WORKERS: %d are running; allowed are at most %d", len(taken), SLOTS - 1)
+            sys.exit(1)
+        worker.lifecycle_slot = free
+
+    def child_exit(self, server: Any, worker: Any) -> None:  # noqa: ARG002 - Gunicorn's signature
+        """Forget a worker that is gone, however it went (Gunicorn's hook of this name)."""
+        slot = worker.lifecycle_slot
+        self._page[Cell.ANSWERED_BY_GONE] += self._page[slot + SlotCell.ANSWERED]
+        for cell in SlotCell:
+            self._page[slot + cell] = 0
+
+    # ---- the workers' hooks ----------------------------------------------------------------------
+
+    def post_fork(self, server: Any, worker: Any) -> None:  # noqa: ARG002 - Gunicorn's signature
+        """Set a new worker's signals right before its application loads (Gunicorn's hook of this name)."""
+        self._slot = worker.lifecycle_slot
+        self._lock = threading.Lock()
+        if self.policy is None:
+            return
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+        # A SIGTERM or SIGINT for the whole process group is the master's to act on.
+        os.setpgrp()
+        # Gunicorn makes this attribute the worker's SIGTERM handler a little later.
+        handle_exit = worker.handle_exit
+        worker.handle_exit = lambda sig, frame: self._on_worker_sigterm(worker, handle_exit, sig, frame)
+
+    def post_worker_init(self, worker: Any) -> None:  # noqa: ARG002 - Gunicorn's signature
+        """Ready: the worker's application is built (Gunicorn's hook of this name)."""
+        self.mark_ready()
+
+    def _on_worker_sigterm(
+        self,
+        worker: Any,
+        handle_exit: Callable[[int, FrameType | None], None],
+        sig: int,
+        frame: FrameType | None,
+    ) -> None:
+        if not worker.booted:
+            # Nothing was served yet; do not make the stop wait for a slow import.
+            sys.exit(0)
+        if self._retired or self._page[Cell.PHASE] == Phase.STOPPING:
+            handle_exit(sig, frame)
+        elif not self._retiring:
+            # The master goes on without this worker (a reload, one worker fewer): its clients are
+            # told as in a drain of the whole service, while its siblings take what is new.
+            self._retiring = True
+            threading.Thread(target=self._retire, daemon=True).start()
+
+    def _retire(self) -> None:
+        policy, began = self.policy or DrainPolicy(), time.monotonic_ns()
+        while not self._retired:
+            seen = _observation(
+                began,
+                last_request=self._page[self._slot + SlotCell.LAST_REQUEST],
+                in_flight=self._page[self._slot + SlotCell.IN_FLIGHT],
+                backlog=0,  # what waits there its siblings take
+            )
+            self._retired = drain_ending(policy, seen) is not None
+            time.sleep(TICK)
+        # A signal and not a call, because that is what wakes every kind of worker from its wait.
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def pre_request(self, worker: Any, req: Any) -> None:  # noqa: ARG002 - Gunicorn's signature
+        """Count a request in, and see that its answer announces the close (Gunicorn's hook of this name)."""
+        if self.policy is not None:
+            req.should_close = _Announcement(self, req)
+        if self._is_probe(req):
+            return
+        req.is_client_request = True
+        page, slot = self._page, self._slot
+        with self._lock:
+            page[slot + SlotCell.IN_FLIGHT] += 1
+            page[slot + SlotCell.LAST_REQUEST] = time.monotonic_ns()
+
+    def post_request(self, worker: Any, req: Any) -> None:  # noqa: ARG002 - Gunicorn's signature
+        """Count a request out (Gunicorn's hook of this name)."""
+        req.__dict__.pop("should_close", None)
+        if not req.__dict__.pop("is_client_request", False):
+            return
+        page, slot = self._page, self._slot
+        with self._lock:
+            page[slot + SlotCell.IN_FLIGHT] -= 1
+            page[slot + SlotCell.LAST_REQUEST] = time.monotonic_ns()
+            if page[Cell.PHASE]:
+                page[slot + SlotCell.ANSWERED] += 1
+
+    def _is_probe(self, req: Any) -> bool:
+        try:
+            header = self._probe_headers[req.path]
+        except KeyError:
+            return False
+        return header is None or any(name == header for name, _ in req.headers)
+
+    @property
+    def closing(self) -> bool:
+        """Whether this process's answers announce the close of their connection."""
+        return self._retiring or self._page[Cell.PHASE] != Phase.SERVING
+
+
+class _Announcement:
+    """Stands in for a request's should_close() until Gunicorn asks it, as it writes the head.
+
+    So also a request that began before the drain announces the close. Asked once only: Gunicorn asks
+    again after the answer, and a drain that began in between must not close what was said to stay.
+    """
+
+    __slots__ = ("_lifecycle", "_req")
+
+    def __init__(self, lifecycle: Lifecycle, req: Any) -> None:
+        self._lifecycle = lifecycle
+        self._req = req
+
+    def __call__(self) -> bool:
+        req = self._req
+        with contextlib.suppress(AttributeError):
+            del req.should_close
+        if self._lifecycle.closing:
+            req.force_close()
+        return bool(req.should_close())
+
+
+SERVICE = Lifecycle()
+"""The one of this process and of the workers that Gunicorn forks from it."""

@@ -1,0 +1,39 @@
+"""What the platform asks: liveness, readiness, and the version probe of the course."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, json, request
+
+from app.lifecycle import Lifecycle
+from app.settings import Settings
+
+VERSION_PROBE_HEADER = "X-Custom-Header"
+
+
+def blueprint(settings: Settings, lifecycle: Lifecycle) -> Blueprint:
+    """Make the routes of the probes."""
+    probes = Blueprint("probes", __name__)
+
+    def answer(status: int, **body: object) -> Response:
+        return Response(json.dumps(body) + "\n", status, mimetype="application/json")
+
+    def readiness(**body: object) -> Response:
+        return answer(200 if lifecycle.ready else 503, state=lifecycle.state, **body)
+
+    @probes.get("/health")
+    def health() -> Response:
+        # Who can answer is alive, whatever its state: restarting a draining pod would lose requests.
+        return answer(200, state=lifecycle.state)
+
+    @probes.get("/health/ready")
+    def ready() -> Response:
+        return readiness()
+
+    @probes.get("/api/nowater/version")
+    def version() -> Response:
+        # People and programs ask for the version; the course's readiness probe asks with a header.
+        if VERSION_PROBE_HEADER in request.headers:
+            return readiness(version=settings.app_version)
+        return answer(200, version=settings.app_version)
+
+    return probes

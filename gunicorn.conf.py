@@ -1,0 +1,49 @@
+"""How Gunicorn runs the service. Plain `gunicorn` in this directory reads it; Gunicorn's own flags win.
+
+Gunicorn executes this file again on every SIGHUP, so it holds no state: that is in app.lifecycle.
+"""
+
+from typing import Any
+
+from app import logs, multiprocess
+from app.lifecycle import SERVICE
+from app.settings import PROBES, settings_or_exit
+
+settings = settings_or_exit()
+
+wsgi_app = "app:create_app()"
+bind = f"0.0.0.0:{settings.port}"
+workers = settings.workers
+worker_class = settings.worker_class
+threads = settings.threads_per_worker
+timeout = settings.timeout
+graceful_timeout = settings.graceful_timeout
+keepalive = settings.keepalive
+worker_connections = 8192  # idle keep-alive connections cost memory only
+# Loaded once before the fork, workers share the application's memory; gevent must patch first.
+preload_app = settings.worker_class != "gevent"
+# max_requests stays off: recycling a threaded worker loses requests.
+
+# The sign of life must not wait for a disk.
+worker_tmp_dir = "/dev/shm"  # noqa: S108 - Gunicorn makes a file of unpredictable name in it
+control_socket_disable = True  # nothing here uses it, and it needs a writable home
+logger_class = logs.QuietLogger
+logconfig_dict = logs.config(settings)
+accesslog = "-" if settings.access_log else None
+access_log_format = logs.ACCESS
+
+multiprocess.prepare()
+SERVICE.configure(settings.drain_policy, PROBES)
+
+when_ready = SERVICE.when_ready
+pre_fork = SERVICE.pre_fork
+post_fork = SERVICE.post_fork
+post_worker_init = SERVICE.post_worker_init
+pre_request = SERVICE.pre_request
+post_request = SERVICE.post_request
+
+
+def child_exit(server: Any, worker: Any) -> None:
+    """Forget a worker that is gone: its requests in flight and its gauges."""
+    SERVICE.child_exit(server, worker)
+    multiprocess.forget(worker.pid)
