@@ -50,6 +50,8 @@ def register(app: Flask, lifecycle: Lifecycle) -> None:
     registry = CollectorRegistry()
     exporter = PrometheusMetrics(app=None, path=None, group_by="url_rule", registry=registry)
     exporter.init_app(app)
+    own = LifecycleCollector(lifecycle)
+    registry.register(own)
 
     @app.get("/metrics")
     @exporter.do_not_track()  # type: ignore[untyped-decorator] # the exporter has no types
@@ -57,8 +59,7 @@ def register(app: Flask, lifecycle: Lifecycle) -> None:
         served = registry
         if multiprocess.directory():
             served = CollectorRegistry()
+            served.register(own)
             MultiProcessCollector(served)  # type: ignore[no-untyped-call] # prometheus_client has none
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-        own = CollectorRegistry()
-        own.register(LifecycleCollector(lifecycle))
-        return Response(encode(served) + encode(own), content_type=content_type)
+        return Response(encode(served), content_type=content_type)

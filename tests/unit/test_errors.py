@@ -1,0 +1,39 @@
+"""app/errors.py"""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+
+def test_nothing_there(client: FlaskClient) -> None:
+    response = client.get("/nowhere")
+    problem = response.get_json()
+    assert (response.status_code, response.mimetype) == (404, "application/problem+json")
+    assert problem["type"] == "about:blank"
+    assert (problem["title"], problem["status"], problem["instance"]) == ("Not Found", 404, "/nowhere")
+    assert {"/api", "/api/sleep/<seconds>", "/health", "/metrics"} <= set(problem["allowed"])
+
+
+def test_method_not_allowed(client: FlaskClient) -> None:
+    response = client.delete("/api")
+    assert (response.status_code, response.mimetype) == (405, "application/problem+json")
+    assert response.headers["Allow"] == "GET, HEAD, OPTIONS"
+    assert response.get_json()["allowed"] == ["GET", "HEAD", "OPTIONS"]
+
+
+def test_the_log_has_what_the_client_must_not_see(app: Flask, caplog: pytest.LogCaptureFixture) -> None:
+    @app.get("/breaks")
+    def breaks() -> str:
+        raise RuntimeError("the secret")
+
+    with caplog.at_level(logging.ERROR):
+        response = app.test_client().get("/breaks")
+    assert (response.status_code, response.mimetype) == (500, "application/problem+json")
+    assert b"secret" not in response.data
+    assert b"RuntimeError" not in response.data
+    assert "RuntimeError: the secret" in caplog.text
+    assert "Traceback" in caplog.text

@@ -1,0 +1,143 @@
+"""app/lifecycle.py: the policy and the shared page. tests/process has the signals."""
+
+from __future__ import annotations
+
+import os
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.lifecycle import DrainPolicy, Ending, Lifecycle, Observation, Probe, State, drain_ending
+
+seconds = st.floats(0, 1000)
+observations = st.builds(
+    Observation, elapsed=seconds, quiet=seconds, in_flight=st.integers(0, 9), backlog=st.integers(0, 9)
+)
+policies = st.tuples(seconds, seconds, seconds).map(
+    lambda three: DrainPolicy(
+        minimum=min(three[0], three[2]), quiet=three[1], maximum=max(three[0], three[2])
+    )
+)
+
+
+@given(policies, observations)
+def test_a_drain_ends_at_its_maximum_or_when_nothing_is_left(policy: DrainPolicy, seen: Observation) -> None:
+    nothing_left = seen.quiet >= policy.quiet and not seen.in_flight and not seen.backlog
+    if seen.elapsed >= policy.maximum:
+        assert drain_ending(policy, seen) is Ending.MAXIMUM
+    elif seen.elapsed >= policy.minimum and nothing_left:
+        assert drain_ending(policy, seen) is Ending.QUIET
+    else:
+        assert drain_ending(policy, seen) is None
+
+
+@given(policies, observations, seconds)
+def test_an_ended_drain_stays_ended_while_time_passes(
+    policy: DrainPolicy, seen: Observation, more: float
+) -> None:
+    later = Observation(seen.elapsed + more, seen.quiet + more, seen.in_flight, seen.backlog)
+    assert drain_ending(policy, seen) is None or drain_ending(policy, later) is not None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ({"minimum": -1}, "minimum"),
+        ({"quiet": float("nan")}, "quiet"),
+        ({"maximum": float("inf")}, "maximum"),
+        ({"minimum": 16}, "minimum"),
+    ],
+)
+def test_an_impossible_policy_is_refused(arguments: dict[str, float], named: str) -> None:
+    with pytest.raises(ValueError, match=named):
+        DrainPolicy(**arguments)
+
+
+class Request:
+    """A request as Gunicorn hands it to the hooks: its path, headers and should_close()."""
+
+    def __init__(self, path: str = "/", headers: list[tuple[str, str]] | None = None) -> None:
+        self.path, self.headers, self.must_close = path, headers or [], False
+
+    def force_close(self) -> None:
+        self.must_close = True
+
+    def should_close(self) -> bool:
+        return self.must_close
+
+
+WORKER: Any = None  # the hooks have no use for it
+
+
+def test_requests_are_counted_and_probes_are_not(lifecycle: Lifecycle) -> None:
+    lifecycle.configure(DrainPolicy(), [Probe("/health"), Probe("/version", header="X-Probe")])
+    clients = [Request("/"), Request("/version"), Request("/health/more")]
+    platform = [Request("/health"), Request("/version", [("X-PROBE", "1")])]
+    for each in clients + platform:
+        lifecycle.pre_request(WORKER, each)
+    assert lifecycle.in_flight == len(clients)
+    lifecycle.begin_drain()
+    for each in clients + platform:
+        lifecycle.post_request(WORKER, each)
+    assert lifecycle.in_flight == 0
+    assert lifecycle.answered_while_draining == len(clients)
+
+
+def test_a_request_that_began_before_the_drain_announces_the_close(lifecycle: Lifecycle) -> None:
+    request = Request()
+    lifecycle.pre_request(WORKER, request)
+    lifecycle.begin_drain()
+    assert request.should_close()  # as Gunicorn asks when it writes the head
+    assert request.must_close
+
+
+def test_what_was_said_to_stay_open_stays_open(lifecycle: Lifecycle) -> None:
+    request = Request()
+    lifecycle.pre_request(WORKER, request)
+    assert not request.should_close()  # the head says keep-alive
+    lifecycle.begin_drain()
+    assert not request.should_close()  # asked again after the body
+
+
+def test_without_a_drain_nothing_is_announced(lifecycle: Lifecycle) -> None:
+    lifecycle.configure(None)
+    request = Request()
+    lifecycle.pre_request(WORKER, request)
+    lifecycle.begin_drain()
+    assert not request.should_close()
+
+
+def test_the_workers_share_one_page_and_the_dead_leave_no_count(lifecycle: Lifecycle) -> None:
+    server = SimpleNamespace(WORKERS={}, log=None)
+    worker = SimpleNamespace(handle_exit=None)
+    lifecycle.pre_fork(server, worker)
+    server.WORKERS[1] = worker
+    lifecycle.begin_drain()
+    pid = os.fork()
+    if pid == 0:  # a worker that dies in the middle of its second request
+        lifecycle.configure(None)
+        lifecycle.post_fork(server, worker)
+        lifecycle.post_worker_init(worker)
+        done = Request()
+        lifecycle.pre_request(worker, done)
+        lifecycle.post_request(worker, done)
+        lifecycle.pre_request(worker, Request())
+        os._exit(0)
+    os.waitpid(pid, 0)
+    assert (lifecycle.in_flight, lifecycle.answered_while_draining) == (1, 1)
+    assert lifecycle.observe().in_flight == 1
+    lifecycle.child_exit(server, worker)
+    assert (lifecycle.in_flight, lifecycle.answered_while_draining) == (0, 1)
+
+
+def test_states_follow_one_another(lifecycle: Lifecycle) -> None:
+    assert (lifecycle.state, lifecycle.ready) == (State.STARTING, False)
+    lifecycle.mark_ready()
+    assert (lifecycle.state, lifecycle.ready) == (State.READY, True)
+    lifecycle.begin_drain()
+    assert (lifecycle.state, lifecycle.ready) == (State.DRAINING, False)
+    lifecycle.mark_ready()  # a worker that boots in the middle of a drain
+    assert (lifecycle.state, lifecycle.ready) == (State.DRAINING, False)
