@@ -2,7 +2,7 @@
 FROM python:3.13-slim AS build
 COPY requirements.txt .
 RUN python -m venv --without-pip /venv \
-    && pip install --no-cache-dir --no-compile --prefix=/venv -r requirements.txt \
+    && pip --python /venv/bin/python install --no-cache-dir --no-compile -r requirements.txt \
     && find /venv -type d \( -name tests -o -name test \) -prune -exec rm -rf {} +
 
 FROM python:3.13-slim

@@ -28,6 +28,7 @@ preload_app = settings.worker_class != "gevent"
 worker_tmp_dir = "/dev/shm"  # noqa: S108 - Gunicorn makes a file of unpredictable name in it
 control_socket_disable = True  # nothing here uses it, and it needs a writable home
 logger_class = logs.QuietLogger
+loglevel = settings.log_level
 logconfig_dict = logs.config(settings)
 accesslog = "-" if settings.access_log else None
 access_log_format = logs.ACCESS
