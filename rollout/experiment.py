@@ -1,0 +1,165 @@
+"""One rolling update under load, from one rung to the next."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from rollout.load import DEFAULT_MIX, Load, LoadError, Local, Mix
+from rollout.load.job import Job
+from rollout.load.process import Place
+from rollout.report import Report
+from rollout.stage import Rung, Stage, StageError, answers, wait_for_rollout
+from rollout.watch import State, Watch
+
+LEAD = 5.0  # seconds of steady load before the update
+TAIL = 5.0  # and after the last old pod is gone
+PROGRESS_EVERY = 0.5  # seconds
+
+NODEPORT, DNS, CLUSTERIP = "nodeport", "dns", "clusterip"
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What to roll, and under which load.
+
+    `target` is where requests go: "nodeport" (a node's address, from here), "dns" or "clusterip" (the
+    Service, from inside the cluster), or a URL. `inside` runs the load as a Job in the cluster, which dns
+    and clusterip do anyway; so does nodeport where no node can be reached from here. `timeout`: seconds
+    for each of the two rollouts.
+    """
+
+    source: Rung
+    target_rung: Rung
+    title: str = ""
+    clients: Mix = field(default_factory=lambda: dict(DEFAULT_MIX))
+    target: str = NODEPORT
+    host: str | None = None
+    inside: bool = False
+    load_image: str = "localhost:5000/flask-load:latest"
+    timeout: float = 240.0
+
+    @property
+    def name(self) -> str:
+        """A title if none was given."""
+        return self.title or f"{self.source.name} → {self.target_rung.name}"
+
+
+class Silent:
+    """Tells nobody what goes on."""
+
+    def say(self, text: str) -> None:
+        """A step."""
+
+    def progress(self, text: str) -> None:
+        """The counts so far; each replaces the one before."""
+
+
+def run(experiment: Experiment, stage: Stage, tell: Silent | None = None) -> Report:
+    """Run one experiment and report it, also when the update itself fails (`Report.problem`).
+
+    Raises StageError, KubectlError, LoadError when there is nothing to report.
+    """
+    tell = tell or Silent()
+    tell.say(f"{experiment.name}: applying {experiment.source.name}")
+    stage.apply(experiment.source)
+    stage.wait_until_settled(experiment.timeout)
+    url, place = find_way(experiment, stage)
+    with Watch(stage.kubectl, stage.namespace, stage.deployment) as watch:
+        old = {pod.name for pod in watch.present()}
+        tell.say(f"{experiment.name}: {len(old)} pods are ready; starting the load on {url}")
+        load = Load(url, clients=experiment.clients, host=experiment.host, place=place)
+        complete: float | None = None
+        problem: str | None = None
+        with load:
+            tick = ticker(lambda: tell.progress(progress(load, watch, old)))
+            keep_on(load, LEAD, tick)
+            tell.say(f"{experiment.name}: load is steady; applying {experiment.target_rung.name}")
+            zero = time.time()
+            generation = stage.apply(experiment.target_rung)
+            try:
+                complete = wait_for_rollout(watch, generation, experiment.timeout, tick)
+            except StageError as error:
+                problem = str(error)
+            keep_on(load, TAIL, tick)
+    return Report(
+        title=experiment.name,
+        source=experiment.source.name,
+        target=experiment.target_rung.name,
+        zero=zero,
+        complete=complete,
+        problem=problem,
+        where="in the cluster" if isinstance(place, Job) else "outside the cluster",
+        kubernetes=stage.server_version,
+        load=load.result,
+        pods=watch.pods,
+        old=sorted(old),
+    )
+
+
+def find_way(experiment: Experiment, stage: Stage) -> tuple[str, Place]:
+    """The URL to load, and where the load runs.
+
+    Raises StageError if the service does not answer there.
+    """
+    job = Job(stage.kubectl, stage.namespace, experiment.load_image)
+    if experiment.target in (DNS, CLUSTERIP):
+        return stage.service_url(experiment.target), job
+    if experiment.target != NODEPORT:
+        if experiment.inside:
+            return experiment.target, job
+        if not answers(experiment.target, experiment.host):
+            raise StageError(
+                f"{experiment.target} does not answer GET /api from here: is it the right --target?"
+            )
+        return experiment.target, Local()
+    urls = stage.node_urls()
+    if experiment.inside and urls:
+        return urls[0], job
+    for url in urls:
+        if answers(url, experiment.host):
+            return url, Local()
+    return stage.service_url(DNS), job
+
+
+def keep_on(load: Load, seconds: float, tick: Callable[[], None]) -> None:
+    """Let the load go on for so long.
+
+    Raises LoadError should it break down.
+    """
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if not load.running:
+            load.stop()  # raises, and says why
+            raise LoadError("The load ended by itself.")
+        tick()
+        time.sleep(0.1)
+
+
+def ticker(action: Callable[[], None]) -> Callable[[], None]:
+    """The action, but not more often than progress is shown."""
+    due = 0.0
+
+    def tick() -> None:
+        nonlocal due
+        if time.monotonic() >= due:
+            due = time.monotonic() + PROGRESS_EVERY
+            action()
+
+    return tick
+
+
+def progress(load: Load, watch: Watch, old: set[str]) -> str:
+    """One line with the counts so far."""
+    result = load.result
+    present = watch.present()
+    new = [pod for pod in present if pod.name not in old]
+    parts = [
+        f"{time.time() - result.started:4.0f} s",
+        f"{result.requests} requests",
+        f"{result.lost} lost",
+        *(f"{version} {count}" for version, count in sorted(result.versions().items())),
+        f"old pods {len(present) - len(new)}"
+        f" ({sum(pod.state is State.DRAINING for pod in present if pod.name in old)} draining)",
+        f"new pods {sum(pod.state is State.READY for pod in new)}/{len(new)} ready",
+    ]
+    return " | ".join(parts)

@@ -1,0 +1,305 @@
+"""The part of the cluster that an experiment uses, given back as it was found."""
+
+import contextlib
+import http.client
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from rollout.kubectl import Kubectl, Object, documents, to_list
+from rollout.load.connection import Connection, Lost, Target
+from rollout.watch import State, Watch
+
+MANIFESTS = Path("k8s")
+STUCK_FOR = 10.0
+"""Seconds that a pod may be stuck before it counts: a first failed pull or crash can pass by itself."""
+
+
+class StageError(Exception):
+    """The cluster is not, or does not become, what the experiment needs; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Rung:
+    """A Deployment to roll out: a manifest, and what is changed in it.
+
+    `name` is a rung of the course (v1 ... v7) or the path of a manifest. `image` replaces the image of the
+    container `flask`, `min_ready_seconds` the Deployment's, `version` its APP_VERSION.
+    """
+
+    name: str
+    image: str | None = None
+    min_ready_seconds: int | None = None
+    version: str | None = None
+
+    def path(self, manifests: Path) -> Path:
+        """The manifest's file.
+
+        Raises StageError if there is none.
+        """
+        named = Path(self.name)
+        path = named if named.suffix else manifests / f"flask-deployment-{self.name}.yaml"
+        if not path.is_file():
+            known = sorted(
+                file.stem.removeprefix("flask-deployment-") for file in manifests.glob("flask-*.yaml")
+            )
+            raise StageError(
+                f"There is no manifest {path}. Rungs in {manifests}/: {', '.join(known) or 'none'}; "
+                "or give the path of a manifest."
+            )
+        return path
+
+    def changed(self, objects: list[Object]) -> list[Object]:
+        """The manifest's objects with this rung's changes.
+
+        Raises StageError where there is nothing to change.
+        """
+        found = deployment_of(objects, self.name)
+        if self.min_ready_seconds is not None:
+            found["spec"]["minReadySeconds"] = self.min_ready_seconds
+        if self.image or self.version:
+            containers = found["spec"]["template"]["spec"]["containers"]
+            flask = next((container for container in containers if container["name"] == "flask"), None)
+            if flask is None:
+                raise StageError(
+                    f"{self.name} has no container named flask to change the image or version of."
+                )
+            if self.image:
+                flask["image"] = self.image
+            if self.version:
+                others = [entry for entry in flask.get("env", []) if entry["name"] != "APP_VERSION"]
+                flask["env"] = [*others, {"name": "APP_VERSION", "value": self.version}]
+        return objects
+
+
+def deployment_of(objects: list[Object], name: str) -> Object:
+    """The one Deployment among the objects.
+
+    Raises StageError.
+    """
+    found = [item for item in objects if item["kind"] == "Deployment"]
+    if len(found) != 1:
+        raise StageError(f"{name} must hold one Deployment, it holds {len(found)}.")
+    return found[0]
+
+
+class Stage:
+    """Applies rungs, and at the end of its `with` block puts the cluster back as it was found.
+
+    A namespace that was not there is deleted. Otherwise each object of the applied manifests is replaced by
+    what it was, or deleted if it was not there. `keep` leaves everything as it is instead.
+    """
+
+    def __init__(
+        self,
+        kubectl: Kubectl,
+        manifests: Path = MANIFESTS,
+        *,
+        keep: bool = False,
+        say: Callable[[str], None] = print,
+    ) -> None:
+        self.kubectl = kubectl
+        self.server_version = ""
+        self.namespace = ""
+        self.deployment = ""
+        self._manifests = manifests
+        self._keep = keep
+        self._say = say
+        self._namespace_found: bool | None = None
+        self._found: dict[tuple[str, str], Object | None] = {}
+
+    def __enter__(self) -> "Stage":
+        """Find the cluster.
+
+        Raises KubectlError.
+        """
+        self.server_version = self.kubectl.check()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Give the cluster back."""
+        if not self._keep and self._namespace_found is not None:
+            self.restore()
+
+    def objects(self, path: Path) -> list[Object]:
+        """The objects in a manifest.
+
+        Raises also for one that kubectl does not accept.
+        """
+        return self.kubectl.objects("create", "--dry-run=client", "-f", str(path))
+
+    def apply(self, rung: Rung) -> int:
+        """Apply a rung's manifest; returns the Deployment's generation, which tells old state from new.
+
+        The first one brings the namespace and the Service with it. Raises StageError, KubectlError.
+        """
+        objects = rung.changed(self.objects(rung.path(self._manifests)))
+        found = deployment_of(objects, rung.name)
+        self.namespace = found["metadata"].get("namespace", "default")
+        self.deployment = found["metadata"]["name"]
+        if self._namespace_found is None:
+            self._prepare()
+        self._remember(objects)
+        applied = self.kubectl.objects("apply", "-f", "-", stdin=to_list(objects))
+        return int(deployment_of(applied, rung.name)["metadata"]["generation"])
+
+    def _prepare(self) -> None:
+        """Apply the namespace and the Service, if the manifests have them."""
+        around = [
+            item
+            for name in ("namespace.yaml", "service.yaml")
+            if (self._manifests / name).is_file()
+            for item in self.objects(self._manifests / name)
+        ]
+        namespaces = self.kubectl("get", "namespace", self.namespace, "--ignore-not-found", "-o", "name")
+        self._namespace_found = bool(namespaces.strip())
+        self._remember(around)
+        if around:
+            self.kubectl("apply", "-f", "-", stdin=to_list(around))
+
+    def _remember(self, objects: list[Object]) -> None:
+        """Keep what the cluster has of these objects before they are applied."""
+        new = [item for item in objects if (item["kind"], item["metadata"]["name"]) not in self._found]
+        if not new:
+            return
+        there = documents(
+            self.kubectl("get", "--ignore-not-found", "-o", "json", "-f", "-", stdin=to_list(new)) or "{}"
+        )
+        by_name = {(item["kind"], item["metadata"]["name"]): item for item in there if item}
+        for item in new:
+            key = (item["kind"], item["metadata"]["name"])
+            self._found[key] = by_name.get(key)
+
+    def wait_until_settled(self, timeout: float) -> None:
+        """Wait until the applied rung is rolled out and only its own pods are left.
+
+        `timeout`: seconds. Raises StageError with the reason as soon as it is clear that it will not be.
+        """
+        with Watch(self.kubectl, self.namespace, self.deployment) as watch:
+            wait_for_rollout(watch, 0, timeout)  # the watch begins with what was applied before
+
+    def node_urls(self) -> list[str]:
+        """The Service's URLs on the nodes, ExternalIPs first; none if it has no node port."""
+        port = next(
+            (port["nodePort"] for port in self._service()["spec"]["ports"] if "nodePort" in port), None
+        )
+        if port is None:
+            return []
+        addresses = [
+            (address["type"], address["address"])
+            for node in self.kubectl.objects("get", "nodes")
+            for address in node["status"]["addresses"]
+            if address["type"] in ("ExternalIP", "InternalIP")
+        ]
+        return [f"http://{address}:{port}" for _, address in sorted(addresses)]
+
+    def service_url(self, by: str) -> str:
+        """The Service's URL inside the cluster.
+
+        `by`: "dns" or "clusterip".
+        """
+        service = self._service()
+        name = service["metadata"]["name"] if by == "dns" else service["spec"]["clusterIP"]
+        return f"http://{name}:{service['spec']['ports'][0]['port']}"
+
+    def _service(self) -> Object:
+        labels = self.kubectl.objects("get", "deployment", self.deployment, "-n", self.namespace)[0]
+        pod_labels = labels["spec"]["template"]["metadata"]["labels"].items()
+        for service in self.kubectl.objects("get", "services", "-n", self.namespace):
+            if service["spec"].get("selector") and service["spec"]["selector"].items() <= pod_labels:
+                return service
+        raise StageError(
+            f"No Service in the namespace {self.namespace} leads to the pods of {self.deployment}: apply "
+            "one, or give the address to load with --target."
+        )
+
+    def restore(self) -> None:
+        """Put back what was there before the first `apply`."""
+        self._say("putting the cluster back as it was")
+        if not self._namespace_found:
+            # Everything else was in it.
+            self.kubectl("delete", "namespace", self.namespace, "--ignore-not-found", timeout=180)
+            return
+        before = [found for found in self._found.values() if found]
+        for kind, name in (key for key, found in self._found.items() if found is None):
+            self.kubectl("delete", kind, name, "-n", self.namespace, "--ignore-not-found", timeout=180)
+        for item in before:
+            item.pop("status", None)
+            for name in ("uid", "resourceVersion", "generation", "creationTimestamp", "managedFields"):
+                item["metadata"].pop(name, None)
+        if before:
+            self.kubectl("replace", "-f", "-", stdin=to_list(before))
+
+
+def answers(url: str, host: str | None) -> bool:
+    """Whether the service answers at a URL from here, within 2 s."""
+    connection = Connection(Target.of(url, host), timeout=2)
+    with contextlib.suppress(Lost, http.client.HTTPException, json.JSONDecodeError):
+        connection.get("/api")
+        return True
+    return False
+
+
+def wait_for_rollout(
+    watch: Watch, generation: int, timeout: float, tick: Callable[[], None] = lambda: None
+) -> float:
+    """Wait until the Deployment's generation is complete and the pods of all older ones are gone.
+
+    Returns when it was complete (the last old pod goes later), seconds since the epoch. `tick` is called
+    some times a second. Raises StageError with the reason, as soon as it is clear that it will not be.
+    """
+    until = time.monotonic() + timeout
+    complete: float | None = None
+    stuck_since: dict[str, float] = {}
+    while True:
+        if complete is None and watch.wait(lambda: watch.rolled_out(generation), 0.25):
+            complete = time.time()
+        if complete is not None and watch.wait(lambda: only_one_revision(watch), 0.25):
+            return complete
+        tick()
+        now = time.monotonic()
+        problem = watch.problem(generation)
+        if problem is None:
+            stuck = {pod.name: pod.stuck for pod in watch.present() if pod.stuck}
+            stuck_since = {name: stuck_since.get(name, now) for name in stuck}
+            problem = next(
+                (f"pod {name}: {stuck[name]}" for name, at in stuck_since.items() if now - at > STUCK_FOR),
+                None,
+            )
+        if problem:
+            raise StageError(f"The rollout does not go on. kubectl says {problem}\n{advice(problem)}")
+        if now > until:
+            states = ", ".join(f"{pod.name} {pod.state}" for pod in watch.present())
+            raise StageError(
+                f"The rollout was not over after {timeout:.0f} s (--timeout); pods: {states or 'none'}.\n"
+                f"{advice('')}"
+            )
+
+
+def only_one_revision(watch: Watch) -> bool:
+    """Whether all pods that are left are of one template and none of them leaves."""
+    present = watch.present()
+    return len({pod.revision for pod in present}) <= 1 and all(
+        pod.state is not State.DRAINING for pod in present
+    )
+
+
+def advice(problem: str) -> str:
+    """What to do about a rollout that does not go on."""
+    for part, text in {
+        "Image": "Does the image exist in a registry that the nodes reach? `make push` builds and pushes it; "
+        "--image names another.",
+        "exceeded quota": "Raise the ResourceQuota of the namespace, or use another one.",
+        "violates PodSecurity": "The namespace enforces Pod Security that this rung does not meet.",
+        "Unschedulable": "No node has room for the pod: free some, or lower its requests.",
+        "CrashLoopBackOff": "`kubectl logs --previous` of the pod shows why it ends.",
+        "Config": "The pod refers to something that is not there; `kubectl describe pod` names it.",
+    }.items():
+        if part in problem:
+            return text
+    return "`kubectl describe pod` shows its events; a pod that never gets ready fails its readiness probe."

@@ -1,0 +1,60 @@
+"""A server process that misbehaves on command."""
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+SERVER = Path(__file__).with_name("misbehaving_server.py")
+
+
+def wait_for(condition: Callable[[], object], what: str, seconds: float = 20.0) -> None:
+    """Wait until the condition holds; fail, saying what was waited for."""
+    until = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > until:
+            pytest.fail(f"waited {seconds:.0f} s in vain for: {what}")
+        time.sleep(0.01)
+
+
+class ServerProcess:
+    """One misbehaving_server.py."""
+
+    def __init__(self, behaviour: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, str(SERVER), behaviour],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        self.port = int(self.process.stdout.readline())
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def misbehave(self) -> None:
+        self.process.send_signal(signal.SIGUSR1)
+
+    def recover(self) -> None:
+        self.process.send_signal(signal.SIGUSR2)
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[str], ServerProcess]]:
+    """Starts servers that end with the test."""
+    servers: list[ServerProcess] = []
+
+    def start(behaviour: str) -> ServerProcess:
+        servers.append(ServerProcess(behaviour))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.end()

@@ -1,0 +1,143 @@
+"""The whole load, as a process, against a server process: what goes wrong is what is counted."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from rollout.load import Answer, Closed, Failure, Kind, Load, LoadError, Local, mix_from_text
+from rollout.load.record import from_line, to_line
+from tests.rollout.conftest import ServerProcess, wait_for
+
+Serve = Callable[[str], ServerProcess]
+SMALL = {"new": 2, "busy": 2, "idle": 2}
+
+
+def test_a_good_service_loses_nothing(serve: Serve) -> None:
+    with Load(serve("well").url, clients=SMALL) as load:
+        wait_for(lambda: load.result.requests >= 100, "100 requests")
+    result = load.result
+    assert (result.lost, result.closed) == (0, [])
+    assert {answer.client for answer in result.answers} == set(SMALL)
+    assert result.versions() == {"v1": result.requests}
+    assert result.steady is not None
+    assert result.ended is not None
+    assert result.started <= result.steady < result.ended
+    assert all(result.started <= answer.at < result.ended and answer.ms > 0 for answer in result.answers)
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "kind"),
+    [
+        ("refuse", Kind.REFUSED),
+        ("reset", Kind.RESET),
+        ("close", Kind.CLOSED),
+        ("unavailable", Kind.SERVER_ERROR),
+        ("stall", Kind.TIMEOUT),
+        ("missing", Kind.OTHER),
+    ],
+)
+def test_every_failure_is_kept_with_its_kind(serve: Serve, behaviour: str, kind: Kind) -> None:
+    server = serve(behaviour)
+    with Load(server.url, clients=SMALL, timeout=1) as load:
+        server.misbehave()
+        wait_for(lambda: load.result.kinds()[kind] >= 3, f"3 times {kind}")
+        server.recover()
+        seen = load.result.requests
+        wait_for(lambda: load.result.requests > seen + 30, "requests after the recovery")
+    assert set(load.result.kinds()) == {kind}
+    assert all(load.result.started <= failure.at for failure in load.result.failures)
+    assert load.result.versions()["v1"] == load.result.requests - load.result.lost
+
+
+def test_an_idle_connection_closed_without_notice_is_no_lost_request(serve: Serve) -> None:
+    server = serve("unannounced")
+    with Load(server.url, clients={"idle": 4}) as load:
+        server.misbehave()
+        wait_for(lambda: len(load.result.closed) >= 4, "4 closes")
+    assert load.result.lost == 0
+    assert {closed.client for closed in load.result.closed} == {"idle"}
+
+
+def test_an_announced_close_counts_as_nothing(serve: Serve) -> None:
+    server = serve("announce")
+    with Load(server.url, clients={"busy": 2, "idle": 2}) as load:
+        server.misbehave()
+        seen = load.result.requests
+        wait_for(lambda: load.result.requests > seen + 40, "requests")
+    assert (load.result.lost, load.result.closed) == (0, [])
+
+
+def test_a_request_in_flight_at_the_end_is_not_cut_off(serve: Serve) -> None:
+    server = serve("stall")
+    with Load(server.url, clients={"new": 1}, timeout=1) as load:
+        server.misbehave()
+        wait_for(lambda: load.result.lost, "a timeout")
+        # The next request stalls now; stopping must wait for it, and it must be counted.
+    assert set(load.result.kinds()) == {Kind.TIMEOUT}
+
+
+def test_no_answer_at_all_is_an_error_that_says_what_was_seen(serve: Serve) -> None:
+    server = serve("close")
+    server.misbehave()
+    with (
+        pytest.raises(LoadError, match=r"within 2 s\. Answers: 0; lost: .*closed before an answer"),
+        Load(server.url, clients={"new": 1}, timeout=1, patience=1),
+    ):
+        pytest.fail("not reached")
+
+
+def test_a_load_that_cannot_start_says_why() -> None:
+    with pytest.raises(LoadError, match="is no base URL"), Load("ftp://nowhere"):
+        pytest.fail("not reached")
+
+
+def test_a_load_that_dies_is_an_error(serve: Serve) -> None:
+    place = Local()
+    load = Load(serve("well").url, clients=SMALL, place=place)
+    with pytest.raises(LoadError, match="ended early"), load:
+        place.clean()
+
+
+def test_the_action_s_own_error_comes_through(serve: Serve) -> None:
+    with pytest.raises(ZeroDivisionError), Load(serve("well").url, clients=SMALL):
+        _ = 1 / 0
+
+
+def test_the_command_line_ends_after_its_time_and_tells_lost_requests_by_its_status(serve: Serve) -> None:
+    server = serve("unavailable")
+    command = [sys.executable, "-m", "rollout.load", server.url, "--seconds", "1", "--clients", "new=2"]
+    good = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert good.returncode == 0, good.stderr
+    assert "0 lost" in good.stdout
+    server.misbehave()
+    bad = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert bad.returncode == 1
+    assert "5xx (new): status 503" in bad.stdout
+
+
+@pytest.mark.parametrize("text", ["", "new", "new=x", "new=0", "old=3", "new=-1"])
+def test_a_mix_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="write KIND=NUMBER"):
+        mix_from_text(text)
+
+
+def test_records_survive_their_line() -> None:
+    import json
+
+    for record in (
+        Answer(1.5, "new", 2.25, "v1", "pod"),
+        Failure(1.5, "busy", 2.25, Kind.RESET, "detail", kept=True),
+        Closed(3.5, "idle"),
+    ):
+        assert from_line(json.loads(to_line(record))) == record
+
+
+def test_a_part_of_a_result_keeps_what_was_sent_in_it(serve: Serve) -> None:
+    with Load(serve("well").url, clients={"new": 2}) as load:
+        wait_for(lambda: load.result.requests >= 30, "30 requests")
+    middle = load.result.answers[10].at
+    parts = load.result.between(0, middle), load.result.between(middle, middle + 1e6)
+    assert sum(part.requests for part in parts) == load.result.requests
+    assert min(part.requests for part in parts) > 0
