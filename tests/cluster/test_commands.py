@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import time
 from collections.abc import Callable
 from typing import Any
@@ -154,7 +153,7 @@ def test_the_pod_counts_stay_within_their_bounds(
 def test_min_ready_seconds_keeps_a_version_out_that_turns_unready(stage: Stage, course: Course) -> None:
     """A version that is ready for 5 s and then no more, against minReadySeconds 10: it never takes over."""
     url = stage.node_urls()[0]
-    probe = {"exec": {"command": ["sh", "-c", "test -z \"$(find /proc/1 -maxdepth 0 -mmin +0.08)\""]}}
+    probe = {"exec": {"command": ["sh", "-c", 'test -z "$(find /proc/1 -maxdepth 0 -mmin +0.08)"']}}
     container = {
         "name": "flask",
         "env": [{"name": "APP_VERSION", "value": "sours"}],
@@ -186,8 +185,12 @@ def test_min_ready_seconds_keeps_a_version_out_that_turns_unready(stage: Stage, 
         course("rollout", "undo", NAME)
 
 
-PROBES = {
-    "exec": {"exec": {"command": ["python", "-c", "import socket; socket.create_connection(('127.0.0.1', 8080), 2)"]}},
+PROBES: dict[str, dict[str, Any]] = {
+    "exec": {
+        "exec": {
+            "command": ["python", "-c", "import socket; socket.create_connection(('127.0.0.1', 8080), 2)"]
+        }
+    },
     "tcp": {"tcpSocket": {"port": 8080}},
     "http": {"httpGet": {"path": "/health", "port": 8080}},
 }
@@ -200,7 +203,10 @@ def test_the_probe_forms(stage: Stage, course: Course, form: str) -> None:
     container = {
         "name": "flask",
         "env": [{"name": "APP_VERSION", "value": form}],
-        **{kind: {**probe, "timeoutSeconds": 5} for kind in ("startupProbe", "livenessProbe", "readinessProbe")},
+        **{
+            kind: {**probe, "timeoutSeconds": 5}
+            for kind in ("startupProbe", "livenessProbe", "readinessProbe")
+        },
     }
     with nothing_lost(stage.node_urls()[0]):
         course(

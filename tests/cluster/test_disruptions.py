@@ -44,7 +44,9 @@ def test_a_node_is_drained(stage: Stage, watch: Watch) -> None:
     # Through another node: a drained one may lose its way in.
     try:
         with nothing_lost(stage.node_urls()[0]):
-            kubectl("drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=150s", timeout=160)
+            kubectl(
+                "drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=150s", timeout=160
+            )
             wait_until(lambda: len(ready(watch)) >= 3 and nobody_leaves(watch), 60, "three pods elsewhere")
     finally:
         kubectl("uncordon", node)
@@ -54,7 +56,11 @@ def test_an_eviction_beyond_the_budget_is_refused_and_one_within_it_loses_nothin
     stage: Stage, watch: Watch
 ) -> None:
     def evict(pod: str) -> bool:
-        body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": stage.namespace}}
+        body = {
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
+            "metadata": {"name": pod, "namespace": stage.namespace},
+        }
         path = f"/api/v1/namespaces/{stage.namespace}/pods/{pod}/eviction"
         try:
             stage.kubectl("create", "--raw", path, "-f", "-", stdin=json.dumps(body))
@@ -98,18 +104,22 @@ def test_an_update_is_undone_half_way(stage: Stage, watch: Watch) -> None:
 def test_scaled_by_the_autoscaler(stage: Stage, watch: Watch) -> None:
     if not stage.kubectl("get", "apiservice", "v1beta1.metrics.k8s.io", "--ignore-not-found"):
         pytest.skip("the cluster has no metrics-server")
-    stage.kubectl(
-        "patch", "hpa", "flask-hpa", "-n", stage.namespace, "--type=merge", "-p",
-        '{"spec": {"minReplicas": 2, "behavior": {"scaleDown": {"stabilizationWindowSeconds": 5}}, "metrics": '
-        '[{"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", '
-        '"averageUtilization": 40}}}]}}',
-    )  # fmt: skip
+    cpu = {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 40}}
+    spec = {
+        "minReplicas": 2,
+        "behavior": {"scaleDown": {"stabilizationWindowSeconds": 5}},
+        "metrics": [{"type": "Resource", "resource": cpu}],
+    }
+    patch = json.dumps({"spec": spec})
+    stage.kubectl("patch", "hpa", "flask-hpa", "-n", stage.namespace, "--type=merge", "-p", patch)
     url = stage.node_urls()[0]
     with nothing_lost(url):
         with Load(url, clients={"new": 40}) as more:
             wait_until(lambda: len(ready(watch)) > 3, 180, "the autoscaler adds pods")
         assert more.result.lost == 0, more.result.summary()
-        wait_until(lambda: len(watch.present()) <= 3 and nobody_leaves(watch), 300, "it takes them away again")
+        wait_until(
+            lambda: len(watch.present()) <= 3 and nobody_leaves(watch), 300, "it takes them away again"
+        )
 
 
 def kube_proxies() -> list[int]:

@@ -18,8 +18,8 @@ EDGE = os.environ.get("EDGE_URL", "http://10.99.0.1:8080")
 """Where the cluster's ingress controller answers; the lab's unless set."""
 
 
-def rolled(stage: Stage, source: Rung, target: Rung, **how: Any) -> Report:
-    report = run(Experiment(source, target, **how), stage)
+def rolled(stage: Stage, source: Rung, into: Rung, **how: Any) -> Report:
+    report = run(Experiment(source, into, **how), stage)
     assert report.problem is None, report.problem
     versions = report.load.versions()
     assert len(versions) == 2, f"both versions are to answer: {versions}"
