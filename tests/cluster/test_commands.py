@@ -198,7 +198,7 @@ PROBES: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("form", PROBES)
 def test_the_probe_forms(stage: Stage, course: Course, form: str) -> None:
-    none: dict[str, Any] = dict.fromkeys(("exec", "tcpSocket", "httpGet"))
+    none: dict[str, Any] = {"exec": None, "tcpSocket": None, "httpGet": None}
     probe = none | PROBES[form]
     container = {
         "name": "flask",
