@@ -36,6 +36,12 @@ class Course:
     def set_version(self, version: str) -> None:
         self("set", "env", NAME, "-c", "flask", f"APP_VERSION={version}")
 
+    def patch_container(self, version: str, **fields: Any) -> None:
+        """Change the container `flask` and its APP_VERSION."""
+        container = {"name": "flask", "env": [{"name": "APP_VERSION", "value": version}], **fields}
+        spec = {"template": {"spec": {"containers": [container]}}}
+        self("patch", NAME, "--type=strategic", "-p", json.dumps({"spec": spec}))
+
     def status(self, seconds: int = 180) -> str:
         return self("rollout", "status", NAME, f"--timeout={seconds}s", timeout=seconds + 10)
 
@@ -87,6 +93,7 @@ def test_history_undo_and_undo_to_a_revision(stage: Stage, deployed: Deploy) -> 
     assert versions_now(url) == {"v3"}
 
 
+@pytest.mark.matrix
 def test_set_image_to_one_that_does_not_exist_stops_and_undo_goes_back(stage: Stage, course: Course) -> None:
     course.patch({"progressDeadlineSeconds": 15})
     url = stage.node_urls()[0]
@@ -118,6 +125,7 @@ def test_pause_is_a_canary_and_resume_completes_it(stage: Stage, course: Course)
     assert versions_now(url) == {"canary"}
 
 
+@pytest.mark.matrix
 def test_recreate_is_an_outage(stage: Stage, course: Course) -> None:
     course.patch({"strategy": {"type": "Recreate", "rollingUpdate": None}})
     with Load(stage.node_urls()[0], clients={"new": 4}) as load:
@@ -128,7 +136,7 @@ def test_recreate_is_an_outage(stage: Stage, course: Course) -> None:
     assert load.result.lost > 0
 
 
-@pytest.mark.parametrize(("surge", "unavailable"), [(1, 0), (1, 1)])
+@pytest.mark.parametrize(("surge", "unavailable"), [pytest.param(1, 0, marks=pytest.mark.matrix), (1, 1)])
 def test_the_pod_counts_stay_within_their_bounds(
     stage: Stage, course: Course, surge: int, unavailable: int
 ) -> None:
@@ -153,28 +161,16 @@ def test_the_pod_counts_stay_within_their_bounds(
 def test_min_ready_seconds_keeps_a_version_out_that_turns_unready(stage: Stage, course: Course) -> None:
     """A version that is ready for 5 s and then no more, against minReadySeconds 10: it never takes over."""
     url = stage.node_urls()[0]
-    probe = {"exec": {"command": ["sh", "-c", 'test -z "$(find /proc/1 -maxdepth 0 -mmin +0.08)"']}}
-    container = {
-        "name": "flask",
-        "env": [{"name": "APP_VERSION", "value": "sours"}],
-        "readinessProbe": {"httpGet": None, **probe, "periodSeconds": 1, "failureThreshold": 1},
+    young = 'test -z "$(find /proc/1 -maxdepth 0 -mmin +0.08)"'
+    probe = {
+        "httpGet": None,
+        "exec": {"command": ["sh", "-c", young]},
+        "periodSeconds": 1,
+        "failureThreshold": 1,
     }
+    course.patch({"minReadySeconds": 10, "progressDeadlineSeconds": 25})
     with nothing_lost(url), course.watch as watch:
-        course(
-            "patch",
-            NAME,
-            "--type=strategic",
-            "-p",
-            json.dumps(
-                {
-                    "spec": {
-                        "minReadySeconds": 10,
-                        "progressDeadlineSeconds": 25,
-                        "template": {"spec": {"containers": [container]}},
-                    }
-                }
-            ),
-        )
+        course.patch_container("sours", readinessProbe=probe)
         with pytest.raises(KubectlError, match="exceeded its progress deadline"):
             course.status()
         old = [pod for pod in watch.present() if pod.version == "v5"]
@@ -196,26 +192,13 @@ PROBES: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("form", PROBES)
 def test_the_probe_forms(stage: Stage, course: Course, form: str) -> None:
-    none: dict[str, Any] = {"exec": None, "tcpSocket": None, "httpGet": None}
-    probe = none | PROBES[form]
-    container = {
-        "name": "flask",
-        "env": [{"name": "APP_VERSION", "value": form}],
-        **{
-            kind: {**probe, "timeoutSeconds": 5}
-            for kind in ("startupProbe", "livenessProbe", "readinessProbe")
-        },
-    }
+    probe = {"exec": None, "tcpSocket": None, "httpGet": None, "timeoutSeconds": 5, **PROBES[form]}
+    kinds = ("startupProbe", "livenessProbe", "readinessProbe")
     with nothing_lost(stage.node_urls()[0]):
-        course(
-            "patch",
-            NAME,
-            "--type=strategic",
-            "-p",
-            json.dumps({"spec": {"template": {"spec": {"containers": [container]}}}}),
-        )
+        course.patch_container(form, **dict.fromkeys(kinds, probe))
         course.status()
         stage.wait_until_settled(180)
     assert versions_now(stage.node_urls()[0]) == {form}

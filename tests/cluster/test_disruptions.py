@@ -76,6 +76,7 @@ def test_an_eviction_beyond_the_budget_is_refused_and_one_within_it_loses_nothin
         wait_until(lambda: len(ready(watch)) >= 3 and nobody_leaves(watch), 120, "a new pod is ready")
 
 
+@pytest.mark.matrix
 def test_scaled_in(stage: Stage, watch: Watch) -> None:
     stage.kubectl("delete", "hpa", "--all", "-n", stage.namespace)
     with nothing_lost(stage.node_urls()[0]):
@@ -85,6 +86,7 @@ def test_scaled_in(stage: Stage, watch: Watch) -> None:
         wait_until(lambda: len(watch.present()) == 2, 120, "two pods")
 
 
+@pytest.mark.matrix
 def test_single_pods_are_deleted(stage: Stage, watch: Watch) -> None:
     with nothing_lost(stage.node_urls()[0]):
         for _ in range(3):
@@ -150,7 +152,8 @@ def test_a_kube_proxy_hangs_during_an_update(stage: Stage, watch: Watch) -> None
         stage.wait_until_settled(180)
 
 
-def test_updates_during_long_requests_are_undone(stage: Stage, watch: Watch) -> None:
+@pytest.mark.matrix
+def test_nothing_is_lost_of_long_requests_when_an_update_is_undone(stage: Stage, watch: Watch) -> None:
     with Load(stage.node_urls()[0], clients=LONG_MIX) as load:
         stage.apply(Rung("v7", version="v7-new"))
         stage.wait_until_settled(180)

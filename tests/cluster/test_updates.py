@@ -33,9 +33,9 @@ def onto_itself(name: str) -> tuple[Rung, Rung]:
 @pytest.mark.parametrize(
     ("source", "target"),
     [
-        (Rung("v3"), Rung("v4")),
+        pytest.param(Rung("v3"), Rung("v4"), marks=pytest.mark.matrix),
         (Rung("v4"), Rung("v5")),
-        (Rung("v5"), Rung("v6")),
+        pytest.param(Rung("v5"), Rung("v6"), marks=pytest.mark.matrix),
         (Rung("v6"), Rung("v7")),
         onto_itself("v7"),
     ],
@@ -46,13 +46,15 @@ def test_nothing_is_lost(stage: Stage, source: Rung, target: Rung) -> None:
     assert report.load.lost == 0, report.load.summary()
 
 
-@pytest.mark.parametrize(("source", "target"), [("v1", "v2"), ("v2", "v3")])
+@pytest.mark.parametrize(
+    ("source", "target"), [pytest.param("v1", "v2", marks=pytest.mark.matrix), ("v2", "v3")]
+)
 def test_the_meter_sees_what_is_lost(stage: Stage, source: str, target: str) -> None:
     if not any(rolled(stage, Rung(source), Rung(target)).load.lost for _ in range(4)):
         pytest.fail(f"{source} to {target} lost nothing in four updates: does the load see failures?")
 
 
-@pytest.mark.parametrize("name", ["v5", "v6", "v7"])
+@pytest.mark.parametrize("name", ["v5", *(pytest.param(n, marks=pytest.mark.matrix) for n in ("v6", "v7"))])
 def test_requests_of_five_seconds_are_not_lost(stage: Stage, name: str) -> None:
     report = rolled(stage, *onto_itself(name), clients=LONG_MIX)
     assert report.load.lost == 0, report.load.summary()
