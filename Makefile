@@ -5,7 +5,9 @@ BIN     := $(VENV)/bin
 REGISTRY ?= localhost:5000
 VERSION  ?= $(shell git describe --always --dirty 2>/dev/null || echo dev)
 IMAGE    ?= $(REGISTRY)/flask:$(VERSION)
+ENVOY_IMAGE ?= $(REGISTRY)/flask-envoy:latest
 PORT     ?= 8080
+RUNG     ?= v5
 
 .DEFAULT_GOAL := help
 .PHONY: help
@@ -57,5 +59,26 @@ image: ## build the image (REGISTRY=... VERSION=...)
 	docker build --network=host --build-arg APP_VERSION=$(VERSION) -t $(IMAGE) .
 
 .PHONY: push
-push: image ## build and push the image (REGISTRY=... VERSION=...)
+push: image ## build and push the image, as latest too, which the manifests name (REGISTRY=... VERSION=...)
+	docker tag $(IMAGE) $(REGISTRY)/flask:latest
 	docker push $(IMAGE)
+	docker push $(REGISTRY)/flask:latest
+
+.PHONY: push-envoy
+push-envoy: ## build and push the sidecar's image, which only v6 needs (ENVOY_IMAGE=...)
+	docker build --network=host -t $(ENVOY_IMAGE) k8s/envoy
+	docker push $(ENVOY_IMAGE)
+
+# ---- on a cluster -------------------------------------------------------------------------------
+# The manifests name localhost:5000/flask:latest, so that plain `kubectl apply -f` works with a local registry. Any
+# other image is set here, for every object of every manifest alike; `kubectl set image --local` refuses files with
+# more than Deployments in them, and kustomize cannot be told on its command line which file to take.
+.PHONY: manifest
+manifest: ## print the manifest of RUNG=v1..v7 with IMAGE=... in it
+	@test -f k8s/flask-deployment-$(RUNG).yaml || { echo "RUNG is '$(RUNG)'; allowed are:" $(patsubst k8s/flask-deployment-%.yaml,%,$(wildcard k8s/flask-deployment-*.yaml)) >&2; exit 2; }
+	@sed -e 's|image: localhost:5000/flask:latest$$|image: $(IMAGE)|' -e 's|image: localhost:5000/flask-envoy:latest$$|image: $(ENVOY_IMAGE)|' k8s/flask-deployment-$(RUNG).yaml
+
+.PHONY: deploy
+deploy: ## apply namespace, Service and RUNG=v1..v7 with IMAGE=..., and wait for the rollout
+	@manifest=$$($(MAKE) -s --no-print-directory manifest) && printf '%s\n' "$$manifest" | kubectl apply -f k8s/namespace.yaml -f k8s/service.yaml -f -
+	kubectl -n flask-cluster rollout status deployment/flask-deployment

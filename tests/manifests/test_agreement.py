@@ -1,0 +1,166 @@
+"""Names, labels and ports that one file uses are the ones that another defines."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from app.settings import PROBES, Settings
+
+from .manifests import (
+    K8S,
+    ROOT,
+    RUNGS,
+    SERVICE_TARGET,
+    Object,
+    container,
+    containers,
+    deployment,
+    envoy,
+    objects,
+    one,
+    pod_spec,
+)
+
+NAMESPACE = "flask-cluster"
+LABELS = {"app": "flask"}
+
+
+def socket(address: Object) -> tuple[str, int]:
+    """The host and port of an Envoy address."""
+    return address["socket_address"]["address"], address["socket_address"]["port_value"]
+
+
+def envoy_listener() -> Object:
+    (found,) = envoy()["static_resources"]["listeners"]
+    assert isinstance(found, dict)
+    return found
+
+
+@pytest.mark.parametrize("path", sorted(K8S.glob("*.yaml")), ids=lambda path: path.stem)
+def test_everything_is_in_the_one_namespace(path: object) -> None:
+    for each in objects(re.sub(r"\.yaml$", "", str(path).rpartition("/")[2])):
+        metadata = each["metadata"]
+        if each["kind"] == "Namespace":
+            assert metadata["name"] == NAMESPACE
+        else:
+            assert metadata["namespace"] == NAMESPACE
+            assert metadata["labels"] == LABELS
+
+
+@pytest.mark.parametrize("rung", RUNGS)
+def test_selectors_find_the_pods(rung: str) -> None:
+    spec = deployment(rung)["spec"]
+    assert spec["template"]["metadata"]["labels"] == LABELS
+    assert spec["selector"]["matchLabels"] == LABELS
+    assert one("service", "Service")["spec"]["selector"] == LABELS
+
+
+@pytest.mark.parametrize("rung", RUNGS)
+def test_service_port_is_the_way_into_the_pod(rung: str) -> None:
+    named = [
+        (each["name"], port["containerPort"])
+        for each in containers(pod_spec(rung))
+        for port in each["ports"]
+        if port["name"] == SERVICE_TARGET
+    ]
+    _, listener = socket(envoy_listener()["address"])
+    assert named == [("envoy", listener) if rung.startswith("v6") else ("flask", Settings().port)]
+
+
+@pytest.mark.parametrize("rung", RUNGS)
+def test_service_container_listens_on_its_default_port(rung: str) -> None:
+    assert [port["containerPort"] for port in container(rung)["ports"]] == [Settings().port]
+
+
+@pytest.mark.parametrize("rung", [rung for rung in RUNGS if rung != "v1"])
+def test_probes_ask_what_the_service_knows_as_probes(rung: str) -> None:
+    flask = container(rung)
+    known = {(probe.path, probe.header) for probe in PROBES}
+    for name in ("startupProbe", "livenessProbe", "readinessProbe"):
+        get = flask[name]["httpGet"]
+        headers = [header["name"] for header in get.get("httpHeaders", ())]
+        assert get["port"] == Settings().port
+        assert (get["path"], headers[0] if headers else None) in known
+    assert flask["livenessProbe"]["httpGet"]["path"] == "/health"
+    # readiness, which a drain turns false, must never decide whether the pod lives
+    assert flask["startupProbe"]["httpGet"] == flask["livenessProbe"]["httpGet"]
+    assert flask["readinessProbe"]["httpGet"]["path"] == "/api/nowater/version"
+
+
+def test_service_is_what_the_course_calls() -> None:
+    service = one("service", "Service")
+    (port,) = service["spec"]["ports"]
+    assert service["spec"]["type"] == "NodePort"
+    assert (port["nodePort"], port["targetPort"]) == (30007, SERVICE_TARGET)
+
+
+def test_ingress_and_route_lead_to_the_service() -> None:
+    service = one("service", "Service")
+    (port,) = service["spec"]["ports"]
+    (rule,) = one("ingress", "Ingress")["spec"]["rules"]
+    (path,) = rule["http"]["paths"]
+    assert path["backend"]["service"] == {"name": service["metadata"]["name"], "port": {"name": port["name"]}}
+    (route,) = one("httproute", "HTTPRoute")["spec"]["rules"]
+    assert route["backendRefs"] == [{"name": service["metadata"]["name"], "port": port["port"]}]
+
+
+def test_v7_objects_select_its_pods() -> None:
+    file = "flask-deployment-v7"
+    (spread,) = pod_spec("v7")["topologySpreadConstraints"]
+    assert spread["labelSelector"]["matchLabels"] == LABELS
+    assert one(file, "PodDisruptionBudget")["spec"]["selector"]["matchLabels"] == LABELS
+    assert one(file, "NetworkPolicy")["spec"]["podSelector"]["matchLabels"] == LABELS
+
+
+def test_v7_network_policy_opens_the_port_that_serves() -> None:
+    policy = one("flask-deployment-v7", "NetworkPolicy")["spec"]
+    assert policy["ingress"] == [{"ports": [{"port": SERVICE_TARGET, "protocol": "TCP"}]}]
+    assert (sorted(policy["policyTypes"]), policy["egress"]) == (["Egress", "Ingress"], [])
+
+
+def test_v7_autoscaler_scales_the_deployment_from_its_replicas() -> None:
+    target = deployment("v7")
+    scaler = one("flask-deployment-v7", "HorizontalPodAutoscaler")["spec"]
+    assert scaler["scaleTargetRef"] == {
+        "apiVersion": target["apiVersion"],
+        "kind": target["kind"],
+        "name": target["metadata"]["name"],
+    }
+    assert scaler["minReplicas"] == target["spec"]["replicas"] < scaler["maxReplicas"]
+    # Utilization is a share of the request
+    assert "cpu" in container("v7")["resources"]["requests"]
+
+
+def test_v7_budget_lets_a_drain_go_on() -> None:
+    budget = one("flask-deployment-v7", "PodDisruptionBudget")["spec"]
+    assert (budget["maxUnavailable"], budget["unhealthyPodEvictionPolicy"]) == (1, "AlwaysAllow")
+    assert deployment("v7")["spec"]["replicas"] > budget["maxUnavailable"]
+
+
+def test_envoy_stands_between_the_service_port_and_gunicorn() -> None:
+    (cluster,) = envoy()["static_resources"]["clusters"]
+    ((endpoint,),) = (each["lb_endpoints"] for each in cluster["load_assignment"]["endpoints"])
+    assert socket(endpoint["endpoint"]["address"]) == ("127.0.0.1", Settings().port)
+    assert socket(envoy_listener()["address"])[0] == "0.0.0.0"
+
+
+def test_envoy_admin_is_the_pods_own_and_announces_the_close() -> None:
+    host, port = socket(envoy()["admin"]["address"])
+    assert host == "127.0.0.1"
+    assert f"/dev/tcp/{host}/{port}" in (K8S / "envoy" / "announce-close").read_text()
+    for rung in ("v6", "v6-plain"):
+        assert container(rung, "envoy")["lifecycle"]["preStop"]["exec"]["command"] == ["announce-close"]
+
+
+def test_envoy_hides_nothing() -> None:
+    config = (K8S / "envoy" / "envoy.yaml").read_text()
+    assert not re.search("retry_policy:|access_log:", config)
+    assert "upgrade_type: websocket" in config
+
+
+@pytest.mark.parametrize("dockerfile", ["Dockerfile", "k8s/envoy/Dockerfile"])
+def test_images_run_as_a_user_that_kubernetes_can_tell_from_root(dockerfile: str) -> None:
+    users = re.findall("^USER (.*)$", (ROOT / dockerfile).read_text(), re.M)
+    assert re.fullmatch("[1-9][0-9]*:[1-9][0-9]*", users[-1])

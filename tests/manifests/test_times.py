@@ -1,0 +1,112 @@
+"""The times of every manifest add up with each other and with the service's settings."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from app.settings import Settings
+
+from .manifests import RUNGS, Object, container, deployment, envoy, one, pod_spec, settings, text
+
+MARGIN = 2
+"""Seconds left for the kubelet and for exiting."""
+
+KUBERNETES_GRACE = 30
+"""Seconds a pod has where it does not say."""
+
+LATE_FAILURE = 5
+"""Seconds after which the course's bad version, ready at first, turns unready."""
+
+WITH_PROBES = [rung for rung in RUNGS if rung != "v1"]
+PACED = [rung for rung in RUNGS if rung >= "v4"]
+
+
+def grace(rung: str) -> int:
+    return int(pod_spec(rung).get("terminationGracePeriodSeconds", KUBERNETES_GRACE))
+
+
+def pre_stop(rung: str) -> int:
+    """Seconds before the service gets SIGTERM. Only sleep has a known length; no other hook is allowed."""
+    hook = container(rung).get("lifecycle", {}).get("preStop", {"sleep": {"seconds": 0}})
+    return int(hook["sleep"]["seconds"])
+
+
+def stopping(rung: str) -> dict[str, float]:
+    """The longest each part of the stop can take, in seconds, under its name in the manifests' comments."""
+    own = settings(rung)
+    parts = {"preStop": pre_stop(rung), "DRAIN_MAX": own.drain_max if own.drain else 0.0}
+    return {**parts, "GRACEFUL_TIMEOUT": float(own.graceful_timeout)}
+
+
+def seconds(duration: str) -> float:
+    """A duration in whole seconds, the only form these files use."""
+    found = re.fullmatch("([0-9]+)s", duration)
+    assert found, duration
+    return float(found[1])
+
+
+def probe_seconds(probe: Object) -> int:
+    """How long a probe fails before it counts."""
+    return int(probe["periodSeconds"] * probe["failureThreshold"])
+
+
+@pytest.mark.parametrize("rung", RUNGS)
+def test_grace_period_covers_the_whole_stop(rung: str) -> None:
+    assert sum(stopping(rung).values()) + MARGIN < grace(rung)
+
+
+@pytest.mark.parametrize("rung", RUNGS)
+def test_figures_in_comments_are_the_ones_in_force(rung: str) -> None:
+    own = settings(rung)
+    in_force = {**stopping(rung), "margin": MARGIN}
+    in_force |= {"DRAIN_MIN": own.drain_min, "SLEEP_LIMIT": own.sleep_limit}
+    comments = "\n".join(line for line in text(rung).splitlines() if line.strip().startswith("#"))
+    said = re.findall(r"\b(preStop|DRAIN_MAX|GRACEFUL_TIMEOUT|DRAIN_MIN),? (\d+) s", comments)
+    said += [("margin", figure) for figure in re.findall(r"(\d+) s margin", comments)]
+    said += [("SLEEP_LIMIT", figure) for figure in re.findall(r"/api/sleep/(\d+) \(SLEEP_LIMIT\)", comments)]
+    assert [(name, float(figure)) for name, figure in said] == [(name, in_force[name]) for name, _ in said]
+    # a rung that sets a grace period explains it
+    assert {"GRACEFUL_TIMEOUT", "margin"} <= {name for name, _ in said} or grace(rung) == KUBERNETES_GRACE
+
+
+def test_v7_waits_for_the_longest_request() -> None:
+    own = settings("v7")
+    assert own.graceful_timeout > own.sleep_limit
+
+
+def test_the_ways_in_wait_for_the_longest_request() -> None:
+    timeouts = [rule["timeouts"]["request"] for rule in one("httproute", "HTTPRoute")["spec"]["rules"]]
+    timeouts += [one("ingress", "Ingress")["metadata"]["annotations"]["projectcontour.io/response-timeout"]]
+    assert min(map(seconds, timeouts)) > Settings().sleep_limit
+
+
+@pytest.mark.parametrize("rung", WITH_PROBES)
+def test_probes_answer_in_their_time(rung: str) -> None:
+    startup, readiness = container(rung)["startupProbe"], container(rung)["readinessProbe"]
+    assert startup["periodSeconds"] == 1
+    assert probe_seconds(readiness) <= 5
+
+
+@pytest.mark.parametrize("rung", PACED)
+def test_min_ready_seconds_catches_a_version_that_fails_late(rung: str) -> None:
+    noticed = LATE_FAILURE + probe_seconds(container(rung)["readinessProbe"])
+    assert noticed < deployment(rung)["spec"]["minReadySeconds"]
+
+
+@pytest.mark.parametrize("rung", PACED)
+def test_deadline_leaves_time_to_start_and_to_prove(rung: str) -> None:
+    spec = deployment(rung)["spec"]
+    starting = probe_seconds(container(rung)["startupProbe"])
+    assert starting + spec["minReadySeconds"] < spec["progressDeadlineSeconds"]
+
+
+def test_envoy_lets_gunicorn_decide() -> None:
+    (listener,) = envoy()["static_resources"]["listeners"]
+    manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
+    (route,) = manager["route_config"]["virtual_hosts"][0]["routes"]
+    assert route["route"]["timeout"] == "0s"  # none
+    (cluster,) = envoy()["static_resources"]["clusters"]
+    (options,) = cluster["typed_extension_protocol_options"].values()
+    assert seconds(options["common_http_protocol_options"]["idle_timeout"]) < settings("v6").keepalive
