@@ -51,3 +51,19 @@ image: ## build the image (REGISTRY=... VERSION=...)
 .PHONY: push
 push: image ## build and push the image (REGISTRY=... VERSION=...)
 	docker push $(IMAGE)
+
+# ---- the experiment -----------------------------------------------------------------------------
+LOAD_IMAGE ?= $(REGISTRY)/flask-load:latest
+
+.PHONY: rollout
+rollout: $(VENV)/.dev ## a rolling update under load (FROM=v2 TO=v3, ARGS=... as python -m rollout update --help)
+	$(BIN)/python -m rollout update $(FROM) $(TO) --load-image $(LOAD_IMAGE) $(ARGS)
+
+.PHONY: course
+course: $(VENV)/.dev ## all rungs in turn under load, one report (ARGS=...)
+	$(BIN)/python -m rollout course --load-image $(LOAD_IMAGE) $(ARGS)
+
+.PHONY: load-image
+load-image: ## build and push the load, for running it in the cluster (REGISTRY=...)
+	docker build --network=host -f rollout/Dockerfile -t $(LOAD_IMAGE) .
+	docker push $(LOAD_IMAGE)
