@@ -65,7 +65,7 @@ def parts(base: Experiment, names: Sequence[str]) -> list[Part]:
         Part(
             "rungs",
             "Each rung onto itself",
-            "What each rung costs: the same Deployment with a new version. v5 also without v4's minReadySeconds, "
+            "What each rung costs: the same with a new version. v5 also without v4's minReadySeconds, "
             "which v3 does not have either.",
             [*(to_itself(name) for name in RUNGS), to_itself("v5", 0, WITHOUT_PACE)],
         ),
