@@ -53,8 +53,8 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m rollout",
         description="Rolling updates under load, measured, on the cluster that kubectl points to.",
         epilog="Exit status: 0 the goal held, 1 it did not, 2 it could not run, 130 interrupted. "
-        "The cluster is left as it was found, also after Ctrl-C: a namespace that was not there is deleted, a "
-        "Deployment that was there is put back. --keep leaves all as it is.",
+        "The cluster is left as it was found, also after Ctrl-C: a namespace that was not there is deleted, "
+        "a Deployment that was there is put back. --keep leaves all as it is.",
     )
     commands = top.add_subparsers(dest="command", required=True)
 
