@@ -29,8 +29,16 @@ run: $(VENV)/.run ## serve on port 8080 (PORT=...); Ctrl-C stops
 	PORT=$(PORT) exec $(BIN)/gunicorn
 
 .PHONY: test
-test: $(VENV)/.dev check ## lint, types and all tests that this machine can run
-	$(BIN)/pytest
+test: $(VENV)/.dev check ## lint, types and tests; those on a cluster where kubectl reaches one
+	$(BIN)/pytest -m "not matrix"
+
+.PHONY: test-cluster
+test-cluster: $(VENV)/.dev ## the cluster tests that matter most, on kubectl's cluster
+	$(BIN)/pytest tests/cluster -m "not matrix"
+
+.PHONY: test-matrix
+test-matrix: $(VENV)/.dev ## all cluster tests; takes most of an hour
+	$(BIN)/pytest tests/cluster
 
 .PHONY: check
 check: $(VENV)/.dev ## ruff and mypy

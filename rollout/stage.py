@@ -263,7 +263,10 @@ class Stage:
 def answers(url: str, host: str | None) -> bool:
     """Whether the service answers at a URL from here, within 2 s."""
     connection = Connection(Target.of(url, host), timeout=2)
-    with contextlib.suppress(Lost, http.client.HTTPException, json.JSONDecodeError):
+    with (
+        contextlib.closing(connection),
+        contextlib.suppress(Lost, http.client.HTTPException, json.JSONDecodeError),
+    ):
         connection.get("/api")
         return True
     return False

@@ -1,0 +1,83 @@
+"""A real cluster, whichever kubectl points to. Without one these tests are skipped, and say so.
+
+They expect the images in the registry that the manifests name (`make push load-image`), and an address
+of a node that this machine reaches.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from rollout.kubectl import Kubectl, KubectlError
+from rollout.load import Load
+from rollout.stage import Rung, Stage, answers
+
+MANIFESTS = Path(__file__).parents[2] / "k8s"
+ROLLED_OUT = 180.0
+"""Seconds within which a Deployment is rolled out and its predecessor's pods are gone."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.cluster)
+
+
+@pytest.fixture(scope="session")
+def kubectl() -> Kubectl:
+    found = Kubectl()
+    try:
+        found.check()
+    except KubectlError as error:
+        pytest.skip(f"no cluster: {error}")
+    return found
+
+
+@pytest.fixture(scope="session")
+def stage(kubectl: Kubectl) -> Iterator[Stage]:
+    """The course's namespace, deleted at the end if it was not there before."""
+    with Stage(kubectl, MANIFESTS) as stage:
+        yield stage
+
+
+@pytest.fixture
+def deployed(stage: Stage) -> Callable[[Rung], str]:
+    """Deploy a rung and wait until only its pods are there; the URL at which it answers."""
+
+    def deploy(rung: Rung) -> str:
+        # From an empty place: what an earlier test left (a pause, a history, other numbers) must not show.
+        if stage.namespace:
+            stage.kubectl(
+                "delete", "deployment,hpa,pdb,job", "--all", "-n", stage.namespace, "--wait", timeout=180
+            )
+        stage.apply(rung)
+        stage.wait_until_settled(ROLLED_OUT)
+        url = next((url for url in stage.node_urls() if answers(url, None)), None)
+        assert url, f"none of {stage.node_urls()} answers from here"
+        return url
+
+    return deploy
+
+
+@contextmanager
+def nothing_lost(url: str, least: int = 1) -> Iterator[Load]:
+    """Load the service around an action; not one request may fail, and at least so many are sent."""
+    with Load(url) as load:
+        yield load
+    result = load.result
+    assert result.lost == 0, result.summary()
+    assert result.requests >= least, result.summary()
+
+
+def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None:
+    """Wait for a condition; fail with its name when it does not come true in time."""
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, f"not within {seconds:g} s: {what}"
+        time.sleep(0.1)

@@ -1,0 +1,204 @@
+"""Every command of the course does what the course says."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from rollout.kubectl import Kubectl, KubectlError
+from rollout.load import Load
+from rollout.stage import Rung, Stage
+from rollout.watch import State, Watch
+from tests.cluster.conftest import MANIFESTS, nothing_lost, wait_until
+
+NAME = "deployment/flask-deployment"
+Deploy = Callable[[Rung], str]
+
+
+class Course:
+    """The course's commands, in the course's namespace."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.kubectl: Kubectl = stage.kubectl
+        self.namespace = stage.namespace
+        self.watch = Watch(stage.kubectl, stage.namespace, stage.deployment)
+
+    def __call__(self, *arguments: str, timeout: float = 30) -> str:
+        return self.kubectl(*arguments, "-n", self.namespace, timeout=timeout)
+
+    def patch(self, spec: dict[str, Any]) -> None:
+        self("patch", NAME, "--type=merge", "-p", json.dumps({"spec": spec}))
+
+    def set_version(self, version: str) -> None:
+        self("set", "env", NAME, "-c", "flask", f"APP_VERSION={version}")
+
+    def patch_container(self, version: str, **fields: Any) -> None:
+        """Change the container `flask` and its APP_VERSION."""
+        container = {"name": "flask", "env": [{"name": "APP_VERSION", "value": version}], **fields}
+        spec = {"template": {"spec": {"containers": [container]}}}
+        self("patch", NAME, "--type=strategic", "-p", json.dumps({"spec": spec}))
+
+    def status(self, seconds: int = 180) -> str:
+        return self("rollout", "status", NAME, f"--timeout={seconds}s", timeout=seconds + 10)
+
+
+@pytest.fixture
+def course(stage: Stage, deployed: Deploy) -> Course:
+    deployed(Rung("v5", min_ready_seconds=0))
+    return Course(stage)
+
+
+def versions_now(url: str, least: int = 40) -> set[str]:
+    """The versions that answer from now on, seen in at least so many requests."""
+    with Load(url, clients={"new": 4}) as load:
+        began = time.time()
+        wait_until(lambda: len(load.result.between(began, time.time()).answers) >= least, 30, "answers")
+    return set(load.result.between(began, time.time()).versions())
+
+
+def test_everything_in_one_file(stage: Stage, deployed: Deploy) -> None:
+    deployed(Rung("v5"))
+    kubectl = stage.kubectl
+    kubectl("delete", "namespace", stage.namespace, "--wait", timeout=180)
+    kubectl("create", "-f", str(MANIFESTS / "flask-deployment-all.yaml"))
+    kubectl("rollout", "status", NAME, "-n", stage.namespace, "--timeout=120s", timeout=130)
+    assert versions_now(stage.node_urls()[0])
+
+
+def test_history_undo_and_undo_to_a_revision(stage: Stage, deployed: Deploy) -> None:
+    url = deployed(Rung("v3"))
+    course = Course(stage)
+    for name in ("v4", "v5"):
+        stage.apply(Rung(name))
+        stage.wait_until_settled(180)
+    history = course("rollout", "history", NAME)
+    causes = [line.split(maxsplit=1) for line in history.splitlines() if line[:1].isdigit()]
+    assert [cause[:2] for _, cause in causes] == ["v3", "v4", "v5"]
+    revisions = [number for number, _ in causes]
+    assert "APP_VERSION:\tv4" in course("rollout", "history", NAME, f"--revision={revisions[1]}")
+
+    with nothing_lost(url):
+        course("rollout", "undo", NAME)
+        course.status()
+        stage.wait_until_settled(180)
+    assert versions_now(url) == {"v4"}
+    with nothing_lost(url):
+        course("rollout", "undo", NAME, f"--to-revision={revisions[0]}")
+        course.status()
+        stage.wait_until_settled(180)
+    assert versions_now(url) == {"v3"}
+
+
+@pytest.mark.matrix
+def test_set_image_to_one_that_does_not_exist_stops_and_undo_goes_back(stage: Stage, course: Course) -> None:
+    course.patch({"progressDeadlineSeconds": 15})
+    url = stage.node_urls()[0]
+    with nothing_lost(url):
+        course("set", "image", NAME, "flask=localhost:5000/flask:there-is-none")
+        with pytest.raises(KubectlError, match="exceeded its progress deadline"):
+            course.status()
+        with course.watch as watch:
+            ready = [pod for pod in watch.present() if pod.state is State.READY]
+        assert len(ready) == 3
+        course("rollout", "undo", NAME)
+        course.status()
+
+
+def test_pause_is_a_canary_and_resume_completes_it(stage: Stage, course: Course) -> None:
+    url = stage.node_urls()[0]
+    with nothing_lost(url), course.watch as watch:
+        course.set_version("canary")
+        course("rollout", "pause", NAME)
+        wait_until(
+            lambda: any(pod.version == "canary" and pod.state is State.READY for pod in watch.present()),
+            60,
+            "a canary is ready",
+        )
+        wait_until(lambda: versions_now(url) == {"v5", "canary"}, 30, "both versions answer")
+        course("rollout", "resume", NAME)
+        course.status()
+        stage.wait_until_settled(180)
+    assert versions_now(url) == {"canary"}
+
+
+@pytest.mark.matrix
+def test_recreate_is_an_outage(stage: Stage, course: Course) -> None:
+    course.patch({"strategy": {"type": "Recreate", "rollingUpdate": None}})
+    with Load(stage.node_urls()[0], clients={"new": 4}) as load:
+        course.set_version("after")
+        course.status()
+        stage.wait_until_settled(180)
+        wait_until(lambda: "after" in load.result.versions(), 30, "the new version answers")
+    assert load.result.lost > 0
+
+
+@pytest.mark.parametrize(("surge", "unavailable"), [pytest.param(1, 0, marks=pytest.mark.matrix), (1, 1)])
+def test_the_pod_counts_stay_within_their_bounds(
+    stage: Stage, course: Course, surge: int, unavailable: int
+) -> None:
+    course.patch({"strategy": {"rollingUpdate": {"maxSurge": surge, "maxUnavailable": unavailable}}})
+    url = stage.node_urls()[0]
+    most, fewest = 0, 99
+
+    def counted() -> bool:
+        nonlocal most, fewest
+        there = [pod.state for pod in watch.present() if pod.state is not State.DRAINING]
+        most, fewest = max(most, len(there)), min(fewest, there.count(State.READY))
+        return watch.rolled_out()
+
+    with nothing_lost(url), course.watch as watch:
+        generation = json.loads(course("get", NAME, "-o", "json"))["metadata"]["generation"]
+        course.set_version("bounded")
+        wait_until(lambda: counted() and watch.rolled_out(generation + 1), 120, "rolled out")
+    assert most == 3 + surge
+    assert fewest >= 3 - unavailable
+
+
+def test_min_ready_seconds_keeps_a_version_out_that_turns_unready(stage: Stage, course: Course) -> None:
+    """A version that is ready for 5 s and then no more, against minReadySeconds 10: it never takes over."""
+    url = stage.node_urls()[0]
+    young = 'test -z "$(find /proc/1 -maxdepth 0 -mmin +0.08)"'
+    probe = {
+        "httpGet": None,
+        "exec": {"command": ["sh", "-c", young]},
+        "periodSeconds": 1,
+        "failureThreshold": 1,
+    }
+    course.patch({"minReadySeconds": 10, "progressDeadlineSeconds": 25})
+    with nothing_lost(url), course.watch as watch:
+        course.patch_container("sours", readinessProbe=probe)
+        with pytest.raises(KubectlError, match="exceeded its progress deadline"):
+            course.status()
+        old = [pod for pod in watch.present() if pod.version == "v5"]
+        new = [pod for pod in watch.pods if pod.version == "sours"]
+        assert [pod.state for pod in old] == [State.READY] * 3
+        assert len(new) == 1
+        assert new[0].since(State.READY), "it was ready for a while"
+        course("rollout", "undo", NAME)
+
+
+PROBES: dict[str, dict[str, Any]] = {
+    "exec": {
+        "exec": {
+            "command": ["python", "-c", "import socket; socket.create_connection(('127.0.0.1', 8080), 2)"]
+        }
+    },
+    "tcp": {"tcpSocket": {"port": 8080}},
+    "http": {"httpGet": {"path": "/health", "port": 8080}},
+}
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("form", PROBES)
+def test_the_probe_forms(stage: Stage, course: Course, form: str) -> None:
+    probe = {"exec": None, "tcpSocket": None, "httpGet": None, "timeoutSeconds": 5, **PROBES[form]}
+    kinds = ("startupProbe", "livenessProbe", "readinessProbe")
+    with nothing_lost(stage.node_urls()[0]):
+        course.patch_container(form, **dict.fromkeys(kinds, probe))
+        course.status()
+        stage.wait_until_settled(180)
+    assert versions_now(stage.node_urls()[0]) == {form}

@@ -1,0 +1,162 @@
+"""Beyond the course: pods that leave for other reasons than an update, and an update gone wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from rollout.load import LONG_MIX, Load
+from rollout.stage import Rung, Stage
+from rollout.watch import State, Watch
+from tests.cluster.conftest import nothing_lost, wait_until
+
+NAME = "deployment/flask-deployment"
+Deploy = Callable[[Rung], str]
+
+
+def ready(watch: Watch) -> list[str]:
+    return sorted(pod.name for pod in watch.present() if pod.state is State.READY)
+
+
+def nobody_leaves(watch: Watch) -> bool:
+    return all(pod.state is State.READY for pod in watch.present())
+
+
+@pytest.fixture
+def watch(stage: Stage, deployed: Deploy) -> Iterator[Watch]:
+    deployed(Rung("v7"))
+    with Watch(stage.kubectl, stage.namespace, stage.deployment) as watch:
+        yield watch
+
+
+def test_a_node_is_drained(stage: Stage, watch: Watch) -> None:
+    kubectl = stage.kubectl
+    nodes = [node["metadata"]["name"] for node in kubectl.objects("get", "nodes")]
+    if len(nodes) < 2:
+        pytest.skip("one node cannot be drained of pods that have nowhere else to go")
+    node = nodes[-1]
+    # Through another node: a drained one may lose its way in.
+    try:
+        with nothing_lost(stage.node_urls()[0]):
+            kubectl(
+                "drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=150s", timeout=160
+            )
+            wait_until(lambda: len(ready(watch)) >= 3 and nobody_leaves(watch), 60, "three pods elsewhere")
+    finally:
+        kubectl("uncordon", node)
+
+
+def test_an_eviction_beyond_the_budget_is_refused_and_one_within_it_loses_nothing(
+    stage: Stage, watch: Watch
+) -> None:
+    def evict(pod: str) -> bool:
+        body = {
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
+            "metadata": {"name": pod, "namespace": stage.namespace},
+        }
+        path = f"/api/v1/namespaces/{stage.namespace}/pods/{pod}/eviction"
+        try:
+            stage.kubectl("create", "--raw", path, "-f", "-", stdin=json.dumps(body))
+        except Exception as error:  # noqa: BLE001 - told apart right here
+            assert "disruption budget" in str(error)  # noqa: PT017 - either outcome is right
+            return False
+        return True
+
+    first, second, _ = ready(watch)[:3]
+    with nothing_lost(stage.node_urls()[0]):
+        assert evict(first)
+        assert not evict(second)
+        wait_until(lambda: len(ready(watch)) >= 3 and nobody_leaves(watch), 120, "a new pod is ready")
+
+
+@pytest.mark.matrix
+def test_scaled_in(stage: Stage, watch: Watch) -> None:
+    stage.kubectl("delete", "hpa", "--all", "-n", stage.namespace)
+    with nothing_lost(stage.node_urls()[0]):
+        stage.kubectl("scale", NAME, "--replicas=6", "-n", stage.namespace)
+        wait_until(lambda: len(ready(watch)) == 6, 90, "six pods")
+        stage.kubectl("scale", NAME, "--replicas=2", "-n", stage.namespace)
+        wait_until(lambda: len(watch.present()) == 2, 120, "two pods")
+
+
+@pytest.mark.matrix
+def test_single_pods_are_deleted(stage: Stage, watch: Watch) -> None:
+    with nothing_lost(stage.node_urls()[0]):
+        for _ in range(3):
+            stage.kubectl("delete", "pod", ready(watch)[0], "-n", stage.namespace, "--wait", timeout=120)
+            wait_until(lambda: len(ready(watch)) >= 3 and nobody_leaves(watch), 90, "a new pod is ready")
+
+
+def test_an_update_is_undone_half_way(stage: Stage, watch: Watch) -> None:
+    with nothing_lost(stage.node_urls()[0]) as load:
+        stage.apply(Rung("v7", version="regretted"))
+        wait_until(lambda: "regretted" in load.result.versions(), 90, "the new version answers")
+        stage.kubectl("rollout", "undo", NAME, "-n", stage.namespace)
+        stage.wait_until_settled(180)
+
+
+@pytest.mark.matrix
+def test_scaled_by_the_autoscaler(stage: Stage, watch: Watch) -> None:
+    if not stage.kubectl("get", "apiservice", "v1beta1.metrics.k8s.io", "--ignore-not-found"):
+        pytest.skip("the cluster has no metrics-server")
+    cpu = {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 40}}
+    spec = {
+        "minReplicas": 2,
+        "behavior": {"scaleDown": {"stabilizationWindowSeconds": 5}},
+        "metrics": [{"type": "Resource", "resource": cpu}],
+    }
+    patch = json.dumps({"spec": spec})
+    stage.kubectl("patch", "hpa", "flask-hpa", "-n", stage.namespace, "--type=merge", "-p", patch)
+    url = stage.node_urls()[0]
+    with nothing_lost(url):
+        with Load(url, clients={"new": 40}) as more:
+            wait_until(lambda: len(ready(watch)) > 3, 180, "the autoscaler adds pods")
+        assert more.result.lost == 0, more.result.summary()
+        wait_until(
+            lambda: len(watch.present()) <= 3 and nobody_leaves(watch), 300, "it takes them away again"
+        )
+
+
+def kube_proxies() -> list[int]:
+    """The processes that run kube-proxy, where they are on this machine, as in the lab."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            program = (entry / "cmdline").read_bytes().split(b"\0")[0]
+        except OSError:
+            continue
+        if program.endswith(b"/kube-proxy"):
+            found.append(int(entry.name))
+    return found
+
+
+def test_a_kube_proxy_hangs_during_an_update(stage: Stage, watch: Watch) -> None:
+    proxies = kube_proxies()
+    if not proxies:
+        pytest.skip("the nodes' kube-proxy does not run on this machine")
+    with nothing_lost(stage.node_urls()[0]):
+        stage.apply(Rung("v7", version="v7-new"))
+        wait_until(lambda: any(pod.state is State.DRAINING for pod in watch.present()), 90, "a pod leaves")
+        os.kill(proxies[0], signal.SIGSTOP)
+        try:
+            time.sleep(3)  # not a wait for something: how long it hangs
+        finally:
+            os.kill(proxies[0], signal.SIGCONT)
+        stage.wait_until_settled(180)
+
+
+@pytest.mark.matrix
+def test_nothing_is_lost_of_long_requests_when_an_update_is_undone(stage: Stage, watch: Watch) -> None:
+    with Load(stage.node_urls()[0], clients=LONG_MIX) as load:
+        stage.apply(Rung("v7", version="v7-new"))
+        stage.wait_until_settled(180)
+        stage.kubectl("rollout", "undo", NAME, "-n", stage.namespace)
+        stage.wait_until_settled(180)
+    assert load.result.lost == 0, load.result.summary()

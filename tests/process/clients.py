@@ -1,0 +1,298 @@
+"""Real clients: one connection on a raw socket, and crowds of clients that note whatever goes wrong.
+
+A client library reopens a dropped connection without a word, which is what these tests have to see.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import random
+import select
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+import requests
+from requests.adapters import HTTPAdapter
+
+ANSWER_TIMEOUT = 20.0
+"""Seconds that a client waits for an answer before it counts the request as lost."""
+
+
+class Lost(Exception):  # noqa: N818 - it is the request that is lost
+    """A request got no whole answer."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back."""
+
+    status: int
+    headers: dict[str, str]
+    """By lower-case name."""
+    body: bytes
+
+    @property
+    def closes(self) -> bool:
+        """Whether it announces the close of its connection."""
+        return self.headers.get("connection", "").lower() == "close"
+
+
+class Connection:
+    """One connection, nothing reopened."""
+
+    def __init__(self, port: int, timeout: float = ANSWER_TIMEOUT) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._buffer = b""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close our end."""
+        self.socket.close()
+
+    def ask(self, path: str = "/api", *headers: str) -> Answer:
+        """Send a GET and read its answer; Lost if there is no whole one."""
+        self.send(path, *headers)
+        return self.answer()
+
+    def send(self, path: str = "/api", *headers: str) -> None:
+        """Send a GET."""
+        lines = [f"GET {path} HTTP/1.1", "Host: test", *headers, "", ""]
+        try:
+            self.socket.sendall("\r\n".join(lines).encode())
+        except OSError as error:
+            raise Lost(f"send: {error!r}") from error
+
+    def answer(self) -> Answer:
+        """Read one answer with a Content-Length; Lost if there is no whole one."""
+        while b"\r\n\r\n" not in self._buffer:
+            self._receive()
+        head, _, self._buffer = self._buffer.partition(b"\r\n\r\n")
+        status_line, _, fields = head.partition(b"\r\n")
+        message = http.client.parse_headers(io.BytesIO(fields + b"\r\n\r\n"))
+        headers = {name.lower(): value for name, value in message.items()}
+        length = int(headers["content-length"])
+        while len(self._buffer) < length:
+            self._receive()
+        body, self._buffer = self._buffer[:length], self._buffer[length:]
+        return Answer(int(status_line.split()[1]), headers, body)
+
+    def _receive(self) -> None:
+        try:
+            data = self.socket.recv(65536)
+        except OSError as error:
+            raise Lost(f"receive: {error!r}") from error
+        if not data:
+            raise Lost(f"end of stream after {len(self._buffer)} bytes of an answer")
+        self._buffer += data
+
+    def closed_within(self, seconds: float) -> bool:
+        """Wait idly; whether the peer closed or reset the connection meanwhile."""
+        readable, _, _ = select.select([self.socket], [], [], seconds)
+        if not readable:
+            return False
+        try:
+            return not self.socket.recv(1, socket.MSG_PEEK)
+        except OSError:
+            return True
+
+    def rest(self) -> bytes:
+        """Read until the peer closes; a reset ends it too."""
+        said = self._buffer
+        try:
+            while data := self.socket.recv(65536):
+                said += data
+        except ConnectionError:
+            pass
+        return said
+
+
+def get(port: int, path: str, *headers: str) -> Answer:
+    """Ask once on a connection of its own. Lost or OSError if that fails."""
+    with Connection(port) as connection:
+        return connection.ask(path, *headers)
+
+
+# ---- crowds ------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Tally:
+    """What one kind of client saw."""
+
+    answered: int = 0
+    lost: Counter[str] = field(default_factory=Counter)
+    unannounced: int = 0
+    """Connections closed although the last answer on them did not say so."""
+
+    def __str__(self) -> str:
+        text = f"{self.answered} answered, {self.lost.total()} lost, {self.unannounced} closed unannounced"
+        return text + (f" {dict(self.lost)}" if self.lost else "")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How a client behaves. Each asks again and again after a random pause."""
+
+    name: str
+    path: str = "/api"
+    kept: bool = True
+    """Whether it keeps its connection for the next request."""
+    pause: tuple[float, float] = (0.0, 0.01)
+    session: bool = False
+    """Whether it is a requests.Session and not a raw socket."""
+
+
+KINDS = (
+    Kind("busy kept"),
+    Kind("busy new", kept=False),
+    Kind("idle kept", pause=(0.5, 4.0)),
+    Kind("slow kept", path="/api/sleep"),
+    Kind("slow new", path="/api/sleep", kept=False),
+    Kind("session", session=True),
+)
+
+
+class Router:
+    """Says which port a NEW connection goes to, as the endpoints of a Kubernetes Service do."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+
+    def switch(self, port: int) -> None:
+        """Send new connections elsewhere. Those that are open stay where they are."""
+        self.port = port
+
+
+class Crowd:
+    """Clients of several kinds at once, a thread each, from start to stop."""
+
+    def __init__(self, port: Callable[[], int], kinds: tuple[Kind, ...] = KINDS, each: int = 2) -> None:
+        self.tallies = {kind.name: Tally() for kind in kinds}
+        self._port = port
+        self._over = threading.Event()
+        self._lock = threading.Lock()
+        self._threads = [
+            threading.Thread(
+                target=self._session if kind.session else self._client, args=(kind,), name=kind.name
+            )
+            for kind in kinds
+            for _ in range(each)
+        ]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Let every client end after its present request, and wait for that."""
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+
+    @property
+    def answered(self) -> int:
+        """Answers so far, of all kinds."""
+        return sum(tally.answered for tally in self.tallies.values())
+
+    @property
+    def lost(self) -> int:
+        """Requests without a whole answer so far, of all kinds."""
+        return sum(tally.lost.total() for tally in self.tallies.values())
+
+    @property
+    def unannounced(self) -> int:
+        """Connections closed unannounced so far, of all kinds."""
+        return sum(tally.unannounced for tally in self.tallies.values())
+
+    def everyone_answered(self) -> bool:
+        """Whether every kind of client has been answered."""
+        return all(tally.answered for tally in self.tallies.values())
+
+    def __str__(self) -> str:
+        return "\n".join(f"  {name}: {tally}" for name, tally in self.tallies.items())
+
+    def _note(self, kind: Kind, answered: int = 0, lost: str = "", unannounced: int = 0) -> None:
+        with self._lock:
+            tally = self.tallies[kind.name]
+            tally.answered += answered
+            tally.unannounced += unannounced
+            if lost:
+                tally.lost[lost] += 1
+        if lost:
+            time.sleep(0.05)  # as a client would; a refused connect fails a thousand times a second
+
+    def _client(self, kind: Kind) -> None:
+        connection: Connection | None = None
+        while not self._over.is_set():
+            try:
+                connection = connection or Connection(self._port())
+                answer = connection.ask(kind.path)
+            except (Lost, OSError) as error:
+                self._note(kind, lost=f"{type(error).__name__}: {error}")
+                if connection is not None:
+                    connection.close()
+                connection = None
+                continue
+            if answer.status == 200:
+                self._note(kind, answered=1)
+            else:
+                self._note(kind, lost=f"status {answer.status}")
+            if answer.closes or not kind.kept:
+                connection.close()
+                connection = None
+            if self._pause(kind, connection):
+                self._note(kind, unannounced=1)
+                assert connection is not None
+                connection.close()
+                connection = None
+        if connection is not None:
+            connection.close()
+
+    def _pause(self, kind: Kind, connection: Connection | None) -> bool:
+        """Wait before the next request; whether `connection` was closed meanwhile."""
+        end = time.monotonic() + random.uniform(*kind.pause)
+        while (left := end - time.monotonic()) > 0 and not self._over.is_set():
+            if connection is None:
+                time.sleep(min(left, 0.05))
+            elif connection.closed_within(min(left, 0.05)):
+                return True
+        return connection is not None and connection.closed_within(0)
+
+    def _session(self, kind: Kind) -> None:
+        with requests.Session() as session:
+            session.trust_env = False
+            session.mount("http://", HTTPAdapter(max_retries=0))
+            while not self._over.is_set():
+                try:
+                    response = session.get(
+                        f"http://127.0.0.1:{self._port()}{kind.path}", timeout=ANSWER_TIMEOUT
+                    )
+                except requests.RequestException as error:
+                    self._note(kind, lost=type(error).__name__)
+                    continue
+                if response.status_code == 200:
+                    self._note(kind, answered=1)
+                else:
+                    self._note(kind, lost=f"status {response.status_code}")
+                time.sleep(random.uniform(*kind.pause))

@@ -1,0 +1,139 @@
+"""A TCP proxy that gives a connection a round trip time, where the kernel's netem is not to be had."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+import threading
+from collections import deque
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self, cast
+
+
+class _End(asyncio.Protocol):
+    """One end of a proxied connection. What it hears reaches the other end half a round trip later."""
+
+    def __init__(self, proxy: DelayProxy, other: _End | None = None) -> None:
+        self.proxy = proxy
+        self.other = other
+        self.transport: asyncio.Transport | None = None
+        self.under_way: deque[Callable[[_End], None]] = deque()  # heard here, not yet said there
+        self.ended = False  # the peer has said FIN
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        if self.other is None:
+            self.other = _End(self.proxy, self)
+            self.later(_End.connect)
+
+    def later(self, what: Callable[[_End], None]) -> None:
+        """Do `what` at the other end when half a round trip has passed."""
+        self.under_way.append(what)
+        asyncio.get_running_loop().call_later(self.proxy.one_way, self.arrive)
+
+    def arrive(self) -> None:
+        """Do the next thing that was heard here. Nothing overtakes, and nothing precedes the connect."""
+        assert self.other is not None
+        if self.other.transport is None and self.other.connecting:
+            asyncio.get_running_loop().call_later(0.001, self.arrive)
+        else:
+            self.under_way.popleft()(self.other)
+
+    connecting = False
+
+    def connect(self) -> None:
+        self.connecting = True
+        task = asyncio.get_running_loop().create_task(self._connect())
+        self.proxy.tasks.add(task)
+        task.add_done_callback(self.proxy.tasks.discard)
+
+    async def _connect(self) -> None:
+        try:
+            await asyncio.get_running_loop().create_connection(lambda: self, "127.0.0.1", self.proxy.target)
+        except OSError:
+            self.later(_End.reset)
+        self.connecting = False
+
+    def data_received(self, data: bytes) -> None:
+        self.later(lambda end: end.write(data))
+
+    def eof_received(self) -> bool:
+        self.ended = True
+        self.later(_End.finish)
+        return True  # the other direction stays open
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if exc is not None:
+            self.later(_End.reset)
+
+    def write(self, data: bytes) -> None:
+        if self.transport is not None:
+            self.transport.write(data)
+
+    def finish(self) -> None:
+        """Say FIN."""
+        if self.transport is None or self.transport.is_closing():
+            return
+        with contextlib.suppress(OSError):
+            self.transport.write_eof()
+        if self.ended:
+            self.transport.close()
+
+    def reset(self) -> None:
+        """Say RST."""
+        if self.transport is None or self.transport.is_closing():
+            return
+        connection = self.transport.get_extra_info("socket")
+        with contextlib.suppress(OSError):
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
+
+
+class DelayProxy:
+    """Passes bytes, FIN and RST on to `target` and back, each `round_trip / 2` seconds late."""
+
+    def __init__(self, target: int, round_trip: float) -> None:
+        self.target = target
+        self.one_way = round_trip / 2
+        self.port = 0
+        self.tasks: set[asyncio.Task[None]] = set()
+        self._loop = asyncio.new_event_loop()
+        self._up = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="delay proxy")
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        assert self._up.wait(5)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+
+    def _run(self) -> None:
+        loop = self._loop
+        asyncio.set_event_loop(loop)
+        ends: list[_End] = []
+
+        def end() -> _End:
+            ends.append(_End(self))
+            return ends[-1]
+
+        server = loop.run_until_complete(loop.create_server(end, "127.0.0.1", 0, backlog=1024))
+        self.port = server.sockets[0].getsockname()[1]
+        self._up.set()
+        loop.run_forever()
+        server.close()
+        for each in ends:
+            for one in (each, each.other):
+                if one is not None and one.transport is not None:
+                    one.transport.abort()
+        loop.run_until_complete(asyncio.sleep(0))
+        loop.run_until_complete(asyncio.sleep(0))
+        asyncio.set_event_loop(None)
+        loop.close()

@@ -1,0 +1,181 @@
+"""A real Gunicorn with the service in it, for a test to start, signal and watch."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psutil
+
+from app.settings import Settings
+from tests.process.clients import Answer, Lost, get
+
+ROOT = Path(__file__).parents[2]
+
+PATIENCE = 20.0
+"""Seconds after which a condition that should hold has failed. Nothing here waits that long."""
+
+MARK = "TEST_SERVICE"
+"""The environment variable by which the processes of one service are found, orphans too."""
+
+NOT_INHERITED = {name.upper() for name in Settings.__dataclass_fields__} | {
+    "GUNICORN_CMD_ARGS",
+    "PROMETHEUS_MULTIPROC_DIR",
+}
+
+
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = PATIENCE) -> None:
+    """Look until `condition` holds; AssertionError, which says `what` did not come, after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
+        time.sleep(0.01)
+
+
+class Service:
+    """One master with its workers, on a port that the kernel chose.
+
+    `flags` are Gunicorn's, `settings` the service's environment. A context manager: at its end every
+    process is gone, and one that outlived the master fails the test.
+    """
+
+    def __init__(
+        self, *flags: str, directory: Path = ROOT, bind: bool = True, group: bool = False, **settings: object
+    ) -> None:
+        self._log = tempfile.NamedTemporaryFile(prefix="gunicorn-", suffix=".log")  # noqa: SIM115 - closed in stop()
+        self._mark = uuid.uuid4().hex
+        environment = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
+        environment |= {name: str(value) for name, value in settings.items()}
+        own = ["-b", "127.0.0.1:0"] if bind else []
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "gunicorn", *own, *flags],
+            cwd=directory,
+            env={**environment, MARK: self._mark},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=self._log.fileno(),
+            process_group=0 if group else None,
+        )
+        self.began = time.monotonic()
+        self.signalled = 0.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        orphans = [] if self.process.poll() is None else self.processes()
+        self.stop()
+        if error is not None:
+            error.add_note("The service's log:\n" + self.final_log)
+        else:
+            assert not orphans, f"left behind: {orphans}\n{self.final_log}"
+
+    def stop(self) -> None:
+        """End what still runs, the hard way."""
+        if self.process.poll() is None:
+            self.process.kill()
+        for each in self.processes():
+            each.kill()
+        self.process.wait()
+        self.final_log = self.log
+        self._log.close()
+
+    def processes(self) -> list[psutil.Process]:
+        """Find every living process of this service, whoever its parent is by now."""
+        found = []
+        for each in psutil.process_iter():
+            try:
+                if each.environ().get(MARK) == self._mark and each.status() != psutil.STATUS_ZOMBIE:
+                    found.append(each)
+            except psutil.Error:
+                continue
+        return found
+
+    @property
+    def log(self) -> str:
+        """What it has written to stderr so far."""
+        return Path(self._log.name).read_text()
+
+    @property
+    def port(self) -> int:
+        """The port it listens on, as its log says it."""
+        wait_until(lambda: "Listening at" in self.log or self.process.poll() is not None, "a listener")
+        match = re.search(r"Listening at: http://[0-9.]+:([0-9]+)", self.log)
+        assert match, f"no listener:\n{self.log}"
+        return int(match[1])
+
+    @property
+    def workers(self) -> list[int]:
+        """The pids of the living workers, oldest first."""
+        children = psutil.Process(self.process.pid).children()
+        return sorted(each.pid for each in children if each.status() != psutil.STATUS_ZOMBIE)
+
+    def ready(self) -> Self:
+        """Wait until it serves, with all its workers."""
+        port = self.port
+        wait_until(lambda: self._answers_ready(port), "readiness")
+        booted = self._booted_workers
+        wait_until(lambda: booted() == len(self.workers), "all workers")
+        return self
+
+    def _booted_workers(self) -> int:
+        # A worker whose handler is in place catches SIGWINCH; before, no worker class does.
+        return sum(_catches(pid, signal.SIGWINCH) for pid in self.workers)
+
+    def _answers_ready(self, port: int) -> bool:
+        assert self.process.poll() is None, f"ended with status {self.process.returncode}:\n{self.log}"
+        try:
+            return get(port, "/health/ready").status == 200
+        except (Lost, OSError):
+            return False
+
+    def get(self, path: str, *headers: str) -> Answer:
+        """Ask it on a connection of its own."""
+        return get(self.port, path, *headers)
+
+    def metric(self, name: str) -> float:
+        """Read one series of /metrics that has no labels."""
+        match = re.search(rf"^{name} (\S+)$", self.get("/metrics").body.decode(), re.MULTILINE)
+        assert match, name
+        return float(match[1])
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send the master a signal, and remember when."""
+        self.signalled = time.monotonic()
+        self.process.send_signal(number)
+
+    def said(self, text: str) -> int:
+        """Count the lines of the log that say `text`."""
+        return sum(text in line for line in self.log.splitlines())
+
+    def wait(self, seconds: float = PATIENCE) -> float:
+        """Wait for its end with status 0; returns the seconds since the last signal."""
+        try:
+            status = self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"did not end within {seconds:g} s\n{self.log}") from None
+        took = time.monotonic() - self.signalled
+        assert status == 0, f"ended with status {status}:\n{self.log}"
+        assert "Traceback" not in self.log, self.log
+        return took
+
+
+def _catches(pid: int, number: signal.Signals) -> bool:
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+    match = re.search(r"^SigCgt:\s*([0-9a-f]+)$", status, re.MULTILINE)
+    return match is not None and bool(int(match[1], 16) >> (number - 1) & 1)

@@ -1,0 +1,85 @@
+"""A leaving instance hands its clients over to its successor, and not one request is lost."""
+
+from __future__ import annotations
+
+import signal
+import time
+from dataclasses import dataclass
+
+import pytest
+
+from app.settings import WORKER_CLASSES
+from tests.process.clients import KINDS, Crowd, Kind, Router
+from tests.process.delay import DelayProxy
+from tests.process.service import Service, wait_until
+
+PROPAGATION = 3.0
+"""Seconds after SIGTERM for which new connections still go to the leaving instance; under DRAIN_MIN."""
+
+ROUND_TRIP = 0.04
+"""Seconds between the far clients and the service."""
+
+
+@dataclass
+class Handover:
+    """What clients saw of it. `far` ones have a round trip time, `near` ones have none to speak of."""
+
+    near: Crowd
+    far: Crowd
+    took: float
+    """Seconds from SIGTERM to the exit."""
+    log: str
+
+    def __str__(self) -> str:
+        return f"exit after {self.took:.2f} s\nnear:\n{self.near}\nfar:\n{self.far}\n{self.log}"
+
+
+SILENT = Kind("silent kept", pause=(60.0, 60.0))
+"""Says nothing after its first answer. No server can tell it; that it sees the close is to be shown."""
+
+
+def hand_over(worker_class: str, kinds: tuple[Kind, ...] = KINDS, **settings: object) -> Handover:
+    """Send SIGTERM to an instance under load of every kind, and its clients to another one."""
+    # A sync worker answers one request at a time.
+    settings = {"WORKER_CLASS": worker_class, "WORKERS": 10 if worker_class == "sync" else 2, **settings}
+    with (
+        Service(**settings) as leaving,
+        Service(**settings) as successor,
+        DelayProxy(leaving.ready().port, ROUND_TRIP) as far_leaving,
+        DelayProxy(successor.ready().port, ROUND_TRIP) as far_successor,
+    ):
+        near, far = Router(leaving.port), Router(far_leaving.port)
+        with Crowd(lambda: near.port, kinds) as near_crowd, Crowd(lambda: far.port, kinds) as far_crowd:
+            wait_until(
+                lambda: near_crowd.everyone_answered() and far_crowd.everyone_answered(),
+                "every kind answered",
+            )
+            leaving.signal(signal.SIGTERM)
+            time.sleep(PROPAGATION)
+            near.switch(successor.port)
+            far.switch(far_successor.port)
+            took = leaving.wait(40)
+            answered = near_crowd.answered + far_crowd.answered
+            wait_until(lambda: near_crowd.answered + far_crowd.answered > answered + 100, "a going successor")
+        return Handover(near_crowd, far_crowd, took, leaving.log)
+
+
+@pytest.mark.parametrize("worker_class", WORKER_CLASSES)
+def test_nothing_is_lost(worker_class: str) -> None:
+    seen = hand_over(worker_class)
+    print(worker_class, seen)  # pytest shows it with -rP, and where the test fails
+    for crowd in (seen.near, seen.far):
+        assert (crowd.lost, crowd.unannounced) == (0, 0), str(seen)
+    assert "Drain ended: quiet" in seen.log
+
+
+@pytest.mark.parametrize("worker_class", WORKER_CLASSES)
+def test_without_the_drain_requests_are_lost(worker_class: str) -> None:
+    """The same meter, so that its zero means something."""
+    seen = hand_over(worker_class, (*KINDS, SILENT), DRAIN="off", GRACEFUL_TIMEOUT=2)
+    print(worker_class, seen)
+    for crowd in (seen.near, seen.far):
+        assert crowd.tallies["busy new"].lost.total() > 0, str(seen)
+        assert crowd.tallies["session"].lost.total() > 0, str(seen)
+        if worker_class != "sync":  # which keeps no connection
+            assert crowd.tallies["silent kept"].unannounced > 0, str(seen)
