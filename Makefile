@@ -82,3 +82,19 @@ manifest: ## print the manifest of RUNG=v1..v7 with IMAGE=... in it
 deploy: ## apply namespace, Service and RUNG=v1..v7 with IMAGE=..., and wait for the rollout
 	@manifest=$$($(MAKE) -s --no-print-directory manifest) && printf '%s\n' "$$manifest" | kubectl apply -f k8s/namespace.yaml -f k8s/service.yaml -f -
 	kubectl -n flask-cluster rollout status deployment/flask-deployment
+
+# ---- the experiment -----------------------------------------------------------------------------
+LOAD_IMAGE ?= $(REGISTRY)/flask-load:latest
+
+.PHONY: rollout
+rollout: $(VENV)/.dev ## a rolling update under load (FROM=v2 TO=v3, ARGS=... as python -m rollout update --help)
+	$(BIN)/python -m rollout update $(FROM) $(TO) --load-image $(LOAD_IMAGE) $(ARGS)
+
+.PHONY: course
+course: $(VENV)/.dev ## all rungs in turn under load, one report (ARGS=...)
+	$(BIN)/python -m rollout course --load-image $(LOAD_IMAGE) $(ARGS)
+
+.PHONY: load-image
+load-image: ## build and push the load, for running it in the cluster (REGISTRY=...)
+	docker build --network=host -f rollout/Dockerfile -t $(LOAD_IMAGE) .
+	docker push $(LOAD_IMAGE)

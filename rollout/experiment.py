@@ -29,7 +29,7 @@ class Experiment:
     """
 
     source: Rung
-    target_rung: Rung
+    destination: Rung
     title: str = ""
     clients: Mix = field(default_factory=lambda: dict(DEFAULT_MIX))
     target: str = NODEPORT
@@ -41,7 +41,7 @@ class Experiment:
     @property
     def name(self) -> str:
         """A title if none was given."""
-        return self.title or f"{self.source.name} → {self.target_rung.name}"
+        return self.title or f"{self.source.name} → {self.destination.name}"
 
 
 class Silent:
@@ -61,7 +61,7 @@ def run(experiment: Experiment, stage: Stage, tell: Silent | None = None) -> Rep
     """
     tell = tell or Silent()
     tell.say(f"{experiment.name}: applying {experiment.source.name}")
-    stage.apply(experiment.source)
+    stage.apply(experiment.source, afresh=True)
     stage.wait_until_settled(experiment.timeout)
     url, place = find_way(experiment, stage)
     with Watch(stage.kubectl, stage.namespace, stage.deployment) as watch:
@@ -73,9 +73,9 @@ def run(experiment: Experiment, stage: Stage, tell: Silent | None = None) -> Rep
         with load:
             tick = ticker(lambda: tell.progress(progress(load, watch, old)))
             keep_on(load, LEAD, tick)
-            tell.say(f"{experiment.name}: load is steady; applying {experiment.target_rung.name}")
+            tell.say(f"{experiment.name}: load is steady; applying {experiment.destination.name}")
             zero = time.time()
-            generation = stage.apply(experiment.target_rung)
+            generation = stage.apply(experiment.destination)
             try:
                 complete = wait_for_rollout(watch, generation, experiment.timeout, tick)
             except StageError as error:
@@ -84,7 +84,7 @@ def run(experiment: Experiment, stage: Stage, tell: Silent | None = None) -> Rep
     return Report(
         title=experiment.name,
         source=experiment.source.name,
-        target=experiment.target_rung.name,
+        target=experiment.destination.name,
         zero=zero,
         complete=complete,
         problem=problem,

@@ -9,7 +9,7 @@ Object = dict[str, Any]
 """A Kubernetes object as JSON has it."""
 
 ADVICE = {
-    "connection refused": "No cluster answers there: start it, or name another with --context or KUBECONFIG.",
+    "refused": "No cluster answers there: start it, or name another with --context or KUBECONFIG.",
     "no such host": "No cluster answers there: name another with --context or KUBECONFIG.",
     "i/o timeout": "No cluster answers there: is it reachable from this machine?",
     "timed out": "The cluster did not answer in time: is it reachable and well?",

@@ -107,6 +107,8 @@ class Stage:
         self.deployment = ""
         self._manifests = manifests
         self._keep = keep
+        self._applied: Rung | None = None
+        self._brought: set[tuple[str, str]] = set()
         self._say = say
         self._namespace_found: bool | None = None
         self._found: dict[tuple[str, str], Object | None] = {}
@@ -133,10 +135,12 @@ class Stage:
         """
         return self.kubectl.objects("create", "--dry-run=client", "-f", str(path))
 
-    def apply(self, rung: Rung) -> int:
+    def apply(self, rung: Rung, *, afresh: bool = False) -> int:
         """Apply a rung's manifest; returns the Deployment's generation, which tells old state from new.
 
-        The first one brings the namespace and the Service with it. Raises StageError, KubectlError.
+        `afresh` first deletes what the rung before brought, if that was not there before this stage: it is
+        quicker than rolling it over, and leaves nothing behind. The first apply brings the namespace and the
+        Service with it. Raises StageError, KubectlError.
         """
         objects = rung.changed(self.objects(rung.path(self._manifests)))
         found = deployment_of(objects, rung.name)
@@ -145,8 +149,27 @@ class Stage:
         if self._namespace_found is None:
             self._prepare()
         self._remember(objects)
+        if self._applied not in (None, rung) and afresh:
+            self._delete_ours()
+        self._applied = rung
+        self._brought.update((item["kind"], item["metadata"]["name"]) for item in objects)
         applied = self.kubectl.objects("apply", "-f", "-", stdin=to_list(objects))
         return int(deployment_of(applied, rung.name)["metadata"]["generation"])
+
+    def _delete_ours(self) -> None:
+        """Delete what the rungs so far brought, and undo what they did to the namespace."""
+        for kind, name in self._brought:
+            if self._found[kind, name] is None and kind != "Namespace":
+                self._delete(kind, name)
+        self._brought.clear()
+        self._prepare()
+
+    def _delete(self, kind: str, name: str) -> None:
+        """Delete one object, with its pods if it has any."""
+        self.kubectl(
+            *("delete", kind, name, "-n", self.namespace, "--ignore-not-found", "--cascade=foreground"),
+            timeout=180,
+        )
 
     def _prepare(self) -> None:
         """Apply the namespace and the Service, if the manifests have them."""
@@ -156,8 +179,9 @@ class Stage:
             if (self._manifests / name).is_file()
             for item in self.objects(self._manifests / name)
         ]
-        namespaces = self.kubectl("get", "namespace", self.namespace, "--ignore-not-found", "-o", "name")
-        self._namespace_found = bool(namespaces.strip())
+        if self._namespace_found is None:
+            found = self.kubectl("get", "namespace", self.namespace, "--ignore-not-found", "-o", "name")
+            self._namespace_found = bool(found.strip())
         self._remember(around)
         if around:
             self.kubectl("apply", "-f", "-", stdin=to_list(around))
@@ -227,7 +251,7 @@ class Stage:
             return
         before = [found for found in self._found.values() if found]
         for kind, name in (key for key, found in self._found.items() if found is None):
-            self.kubectl("delete", kind, name, "-n", self.namespace, "--ignore-not-found", timeout=180)
+            self._delete(kind, name)
         for item in before:
             item.pop("status", None)
             for name in ("uid", "resourceVersion", "generation", "creationTimestamp", "managedFields"):

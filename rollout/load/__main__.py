@@ -3,7 +3,9 @@
 With --lines it writes what it sees to stdout as lines of JSON, a few times a second: first
 {"is": "started"}, then records (rollout.load.record), {"is": "steady"} when every client has had an
 answer, and last {"is": "ended"} with the number of records, so that the reader knows that none is
-missing. SIGTERM and SIGINT end it; no request is cut off, each client finishes the one it is at.
+missing. With --port the same lines are the answer to GET / there: the API server proxies that to
+kubectl, for a load in the cluster. SIGTERM and SIGINT end it; no request is cut off, each client
+finishes the one it is at.
 """
 
 # Locust patches the standard library when it is imported, so it comes before anything with sockets.
@@ -15,13 +17,17 @@ from locust.env import Environment
 import argparse
 import json
 import random
+import resource
 import signal
 import sys
 import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import gevent
 from gevent.event import Event
+from gevent.pool import Group
+from gevent.pywsgi import WSGIServer
 
 from rollout.load.clients import CLIENTS, DEFAULT_MIX, Client, mix_from_text, mix_to_text
 from rollout.load.connection import Connection, Lost, Target
@@ -31,12 +37,61 @@ FLUSH_EVERY = 0.2  # seconds
 STARTED_PER_SECOND = 50  # more clients at once would measure the start of the load, not the service
 
 
+Write = Callable[[str], None]
+
+
+def write_to_stdout(text: str) -> None:
+    """Write some lines for the process that started this one."""
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+class Server:
+    """Keeps all lines and serves them over HTTP, from the first on, as they come."""
+
+    def __init__(self, port: int) -> None:
+        self.texts: list[bytes] = []
+        self.more = Event()
+        self.ended = False
+        self.wsgi = WSGIServer(("0.0.0.0", port), self.answer, log=None)  # noqa: S104 - a pod's own address
+        self.wsgi.start()
+
+    def write(self, text: str) -> None:
+        """Add some lines."""
+        self.texts.append(text.encode())
+        self.more.set()
+
+    def answer(
+        self, _: dict[str, Any], start: Callable[[str, list[tuple[str, str]]], object]
+    ) -> Iterator[bytes]:
+        """The WSGI application."""
+        start("200 OK", [("Content-Type", "application/x-ndjson")])
+        sent = 0
+        while True:
+            self.more.clear()
+            part = self.texts[sent:]
+            sent += len(part)
+            yield from part
+            if self.ended and sent == len(self.texts):
+                return
+            if sent < len(self.texts):
+                continue
+            self.more.wait()
+
+    def close(self) -> None:
+        """No line will follow; end when whoever reads has read the last."""
+        self.ended = True
+        self.more.set()
+        self.wsgi.stop(timeout=10)
+
+
 class Recorder:
     """Takes records, and Locust's events as records; hands them on in lines a few times a second."""
 
-    def __init__(self, result: Result, lines: bool) -> None:
+    def __init__(self, result: Result, write: Write | None) -> None:
+        """`write` takes the lines; without it the records are kept in the result."""
         self.result = result
-        self.lines = lines
+        self.write = write
         self.written = 0
         self.silent = sum(result.clients.values())
         self.buffer: list[str] = []
@@ -47,7 +102,7 @@ class Recorder:
 
     def add(self, record: Record) -> None:
         """One more record."""
-        if self.lines:
+        if self.write:
             self.buffer.append(to_line(record))
             self.written += 1
         else:
@@ -81,9 +136,8 @@ class Recorder:
 
     def flush(self) -> None:
         """Write what has gathered."""
-        if self.buffer and self.lines:
-            sys.stdout.write("\n".join(self.buffer) + "\n")
-            sys.stdout.flush()
+        if self.buffer and self.write:
+            self.write("\n".join(self.buffer) + "\n")
         self.buffer.clear()
 
     def keep_flushing(self) -> None:
@@ -105,29 +159,38 @@ class Visitor(User):
     def on_start(self) -> None:
         """Open nothing yet; spread the clients of one kind over their interval."""
         self.connection = Connection(self.target, self.timeout)
+        self.in_flight = Group()
         self.answered = False
         self.due = time.monotonic() + random.random() * self.client.every  # noqa: S311 - no secret
         gevent.sleep(self.due - time.monotonic())
 
     def on_stop(self) -> None:
-        """Close the connection when the load ends."""
+        """Let the requests in flight end; close the connection."""
+        self.in_flight.join(self.timeout + 1)
         self.connection.close()
 
     @task
     def request(self) -> None:
+        """Send one request, and wait for its answer unless its rate must not depend on that."""
+        if self.client.paced:
+            self.in_flight.spawn(self.send, Connection(self.target, self.timeout))
+        else:
+            self.notice_close(within=0)
+            self.send(self.connection)
+
+    def send(self, connection: Connection) -> None:
         """Send one request, once, and tell Locust how it went."""
-        self.notice_close(within=0)
-        kept = self.connection.open
+        kept = connection.open
         at, began = time.time(), time.perf_counter()
         answer: dict[str, object] = {}
         lost: Lost | None = None
         try:
-            answer = self.connection.get(self.client.path, self.client.takes)
+            answer = connection.get(self.client.path, self.client.takes)
         except Lost as error:
             lost = error
         ms = (time.perf_counter() - began) * 1000
         if not self.client.keep:
-            self.connection.close()
+            connection.close()
         self.environment.events.request.fire(
             request_type="GET",
             name=self.client.name,
@@ -215,13 +278,21 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, help="end after so long (default: until a signal)")
     parser.add_argument("--timeout", type=float, default=10.0, help="per request, seconds (default: 10)")
     parser.add_argument("--lines", action="store_true", help="write every record as a line of JSON")
+    parser.add_argument("--port", type=int, help="with --lines: serve them on this port instead")
     options = parser.parse_args()
+    # Requests that hang hold a socket each, and at a steady rate they become many.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     try:
         target = Target.of(options.url, options.host)
     except ValueError as error:
         parser.error(str(error))
     result = Result(options.url, options.clients)
-    run(target, Recorder(result, options.lines), timeout=options.timeout, seconds=options.seconds)
+    server = Server(options.port) if options.port else None
+    write = (server.write if server else write_to_stdout) if options.lines else None
+    run(target, Recorder(result, write), timeout=options.timeout, seconds=options.seconds)
+    if server:
+        server.close()
     if not options.lines:
         print(result.summary())
         print(f"  the load used {result.cpu:.0%} of a core")

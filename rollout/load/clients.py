@@ -8,9 +8,10 @@ from dataclasses import dataclass
 class Client:
     """One kind of client.
 
-    `keep`: its connection is kept between requests. `every`: it sends a request every so many seconds (at
-    once, if the last one took longer). `idle`: instead, it waits for a random time of this range, seconds,
-    after each answer. `takes`: the seconds the service needs by design, on top of which the timeout runs.
+    `keep`: its connection is kept between requests, one at a time. `every`: it sends a request every so many
+    seconds; on a kept connection not before the last one was answered. `idle`: instead, it waits for a random
+    time of this range, seconds, after each answer. `takes`: the seconds that the service needs by design, on
+    top of which the timeout runs.
     """
 
     name: str
@@ -20,6 +21,15 @@ class Client:
     every: float = 0.0
     idle: tuple[float, float] | None = None
     takes: float = 0.0
+
+    @property
+    def paced(self) -> bool:
+        """Whether it sends at its rate whatever became of the requests before.
+
+        A client that waits for answers sends fewer requests just while the service hangs, and so hides
+        most of what is lost then.
+        """
+        return not self.keep and self.every > 0
 
 
 CLIENTS = {

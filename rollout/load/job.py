@@ -5,24 +5,25 @@ import time
 
 from rollout.kubectl import Kubectl, KubectlError, Object, to_list
 from rollout.load.process import LoadError
-from rollout.watch import stuck_of
+from rollout.watch import State, state_of, stuck_of
 
 NAME = "rollout-load"
+PORT = 8000
 START_TIMEOUT = 90.0  # seconds, the image's pull included
 
 
 class Job:
-    """The place of a load that runs as a Job; its lines are the Job's log."""
+    """The place of a load that runs as a Job; its lines come through the API server's proxy."""
 
     def __init__(self, kubectl: Kubectl, namespace: str, image: str) -> None:
         """`image`: made by `make load-image`."""
         self._kubectl = kubectl
         self._namespace = namespace
         self._image = image
-        self._log: subprocess.Popen[str] | None = None
+        self._reader: subprocess.Popen[str] | None = None
 
     def start(self, arguments: list[str]) -> subprocess.Popen[str]:
-        """Create the Job and follow its log.
+        """Create the Job and follow its lines.
 
         Raises LoadError when it does not start in time, KubectlError when it cannot be created.
         """
@@ -37,33 +38,47 @@ class Job:
             timeout=60,
         )
         self._kubectl("create", "-f", "-", stdin=to_list([self._manifest(arguments)]))
+        pod = self._wait_until_ready()
+        # Through the API server, not the kubelet as `kubectl logs` would: no rotation cuts it.
+        path = f"/api/v1/namespaces/{self._namespace}/pods/{pod}:{PORT}/proxy/"
+        self._reader = self._kubectl.start("get", "--raw", path)
+        return self._reader
+
+    def _wait_until_ready(self) -> str:
+        """The name of the Job's pod, once it serves its lines.
+
+        Raises LoadError.
+        """
         until = time.monotonic() + START_TIMEOUT
         stuck = None
         while time.monotonic() < until:
             pods = self._kubectl.objects("get", "pods", "-n", self._namespace, "-l", f"job-name={NAME}")
-            if any(pod["status"].get("phase") != "Pending" for pod in pods):
-                break
-            stuck = next((reason for pod in pods if (reason := stuck_of(pod))), stuck)
+            for pod in pods:
+                if state_of(pod) is State.READY:
+                    return str(pod["metadata"]["name"])
+                stuck = stuck_of(pod) or stuck
+                if state_of(pod) is State.ENDED:
+                    raise LoadError(self._no_start("its container ended"))
             if stuck and stuck.startswith(("ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull")):
-                raise LoadError(self._no_start(stuck))
+                break
             time.sleep(0.5)
-        else:
-            raise LoadError(self._no_start(stuck or "no pod was created"))
-        self._log = self._kubectl.start("logs", "--follow", f"job/{NAME}", "-n", self._namespace)
-        return self._log
+        raise LoadError(self._no_start(stuck or "no pod of it got ready"))
 
     def stop(self) -> None:
-        """Send the load a SIGTERM; it is the container's process 1."""
+        """Suspend the Job: its pod gets a SIGTERM, and time to end.
+
+        Raises LoadError.
+        """
         try:
-            self._kubectl("exec", f"job/{NAME}", "-n", self._namespace, "--", "sh", "-c", "kill -TERM 1")
+            self._kubectl("patch", "job", NAME, "-n", self._namespace, "-p", '{"spec":{"suspend":true}}')
         except KubectlError as error:
             raise LoadError(f"The load's Job could not be told to stop. {error}") from error
 
     def clean(self) -> None:
         """Delete the Job and its pod."""
-        if self._log is not None:
-            self._log.kill()
-            self._log.wait()
+        if self._reader is not None:
+            self._reader.kill()
+            self._reader.wait()
         self._kubectl(
             "delete", "job", NAME, "-n", self._namespace, "--ignore-not-found", "--wait=false", timeout=60
         )
@@ -78,7 +93,8 @@ class Job:
         container = {
             "name": "load",
             "image": self._image,
-            "args": arguments,
+            "args": [*arguments, "--port", str(PORT)],
+            "readinessProbe": {"tcpSocket": {"port": PORT}, "periodSeconds": 1, "failureThreshold": 30},
             "securityContext": {
                 "allowPrivilegeEscalation": False,
                 "readOnlyRootFilesystem": True,
@@ -92,7 +108,7 @@ class Job:
         pod = {
             "restartPolicy": "Never",
             "automountServiceAccountToken": False,
-            "terminationGracePeriodSeconds": 1,
+            "terminationGracePeriodSeconds": 40,
             "securityContext": {
                 "runAsNonRoot": True,
                 "runAsUser": 10001,
