@@ -11,6 +11,7 @@ each with one writer, so nothing needs a lock between processes and a signal han
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import enum
 import mmap
@@ -362,7 +363,9 @@ class Lifecycle:
             # The master goes on without this worker (a reload, one worker fewer): its clients are
             # told as in a drain of the whole service, while its siblings take what is new.
             self._retiring = True
-            threading.Thread(target=self._retire, daemon=True).start()
+            # Not threading.Thread: its start() takes a lock that this signal may have interrupted the
+            # holder of, and waits, which gevent cannot do in a signal handler.
+            _thread.start_new_thread(self._retire, ())
 
     def _retire(self) -> None:
         policy, began = self.policy or DrainPolicy(), time.monotonic_ns()
