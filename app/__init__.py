@@ -30,6 +30,7 @@ def create_app(settings: Settings | None = None, lifecycle: Lifecycle | None = N
 
     app = Flask(__name__, static_folder=None)
     app.url_map.strict_slashes = False  # /api and /api/ are the same place
+    app.url_map.redirect_defaults = False  # /api/sleep/1 answers, not with a redirect to /api/sleep
     errors.register(app)
     metrics.register(app, lifecycle)
     app.register_blueprint(api.blueprint(settings))

@@ -11,6 +11,7 @@ each with one writer, so nothing needs a lock between processes and a signal han
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import enum
 import mmap
@@ -236,10 +237,12 @@ class Lifecycle:
         if self.policy is None:
             return
         self._arbiter, self._master_pid = server, os.getpid()
-        # Gunicorn looks these two up by name when it comes to a queued signal.
+        # Gunicorn looks these up by name: the first two when it comes to a queued signal.
         self._stop = server.handle_term
+        self._stop_workers = server.stop
         server.handle_term = self._handle_term
         server.handle_alrm = self._handle_alrm
+        server.stop = self._on_stop
         signal.signal(signal.SIGALRM, self._on_tick)
         signal.signal(signal.SIGTERM, self._on_sigterm)
 
@@ -275,7 +278,6 @@ class Lifecycle:
         """Gunicorn's main loop has come to a SIGTERM."""
         log, policy = self._arbiter.log, self.policy
         if not self.draining:
-            self._page[Cell.PHASE] = Phase.STOPPING
             log.info("SIGTERM before any worker was ready: stopping without a drain")
             self._stop()
         if policy is not None and not self._announced:
@@ -297,8 +299,6 @@ class Lifecycle:
 
     def _end_drain(self) -> None:
         self._page[Cell.ENDED] = time.monotonic_ns()
-        self._page[Cell.PHASE] = Phase.STOPPING
-        signal.setitimer(signal.ITIMER_REAL, 0)
         self._arbiter.log.info(
             "Drain ended: %s; %d requests answered in %.1f s, %d still in flight, %d waiting to be accepted",
             self._ending,
@@ -308,6 +308,13 @@ class Lifecycle:
             self._backlog(),
         )
         self._stop()
+
+    def _on_stop(self, graceful: bool = True) -> None:
+        """Gunicorn stops, on whatever grounds: a signal, a drain that is over, a worker that cannot boot."""
+        self._page[Cell.PHASE] = Phase.STOPPING
+        # A tick after Python has given up its handlers would end the process with SIGALRM.
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        self._stop_workers(graceful)
 
     def pre_fork(self, server: Any, worker: Any) -> None:
         """Give the worker a slot of its own (Gunicorn's hook of this name)."""
@@ -362,7 +369,9 @@ class Lifecycle:
             # The master goes on without this worker (a reload, one worker fewer): its clients are
             # told as in a drain of the whole service, while its siblings take what is new.
             self._retiring = True
-            threading.Thread(target=self._retire, daemon=True).start()
+            # Not threading.Thread: its start() takes a lock that this signal may have interrupted the
+            # holder of, and waits, which gevent cannot do in a signal handler.
+            _thread.start_new_thread(self._retire, ())
 
     def _retire(self) -> None:
         policy, began = self.policy or DrainPolicy(), time.monotonic_ns()

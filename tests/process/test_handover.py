@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -38,7 +39,7 @@ SILENT = Kind("silent kept", pause=(60.0, 60.0))
 """Says nothing after its first answer. No server can tell it; that it sees the close is to be shown."""
 
 
-def hand_over(worker_class: str, kinds: tuple[Kind, ...] = KINDS, **settings: object) -> Handover:
+def hand_over(worker_class: str, kinds: tuple[Kind, ...] = KINDS, **settings: Any) -> Handover:
     """Send SIGTERM to an instance under load of every kind, and its clients to another one."""
     # A sync worker answers one request at a time.
     settings = {"WORKER_CLASS": worker_class, "WORKERS": 10 if worker_class == "sync" else 2, **settings}
