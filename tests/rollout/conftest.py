@@ -1,6 +1,5 @@
 """A server process that misbehaves on command."""
 
-import signal
 import subprocess
 import sys
 import time
@@ -36,10 +35,17 @@ class ServerProcess:
         self.url = f"http://127.0.0.1:{self.port}"
 
     def misbehave(self) -> None:
-        self.process.send_signal(signal.SIGUSR1)
+        self._tell("misbehave")
 
     def recover(self) -> None:
-        self.process.send_signal(signal.SIGUSR2)
+        self._tell("recover")
+
+    def _tell(self, line: str) -> None:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+        assert self.process.stdout.readline() == line + "\n"
 
     def end(self) -> None:
         self.process.kill()

@@ -1,11 +1,11 @@
 """A server that can misbehave: the load's meter is tested against real sockets of a real process.
 
-`python misbehaving_server.py BEHAVIOUR` prints its port and behaves well until SIGUSR1, then as told;
-SIGUSR2 makes it behave well again. It ends with its standard input.
+`python misbehaving_server.py BEHAVIOUR` prints its port and behaves well until it reads the line
+"misbehave", then as told, and well again from "recover" on; it prints the line when that is done. It ends
+with its standard input.
 """
 
 import json
-import signal
 import socket
 import struct
 import sys
@@ -132,13 +132,13 @@ class Server:
                 except OSError:
                     return
 
-    def misbehave(self, *_: object) -> None:
+    def misbehave(self) -> None:
         self.behave = BEHAVIOURS[self.behaviour]
         if self.behaviour == "refuse":
             self.listener.shutdown(socket.SHUT_RDWR)  # wakes the thread in accept
             self.listener.close()
 
-    def recover(self, *_: object) -> None:
+    def recover(self) -> None:
         self.behave = well
         if self.behaviour == "refuse":
             self.listener = self.listen(self.port)
@@ -146,7 +146,7 @@ class Server:
 
 if __name__ == "__main__":
     server = Server(sys.argv[1])
-    signal.signal(signal.SIGUSR1, server.misbehave)
-    signal.signal(signal.SIGUSR2, server.recover)
     print(server.port, flush=True)
-    sys.stdin.read()
+    for line in sys.stdin:
+        {"misbehave\n": server.misbehave, "recover\n": server.recover}[line]()
+        print(line, end="", flush=True)
