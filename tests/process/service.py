@@ -11,14 +11,17 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import psutil
 
-from app.settings import Settings
+from app.settings import WORKER_CLASSES, Settings
 from tests.process.clients import Answer, Lost, get
+
+T = TypeVar("T")
 
 ROOT = Path(__file__).parents[2]
 
@@ -43,6 +46,12 @@ def wait_until(condition: Callable[[], bool], what: str, seconds: float = PATIEN
     while not condition():
         assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
         time.sleep(0.01)
+
+
+def for_each_class(ask: Callable[[str], T]) -> dict[str, T]:
+    """Ask of every worker class at once."""
+    with ThreadPoolExecutor(len(WORKER_CLASSES)) as pool:
+        return dict(zip(WORKER_CLASSES, pool.map(ask, WORKER_CLASSES), strict=True))
 
 
 class Service:
