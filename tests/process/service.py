@@ -78,7 +78,7 @@ class Service:
             stderr=self._log.fileno(),
             process_group=0 if group else None,
         )
-        self.began = time.monotonic()
+        self._workers = int(str(settings.get("WORKERS", Settings.workers if directory == ROOT else 1)))
         self.signalled = 0.0
 
     def __enter__(self) -> Self:
@@ -139,7 +139,7 @@ class Service:
         port = self.port
         wait_until(lambda: self._answers_ready(port, path), "readiness")
         booted = self._booted_workers
-        wait_until(lambda: booted() == len(self.workers), "all workers")
+        wait_until(lambda: booted() == len(self.workers) >= self._workers, "all workers")
         return self
 
     def _booted_workers(self) -> int:

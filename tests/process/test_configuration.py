@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 
-from tests.process.service import ROOT, Service
+from tests.process.service import ROOT, Service, wait_until
 
 WRONG = {
     "PORT": "0",
@@ -28,14 +28,21 @@ def free_port() -> int:
 
 def test_all_that_is_wrong_is_said_at_once() -> None:
     ended = subprocess.run(
-        [sys.executable, "-m", "gunicorn"], cwd=ROOT, env=WRONG, capture_output=True, text=True, timeout=30
+        [sys.executable, "-m", "gunicorn"],
+        cwd=ROOT,
+        env=WRONG,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=30,
     )
     assert ended.returncode == 2
     lines = ended.stderr.splitlines()
     assert all(line.startswith("settings: ") for line in lines), ended.stderr  # and no traceback
     for name, value in WRONG.items():
-        assert any(line.startswith(f"settings: {name} is ") and "allowed" in line for line in lines), name
-        assert name == "DRAIN_QIET" or any(name in line and value in line for line in lines), name
+        said = [line for line in lines if name in line and "allowed" in line]
+        assert said, name
+        assert name == "DRAIN_QIET" or any(value in line for line in said), name
     assert ended.stdout == ""
 
 
@@ -50,7 +57,7 @@ def test_gunicorns_flags_win() -> None:
     port = free_port()
     with Service("-b", f"127.0.0.1:{port}", "-w", "3", bind=False, PORT=1, WORKERS=1) as service:
         assert service.ready().port == port
-        assert len(service.workers) == 3
+        wait_until(lambda: len(service.workers) == 3, "three workers")
 
 
 def test_gunicorns_own_variable_wins() -> None:
@@ -58,4 +65,4 @@ def test_gunicorns_own_variable_wins() -> None:
     arguments = f"--bind=127.0.0.1:{port} --workers=3"
     with Service(bind=False, GUNICORN_CMD_ARGS=arguments, PORT=1, WORKERS=1) as service:
         assert service.ready().port == port
-        assert len(service.workers) == 3
+        wait_until(lambda: len(service.workers) == 3, "three workers")

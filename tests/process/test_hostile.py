@@ -16,10 +16,13 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from app.settings import LANE_WORKER
-from tests.process.clients import Connection, get
+from tests.process.clients import Connection, Lost, get
 from tests.process.service import QUICK, Service, wait_until
 
 THREADS = 4
+
+PATIENCE = 3.0
+"""Seconds after which a client that asks something has waited long enough."""
 
 
 @contextlib.contextmanager
@@ -53,14 +56,27 @@ def hostile(port: int) -> Iterator[None]:
             dripping.join()
 
 
-def longest_wait(port: int, count: int = 20) -> float:
-    """Ask on new connections and on a kept one; returns the longest wait in seconds."""
-    longest = 0.0
-    with Connection(port) as kept:
-        for number in range(count):
+def longest_wait(port: int) -> float:
+    """Ask on new connections and on a kept one; returns the longest wait in seconds, at most PATIENCE."""
+    longest, kept = 0.0, Connection(port, PATIENCE)
+    try:
+        for number in range(20):
             began = time.monotonic()
-            assert (get(port, "/api") if number % 2 else kept.ask()).status == 200
+            if number % 2:
+                answer = get(port, "/api")
+            else:
+                answer = kept.ask()
+                if answer.closes:
+                    kept.close()
+                    kept = Connection(port, PATIENCE)
+            assert answer.status == 200
             longest = max(longest, time.monotonic() - began)
+    except Lost as lost:
+        if not isinstance(lost.__cause__, TimeoutError):
+            raise
+        return PATIENCE
+    finally:
+        kept.close()
     return longest
 
 
@@ -153,6 +169,9 @@ ODDITIES = {
     "two spaces": b"GET  /api HTTP/1.1\r\n" + END,
     "fragment": b"GET /api#there HTTP/1.1\r\n" + END,
     "line ends without CR": b"GET /api HTTP/1.1\nHost: test\n\n",
+    "header ends without CR": b"GET /api HTTP/1.1\r\nHost: test\n\n",
+    "line that does not end": b"GET /" + b"a" * 9000,
+    "header that does not end": b"GET /api HTTP/1.1\r\nA: " + b"a" * 9000,
     "leading empty line": b"\r\n" + LAST,
     "only a line end": b"\r\n\r\n",
     "a TLS hello": b"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03" + b"\x00" * 64 + b"\r\n\r\n",
@@ -166,7 +185,7 @@ def conversation(port: int, said: bytes, pieces: int, half_close: bool) -> tuple
     """Say `said` in so many pieces; returns what came back and whether the connection was left open."""
     with Connection(port) as connection:
         size = max(1, -(-len(said) // pieces))
-        with contextlib.suppress(ConnectionError):  # refused before the last piece
+        with contextlib.suppress(OSError):  # refused before the last piece
             for start in range(0, len(said), size):
                 connection.socket.sendall(said[start : start + size])
                 if pieces > 1:
@@ -183,7 +202,10 @@ def conversation(port: int, said: bytes, pieces: int, half_close: bool) -> tuple
                 end = "closed"
                 break
             answer += data
-    return re.sub(rb"Date: [^\r]*", b"Date:", answer), end
+    answer = re.sub(rb"Date: [^\r]*", b"Date:", answer)
+    if b"too large (" in answer:  # Gunicorn says how much it had read then, which is chance
+        answer = re.sub(rb"too large \([0-9]+|Content-Length: [0-9]+", b"", answer)
+    return answer, end
 
 
 def test_odd_http_is_answered_as_gthread_answers_it() -> None:
