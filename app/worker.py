@@ -127,7 +127,7 @@ class Connection(TConn):  # type: ignore[misc] # Gunicorn has no types
             return True
         if b"\n" not in head:
             # Two more than the limit, because the line may end with them. 0 is no limit.
-            return len(head) - 2 > self.cfg.limit_request_line > 0
+            return bool(len(head) - 2 > self.cfg.limit_request_line > 0)
         return REQUEST_LINE.match(head) is None
 
 
