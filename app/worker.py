@@ -42,6 +42,7 @@ SPARE_FILES = 64
 """File descriptors to keep for everything that is no client connection."""
 
 END_OF_HEAD = b"\r\n\r\n"
+BARE_LF = re.compile(rb"(?<!\r)\n")
 REQUEST_LINE = re.compile(rb"[!-~]+ [!-~]+ HTTP/1\.[01]\r\n")
 
 
@@ -122,10 +123,12 @@ class Connection(TConn):  # type: ignore[misc] # Gunicorn has no types
     def has_head(self) -> bool:
         """Whether Gunicorn's parser can do its work without waiting, if only to refuse the request."""
         head = self.head
-        if END_OF_HEAD in head or len(head) >= HEAD_BYTES:
+        if END_OF_HEAD in head or len(head) >= HEAD_BYTES or BARE_LF.search(head):
             return True
-        line_end = head.find(b"\r\n")
-        return line_end >= 0 and REQUEST_LINE.match(head) is None
+        if b"\n" not in head:
+            # Two more than the limit, because the line may end with them. 0 is no limit.
+            return bool(len(head) - 2 > self.cfg.limit_request_line > 0)
+        return REQUEST_LINE.match(head) is None
 
 
 class ProbeLaneWorker(ThreadWorker):  # type: ignore[misc] # Gunicorn has no types

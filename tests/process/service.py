@@ -78,7 +78,7 @@ class Service:
             stderr=self._log.fileno(),
             process_group=0 if group else None,
         )
-        self.began = time.monotonic()
+        self._workers = int(str(settings.get("WORKERS", Settings.workers if directory == ROOT else 1)))
         self.signalled = 0.0
 
     def __enter__(self) -> Self:
@@ -134,22 +134,22 @@ class Service:
         children = psutil.Process(self.process.pid).children()
         return sorted(each.pid for each in children if each.status() != psutil.STATUS_ZOMBIE)
 
-    def ready(self) -> Self:
-        """Wait until it serves, with all its workers."""
+    def ready(self, path: str = "/health/ready") -> Self:
+        """Wait until it serves, with all its workers. `path` answers readiness."""
         port = self.port
-        wait_until(lambda: self._answers_ready(port), "readiness")
+        wait_until(lambda: self._answers_ready(port, path), "readiness")
         booted = self._booted_workers
-        wait_until(lambda: booted() == len(self.workers), "all workers")
+        wait_until(lambda: booted() == len(self.workers) >= self._workers, "all workers")
         return self
 
     def _booted_workers(self) -> int:
         # A worker whose handler is in place catches SIGWINCH; before, no worker class does.
         return sum(_catches(pid, signal.SIGWINCH) for pid in self.workers)
 
-    def _answers_ready(self, port: int) -> bool:
+    def _answers_ready(self, port: int, path: str) -> bool:
         assert self.process.poll() is None, f"ended with status {self.process.returncode}:\n{self.log}"
         try:
-            return get(port, "/health/ready").status == 200
+            return get(port, path).status == 200
         except (Lost, OSError):
             return False
 

@@ -1,0 +1,72 @@
+"""The drain in somebody else's service: what docs/adopt.md tells to do, done."""
+
+from __future__ import annotations
+
+import re
+import signal
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from tests.process.clients import Crowd, Kind, get
+from tests.process.service import ROOT, Service, wait_until
+
+APPLICATION = """
+from flask import Flask
+
+app = Flask(__name__)
+
+@app.get("/")
+def index():
+    return {"message": "Hello"}
+
+@app.get("/healthz")
+def healthz():
+    return {"alive": True}
+"""
+
+CLIENTS = (
+    Kind("kept", path="/"),
+    Kind("new", path="/", kept=False),
+    Kind("idle", path="/", pause=(0.3, 1.0)),
+    Kind("session", path="/", session=True),
+)
+
+
+def example(name: str) -> str:
+    """Take the block of docs/adopt.md that has `name` in it."""
+    text = (ROOT / "docs" / "adopt.md").read_text()
+    blocks = re.findall(r"(?:^ {8}.*\n|^\n(?= {8}))+", text, re.MULTILINE)
+    (block,) = (textwrap.dedent(each) for each in blocks if name in each)
+    return block.strip() + "\n"
+
+
+def replaced(text: str, old: str, new: str) -> str:
+    assert text.count(old) == 1, f"{old!r} in\n{text}"
+    return text.replace(old, new)
+
+
+@pytest.mark.parametrize("worker_class", ["gthread", "worker.ProbeLaneWorker"])
+def test_it_drains(worker_class: str, tmp_path: Path) -> None:
+    (tmp_path / "lifecycle.py").write_text((ROOT / "app" / "lifecycle.py").read_text())
+    worker = (ROOT / "app" / "worker.py").read_text()
+    (tmp_path / "worker.py").write_text(
+        replaced(worker, "from app.lifecycle import", "from lifecycle import")
+    )
+    configuration = replaced(example("when_ready"), "minimum=5, quiet=1, maximum=15", "minimum=2, quiet=0.3")
+    configuration = replaced(configuration, '"gthread"', repr(worker_class))
+    (tmp_path / "gunicorn.conf.py").write_text(configuration)
+    (tmp_path / "service.py").write_text(APPLICATION + example("def ready"))
+
+    with Service("service:app", directory=tmp_path) as service:
+        port = service.ready("/ready").port
+        with Crowd(lambda: port, CLIENTS) as crowd:
+            wait_until(crowd.everyone_answered, "every kind answered")
+            service.signal(signal.SIGTERM)
+            assert (get(port, "/ready").status, get(port, "/healthz").status) == (503, 200)
+            answered = crowd.answered
+            wait_until(lambda: crowd.answered > answered + 100, "traffic while draining")
+        assert (crowd.lost, crowd.unannounced) == (0, 0), str(crowd)
+        assert service.wait() >= 2
+        assert service.said("Drain ended: quiet") == 1
