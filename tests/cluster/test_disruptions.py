@@ -115,7 +115,7 @@ def test_scaled_by_the_autoscaler(stage: Stage, watch: Watch) -> None:
     patch = json.dumps({"spec": spec})
     stage.kubectl("patch", "hpa", "flask-hpa", "-n", stage.namespace, "--type=merge", "-p", patch)
     url = stage.node_urls()[0]
-    with nothing_lost(url):
+    with nothing_lost(url, {"idle": 20}):  # hardly any work, so that the pods can go again
         with Load(url, clients={"new": 40}) as more:
             wait_until(lambda: len(ready(watch)) > 3, 180, "the autoscaler adds pods")
         assert more.result.lost == 0, more.result.summary()

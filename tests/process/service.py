@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -131,8 +132,17 @@ class Service:
     @property
     def workers(self) -> list[int]:
         """The pids of the living workers, oldest first."""
-        children = psutil.Process(self.process.pid).children()
-        return sorted(each.pid for each in children if each.status() != psutil.STATUS_ZOMBIE)
+        alive = []
+        for each in psutil.Process(self.process.pid).children():
+            with contextlib.suppress(psutil.NoSuchProcess):  # it has just gone
+                if each.status() != psutil.STATUS_ZOMBIE:
+                    alive.append(each.pid)
+        return sorted(alive)
+
+    def begin_drain(self, path: str = "/health/ready") -> None:
+        """Send SIGTERM and return when the master, which may wait for a processor, has handled it."""
+        self.signal(signal.SIGTERM)
+        wait_until(lambda: self.get(path).status == 503, f"503 at {path}")
 
     def ready(self, path: str = "/health/ready") -> Self:
         """Wait until it serves, with all its workers. `path` answers readiness."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import signal
 import textwrap
 from pathlib import Path
 
@@ -63,7 +62,7 @@ def test_it_drains(worker_class: str, tmp_path: Path) -> None:
         port = service.ready("/ready").port
         with Crowd(lambda: port, CLIENTS) as crowd:
             wait_until(crowd.everyone_answered, "every kind answered")
-            service.signal(signal.SIGTERM)
+            service.begin_drain("/ready")
             assert (get(port, "/ready").status, get(port, "/healthz").status) == (503, 200)
             answered = crowd.answered
             wait_until(lambda: crowd.answered > answered + 100, "traffic while draining")

