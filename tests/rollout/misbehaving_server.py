@@ -5,6 +5,7 @@ SIGUSR2 makes it behave well again. It ends with its standard input.
 """
 
 import json
+import os
 import signal
 import socket
 import struct
@@ -132,21 +133,32 @@ class Server:
                 except OSError:
                     return
 
-    def misbehave(self, *_: object) -> None:
+    def misbehave(self) -> None:
         self.behave = BEHAVIOURS[self.behaviour]
         if self.behaviour == "refuse":
             self.listener.shutdown(socket.SHUT_RDWR)  # wakes the thread in accept
             self.listener.close()
 
-    def recover(self, *_: object) -> None:
+    def recover(self) -> None:
         self.behave = well
         if self.behaviour == "refuse":
             self.listener = self.listen(self.port)
 
 
-if __name__ == "__main__":
-    server = Server(sys.argv[1])
-    signal.signal(signal.SIGUSR1, server.misbehave)
-    signal.signal(signal.SIGUSR2, server.recover)
-    print(server.port, flush=True)
+def end_with_stdin() -> None:
     sys.stdin.read()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    # Blocked in every thread and waited for: a handler would run only when the main thread wakes up.
+    signals = {signal.SIGUSR1, signal.SIGUSR2}
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    server = Server(sys.argv[1])
+    threading.Thread(target=end_with_stdin, daemon=True).start()
+    print(server.port, flush=True)
+    while True:
+        if signal.sigwait(signals) == signal.SIGUSR1:
+            server.misbehave()
+        else:
+            server.recover()
