@@ -13,7 +13,7 @@ from rollout.kubectl import Kubectl, Object, documents, to_list
 from rollout.load.connection import Connection, Lost, Target
 from rollout.watch import State, Watch
 
-MANIFESTS = Path("k8s")
+MANIFESTS = Path(__file__).parents[1] / "k8s"
 STUCK_FOR = 10.0
 """Seconds that a pod may be stuck before it counts: a first failed pull or crash can pass by itself."""
 

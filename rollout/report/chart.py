@@ -233,9 +233,7 @@ def _lost(report: Report, frame: Frame, _versions: Sequence[str], _name: str, y:
         )
     if closed:
         drawn.append(_text(frame.left - 6, bottom + 11, f"{closed.total()} ◇", "soft end"))
-        if frame.width >= WIDE:
-            words = "◇ idle connections closed without notice"
-            drawn.append(_text(frame.right, y + 10, words, "soft end"))
+        drawn.append(_text(frame.right, y + 10, "◇ idle and closed without notice", "soft end"))
         bottom += 12
     return drawn, bottom
 

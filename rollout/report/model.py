@@ -89,8 +89,9 @@ class Report:
 
         Raises ValueError for another format, KeyError or TypeError for an object that is no report.
         """
-        if found.get("format") != FORMAT:
-            raise ValueError(f"the report's format is {found.get('format')!r}, this program reads {FORMAT}")
+        version = found.get("format") if isinstance(found, dict) else None
+        if version != FORMAT:
+            raise ValueError(f"the report's format is {version!r}, this program reads {FORMAT}")
         zero = datetime.fromisoformat(found["zero"]).timestamp()
         load = found["load"]
 

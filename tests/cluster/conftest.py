@@ -56,7 +56,7 @@ def deployed(stage: Stage) -> Callable[[Rung], str]:
             stage.kubectl(
                 "delete", "deployment,hpa,pdb,job", "--all", "-n", stage.namespace, "--wait", timeout=180
             )
-        stage.apply(rung)
+        stage.apply(rung, afresh=True)
         stage.wait_until_settled(ROLLED_OUT)
         url = next((url for url in stage.node_urls() if answers(url, None)), None)
         assert url, f"none of {stage.node_urls()} answers from here"

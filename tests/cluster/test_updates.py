@@ -74,7 +74,7 @@ def edge(request: pytest.FixtureRequest, stage: Stage) -> Iterator[str]:
     manifest = str(MANIFESTS / f"{request.param}.yaml")
     if not stage.kubectl("get", "crd", "httproutes.gateway.networking.k8s.io", "--ignore-not-found"):
         pytest.skip("the cluster has no Ingress and Gateway API controller")
-    stage.apply(Rung("v5"))
+    stage.apply(Rung("v5"), afresh=True)
     stage.wait_until_settled(180)
     stage.kubectl("apply", "-f", manifest)
     wait_until(lambda: answers(EDGE, None), 30, f"{EDGE} answers")

@@ -1,5 +1,8 @@
 """The whole load, as a process, against a server process: what goes wrong is what is counted."""
 
+import http.client
+import json
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -117,6 +120,37 @@ def test_the_command_line_ends_after_its_time_and_tells_lost_requests_by_its_sta
     assert "5xx (new): status 503" in bad.stdout
 
 
+def test_a_load_in_the_cluster_serves_its_lines_until_the_last(serve: Serve) -> None:
+    """As the Job runs it; here without the cluster around it."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    options = ["--clients", "new=2", "--lines", "--port", str(port)]
+    process = subprocess.Popen([sys.executable, "-m", "rollout.load", serve("well").url, *options])
+    try:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+
+        def connected() -> bool:
+            try:
+                connection.connect()
+            except ConnectionRefusedError:
+                return False
+            return True
+
+        wait_for(connected, "the load's port")
+        connection.request("GET", "/")
+        response = connection.getresponse()
+        lines = [json.loads(response.readline()) for _ in range(20)]  # they come while it runs
+        process.terminate()
+        lines += [json.loads(line) for line in response]
+        connection.close()
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.wait()
+    assert [lines[0]["is"], lines[-1]["is"]] == ["started", "ended"]
+    assert lines[-1]["records"] == sum(line["is"] == "answer" for line in lines)
+
+
 @pytest.mark.parametrize("text", ["", "new", "new=x", "new=0", "old=3", "new=-1"])
 def test_a_mix_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="write KIND=NUMBER"):
@@ -124,8 +158,6 @@ def test_a_mix_that_is_none_is_refused(text: str) -> None:
 
 
 def test_records_survive_their_line() -> None:
-    import json
-
     for record in (
         Answer(1.5, "new", 2.25, "v1", "pod"),
         Failure(1.5, "busy", 2.25, Kind.RESET, "detail", kept=True),

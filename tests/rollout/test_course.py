@@ -1,0 +1,108 @@
+"""What the course plans, and when it says that its goals hold."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from rollout.course import ENOUGH, PARTS, WITHOUT_PACE, goals, onto_itself, parts
+from rollout.experiment import Experiment
+from rollout.load import LONG_MIX, Answer, Failure, Kind, Result
+from rollout.report import Report
+from rollout.stage import Rung, StageError, deployment_of
+from rollout.watch import Pod, State
+
+BASE = Experiment(Rung("", image="registry/flask:9"), Rung(""))
+
+
+def report(source: str, target: str, lost: int = 0, title: str = "", seconds: float = 10.0) -> Report:
+    load = Result("http://service", {"new": 1}, started=0, ended=200)
+    load.answers = [Answer(1, "new", 1, source, "p")] * (ENOUGH - lost)
+    load.failures = [Failure(1, "new", 1, Kind.RESET, "", kept=False)] * lost
+    old = Pod("old", source, "1", states=[(0, State.READY), (100 + seconds, State.GONE)])
+    return Report(
+        title=title or f"{source} → {target}",
+        source=source,
+        target=target,
+        zero=100,
+        complete=105,
+        problem=None,
+        where="",
+        kubernetes="",
+        load=load,
+        pods=[old],
+        old=["old"],
+    )
+
+
+def test_the_course_rolls_every_rung_and_compares_v3_with_v5() -> None:
+    transitions, rungs, long = parts(BASE, PARTS)
+    assert [each.name for each in transitions.experiments] == [f"v{n} → v{n + 1}" for n in range(1, 7)]
+    assert [each.name for each in rungs.experiments] == [*(f"v{n} → v{n}" for n in range(1, 8)), WITHOUT_PACE]
+    assert all(each.source != each.destination for part in (rungs, long) for each in part.experiments)
+    assert [each.source.name for each in long.experiments] == ["v5", "v6", "v7"]
+    assert all(set(LONG_MIX) <= set(each.clients) for each in long.experiments)
+    for part in (transitions, rungs, long):
+        assert {each.source.image for each in part.experiments} == {"registry/flask:9"}
+        assert {each.destination.image for each in part.experiments} == {"registry/flask:9"}
+    assert [part.name for part in parts(BASE, ["long"])] == ["long"]
+
+
+def test_losses_count_from_v3_on_and_are_expected_before() -> None:
+    found = goals([("transitions", report("v1", "v2", 20)), ("transitions", report("v2", "v3", 5))])
+    assert found == []
+    (goal,) = goals([("transitions", report("v3", "v4"))])
+    assert goal.held
+    (goal,) = goals([("transitions", report("v3", "v4", lost=1))])
+    assert not goal.held
+
+
+def test_none_lost_of_few_is_not_enough() -> None:
+    few = report("v4", "v5")
+    few.load.answers = few.load.answers[: ENOUGH - 1]
+    (goal,) = goals([("transitions", few)])
+    assert not goal.held
+    assert "of at least 10,000" in goal.says
+
+
+def test_an_update_that_does_not_complete_fails_the_course_on_any_rung() -> None:
+    assert any(not goal.held for goal in goals([("rungs", replace(report("v1", "v1"), problem="stuck"))]))
+
+
+@pytest.mark.parametrize(("seconds", "held"), [(9.0, True), (9.1, False)])
+def test_v5_is_measured_against_v3(seconds: float, held: bool) -> None:
+    both = [
+        ("rungs", report("v3", "v3", seconds=20)),
+        ("rungs", report("v5", "v5", title=WITHOUT_PACE, seconds=seconds)),
+    ]
+    assert goals(both)[-1].held is held
+
+
+def test_a_rung_is_changed_only_as_asked() -> None:
+    def manifest() -> list[dict[str, object]]:
+        env = [{"name": "DRAIN", "value": "on"}, {"name": "APP_VERSION", "value": "v5"}]
+        containers = [{"name": "envoy", "image": "e"}, {"name": "flask", "image": "f", "env": env}]
+        spec = {"minReadySeconds": 10, "template": {"spec": {"containers": containers}}}
+        return [{"kind": "Service"}, {"kind": "Deployment", "spec": spec}]
+
+    assert Rung("v5").changed(manifest()) == manifest()
+    spec = deployment_of(onto_itself(Rung("v5", image="new:1", min_ready_seconds=0)).changed(manifest()), "")[
+        "spec"
+    ]
+    assert spec["minReadySeconds"] == 0
+    envoy, flask = spec["template"]["spec"]["containers"]
+    assert envoy == {"name": "envoy", "image": "e"}
+    assert flask["image"] == "new:1"
+    assert flask["env"] == [{"name": "DRAIN", "value": "on"}, {"name": "APP_VERSION", "value": "v5-new"}]
+
+
+def test_a_rung_that_is_not_there_is_named_with_those_that_are(tmp_path: Path) -> None:
+    (tmp_path / "flask-deployment-v1.yaml").touch()
+    assert Rung("v1").path(tmp_path) == tmp_path / "flask-deployment-v1.yaml"
+    with pytest.raises(StageError, match=r"flask-deployment-v9\.yaml\. Rungs in .*: v1; or give"):
+        Rung("v9").path(tmp_path)
+
+
+def test_a_manifest_must_hold_one_deployment() -> None:
+    with pytest.raises(StageError, match="must hold one Deployment, it holds 0"):
+        Rung("some.yaml").changed([{"kind": "Service"}])
