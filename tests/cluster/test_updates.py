@@ -54,6 +54,12 @@ def test_the_meter_sees_what_is_lost(stage: Stage, source: str, target: str) -> 
         pytest.fail(f"{source} to {target} lost nothing in four updates: does the load see failures?")
 
 
+@pytest.mark.matrix
+def test_the_sidecar_as_a_plain_container_loses_requests(stage: Stage) -> None:
+    if not any(rolled(stage, *onto_itself("v6-plain")).load.lost for _ in range(4)):
+        pytest.fail("four updates of v6-plain lost nothing: what is the native sidecar for?")
+
+
 @pytest.mark.parametrize("name", ["v5", *(pytest.param(n, marks=pytest.mark.matrix) for n in ("v6", "v7"))])
 def test_requests_of_five_seconds_are_not_lost(stage: Stage, name: str) -> None:
     report = rolled(stage, *onto_itself(name), clients=LONG_MIX)
