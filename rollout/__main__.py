@@ -17,7 +17,7 @@ from rollout.load import DEFAULT_MIX, LONG_MIX, LoadError, mix_from_text
 from rollout.load.clients import CLIENTS, mix_to_text
 from rollout.report import Report, terminal
 from rollout.report.compare import Goal
-from rollout.report.page import Course, Part, page, write_report
+from rollout.report.page import Course, Part, write_course, write_report
 from rollout.stage import MANIFESTS, Rung, Stage, StageError
 
 HELD, NOT_HELD, COULD_NOT_RUN, INTERRUPTED = 0, 1, 2, 130
@@ -163,7 +163,7 @@ def course(options: argparse.Namespace, stage: Stage, console: Console) -> int:
     shown: list[Part] = []
     for part in parts(base, options.part or PARTS):
         reports: list[Report] = []
-        shown.append(Part(part.title, part.says, reports))
+        shown.append(Part(part.title, part.says, reports, part.name))
         for number, each in enumerate(part.experiments, 1):
             report = run(each, stage, console)
             reports.append(report)
@@ -171,7 +171,7 @@ def course(options: argparse.Namespace, stage: Stage, console: Console) -> int:
             write_report(where / f"{part.name}-{number}-{report.source}-{report.target}", report)
             # Written after each, so that an interrupted course has its page too.
             title = "The seven Deployments under load"
-            (where / "index.html").write_text(page(Course(title, shown, goals(found))))
+            write_course(where, Course(title, shown, goals(found)))
     held = goals(found)
     finish([report for _, report in found], held, where)
     return HELD if all(goal.held for goal in held) else NOT_HELD

@@ -198,7 +198,7 @@ def _title(frame: Frame, y: float, name: str, says: str) -> list[str]:
     said = (
         f'<tspan class="soft" dx="8" font-weight="400">{escape(says)}</tspan>' if frame.width >= WIDE else ""
     )
-    return [f'<text x="4" y="{y + 10:.1f}" class="name">{escape(name)}{said}</text>']
+    return [f'<text x="4" y="{y + 10:.1f}" class="name halo">{escape(name)}{said}</text>']
 
 
 def _lost(report: Report, frame: Frame, _versions: Sequence[str], _name: str, y: float) -> Drawn:

@@ -13,6 +13,7 @@ from rollout.report.chart import STYLE, chart
 from rollout.report.compare import Goal, Published, Row, published, row_of, rows_as_cells
 from rollout.report.figures import Figures
 from rollout.report.model import Report
+from rollout.report.overview import overview
 
 WIDE, NARROW = 960, 400  # pixels; the page shows whichever fits
 
@@ -36,6 +37,7 @@ class Part:
     title: str
     says: str
     reports: Sequence[Report]
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,9 @@ def page(course: Course) -> str:
     for number, part in enumerate(course.parts):
         rows: list[Row] = [row_of(report, known) for report in part.reports]
         sections = [section(report, f"c{number}-{at}") for at, report in enumerate(part.reports)]
-        parts.append({"part": part, "table": rows_as_cells(rows), "sections": sections})
+        # Escaped where it is drawn, like the charts.
+        picture = Markup(overview(part.reports, WIDE, f"o{number}"))  # noqa: S704
+        parts.append({"part": part, "table": rows_as_cells(rows), "sections": sections, "overview": picture})
     return environment.get_template("page.html.j2").render(
         course=course,
         parts=parts,
@@ -91,3 +95,11 @@ def write_report(folder: Path, report: Report) -> None:
     report.write(folder / "report.json")
     (folder / "chart.svg").write_text(chart(report, WIDE, style=True))
     (folder / "index.html").write_text(page(Course(report.title, [Part("", "", [report])])))
+
+
+def write_course(folder: Path, course: Course) -> None:
+    """Write index.html, and for each part its overview, NAME.svg."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "index.html").write_text(page(course))
+    for part in course.parts:
+        (folder / f"{part.name}.svg").write_text(overview(part.reports, WIDE, style=True))

@@ -13,6 +13,7 @@ from rollout.report import Report, terminal
 from rollout.report.chart import chart
 from rollout.report.compare import HEADINGS, Goal, published, row_of, rows_as_cells
 from rollout.report.figures import Figures, latency_of, percentile, pod_counts
+from rollout.report.overview import overview
 from rollout.report.page import Course, Part, page, write_report
 from rollout.watch import Pod, State
 
@@ -177,6 +178,14 @@ def test_patterns_have_one_name_on_a_page(small: Report) -> None:
     html = page(Course("course", [Part("a", "", [small, small]), Part("b", "", [small])]))
     names = re.findall(r'pattern id="([^"]+)"', html)
     assert len(names) == len(set(names)) > 0
+
+
+def test_the_overview_has_a_row_for_each_update(small: Report) -> None:
+    failed = replace(small, title="v2 → <v3>", complete=None, problem="stuck")
+    tree = ET.fromstring(overview([small, failed], style=True))
+    texts = [element.text for element in tree.iter(f"{SVG}text")]
+    assert {"v1 → v2", "v2 → <v3>", "9 s", "not completed"} <= set(texts)
+    assert texts.count("2") == 2  # lost in each
 
 
 def test_the_table_sets_the_course_s_figures_beside_ours(small: Report) -> None:
