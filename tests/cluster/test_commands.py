@@ -70,27 +70,27 @@ def test_everything_in_one_file(stage: Stage, deployed: Deploy) -> None:
 
 
 def test_history_undo_and_undo_to_a_revision(stage: Stage, deployed: Deploy) -> None:
-    url = deployed(Rung("v3"))
+    url = deployed(Rung("v4", min_ready_seconds=0))
     course = Course(stage)
-    for name in ("v4", "v5"):
-        stage.apply(Rung(name))
+    for name in ("v5", "v6"):
+        stage.apply(Rung(name, min_ready_seconds=0))
         stage.wait_until_settled(180)
     history = course("rollout", "history", NAME)
     causes = [line.split(maxsplit=1) for line in history.splitlines() if line[:1].isdigit()]
-    assert [cause[:2] for _, cause in causes] == ["v3", "v4", "v5"]
+    assert [cause[:2] for _, cause in causes] == ["v4", "v5", "v6"]
     revisions = [number for number, _ in causes]
-    assert "APP_VERSION:\tv4" in course("rollout", "history", NAME, f"--revision={revisions[1]}")
+    assert "APP_VERSION:\tv5" in course("rollout", "history", NAME, f"--revision={revisions[1]}")
 
     with nothing_lost(url):
         course("rollout", "undo", NAME)
         course.status()
         stage.wait_until_settled(180)
-    assert versions_now(url) == {"v4"}
+    assert versions_now(url) == {"v5"}
     with nothing_lost(url):
         course("rollout", "undo", NAME, f"--to-revision={revisions[0]}")
         course.status()
         stage.wait_until_settled(180)
-    assert versions_now(url) == {"v3"}
+    assert versions_now(url) == {"v4"}
 
 
 @pytest.mark.matrix
