@@ -17,7 +17,7 @@ import pytest
 
 from app.settings import LANE_WORKER
 from tests.process.clients import Connection, Lost, get
-from tests.process.service import QUICK, Service, wait_until
+from tests.process.service import QUICK, SLACK, Service, wait_until
 
 THREADS = 4
 
@@ -88,9 +88,9 @@ def test_they_delay_nobody_else(worker_class: str) -> None:
             waited = longest_wait(port)
     print(worker_class, waited)
     if worker_class == LANE_WORKER:
-        assert waited < 0.5
+        assert waited < PATIENCE / 3
     else:
-        assert waited > 1  # stock gthread shows that these clients are hostile indeed
+        assert waited > PATIENCE / 2  # stock gthread shows that these clients are hostile indeed
 
 
 def test_they_do_not_delay_the_exit() -> None:
@@ -98,9 +98,9 @@ def test_they_do_not_delay_the_exit() -> None:
         port = service.ready().port
         with hostile(port):
             service.signal(signal.SIGTERM)
-            assert longest_wait(port) < 0.5
+            assert longest_wait(port) < PATIENCE / 3
             # Gunicorn gives whoever is connected 2 s after the drain.
-            assert service.wait() < QUICK["DRAIN_MIN"] + 2 + 1.3
+            assert service.wait() < QUICK["DRAIN_MIN"] + 2 + SLACK
         assert service.said("Drain ended: quiet") == 1
 
 
@@ -113,7 +113,7 @@ def test_a_probe_does_not_wait_behind_requests() -> None:
         for path in ("/health", "/health/ready", "/metrics") * 5:
             began = time.monotonic()
             assert get(port, path).status == 200
-            assert time.monotonic() - began < 0.5, path
+            assert time.monotonic() - began < 1, path  # in their turn they would come after 18 s
         assert service.metric("lifecycle_requests_in_flight") == 8
 
 
@@ -239,4 +239,4 @@ def test_clients_that_hang_up_leave_nothing_behind() -> None:
         wait_until(lambda: service.metric("lifecycle_requests_in_flight") == 0, "none in flight")
         assert service.get("/api").status == 200
         service.signal(signal.SIGTERM)
-        assert service.wait() <= QUICK["DRAIN_MIN"] + 1.3
+        assert service.wait() <= QUICK["DRAIN_MIN"] + SLACK
