@@ -88,7 +88,7 @@ def test_while_draining_it_serves_and_says_so(worker_class: str) -> None:
         # The one in flight, GET /api, the version twice without its probe's header, what was kept.
         answered = 3 + (worker_class != "sync")
         ended = re.search(
-            rf"Drain ended: quiet; {answered} requests answered in [1-9]\.[0-9] s, 0 still in flight, 0 waiting",
+            rf"Drain ended: quiet; {answered} requests answered in .* s, 0 still in flight, 0 waiting",
             service.log,
         )
         assert began, service.log
