@@ -18,6 +18,7 @@ from rollout.load import DEFAULT_MIX, Load, Mix
 from rollout.stage import Rung, Stage, answers
 
 MANIFESTS = Path(__file__).parents[2] / "k8s"
+NAMESPACE = "flask-cluster"
 ROLLED_OUT = 180.0
 """Seconds within which a Deployment is rolled out and its predecessor's pods are gone."""
 
@@ -43,8 +44,12 @@ def kubectl() -> Kubectl:
 @pytest.fixture(scope="session")
 def stage(kubectl: Kubectl) -> Iterator[Stage]:
     """The course's namespace, deleted at the end if it was not there before."""
-    with Stage(kubectl, MANIFESTS) as stage:
+    found = kubectl("get", "namespace", NAMESPACE, "--ignore-not-found", "-o", "name")
+    # The tests delete and make it themselves, so there is nothing in it to put back one by one.
+    with Stage(kubectl, MANIFESTS, keep=True) as stage:
         yield stage
+    if not found.strip():
+        kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait", timeout=180)
 
 
 @pytest.fixture
