@@ -58,10 +58,8 @@ def deployed(stage: Stage) -> Callable[[Rung], str]:
 
     def deploy(rung: Rung) -> str:
         # From an empty place: what an earlier test left (a pause, a history, other numbers) must not show.
-        if stage.namespace:
-            stage.kubectl(
-                "delete", "deployment,hpa,pdb,job", "--all", "-n", stage.namespace, "--wait", timeout=180
-            )
+        left = ("deployment,hpa,pdb,job", "--all", "-n", NAMESPACE)
+        stage.kubectl("delete", *left, "--cascade=foreground", "--wait", timeout=180)
         stage.apply(rung, afresh=True)
         stage.wait_until_settled(ROLLED_OUT)
         url = next((url for url in stage.node_urls() if answers(url, None)), None)
