@@ -32,7 +32,13 @@ def test_head_answers_as_get_without_a_body(client: FlaskClient, path: str) -> N
 
 @pytest.mark.parametrize(
     ("path", "seconds"),
-    [("/api/sleep", 1), ("/api/sleep/", 1), ("/api/sleep/0.25", 0.25), ("/api/sleep/0", 0)],
+    [
+        ("/api/sleep", 1),
+        ("/api/sleep/", 1),
+        ("/api/sleep/1", 1),
+        ("/api/sleep/0.25", 0.25),
+        ("/api/sleep/0", 0),
+    ],
 )
 def test_sleep_takes_its_time(client: FlaskClient, path: str, seconds: float) -> None:
     began = time.monotonic()
