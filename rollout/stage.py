@@ -253,11 +253,19 @@ class Stage:
         for kind, name in (key for key, found in self._found.items() if found is None):
             self._delete(kind, name)
         for item in before:
-            item.pop("status", None)
-            for name in ("uid", "resourceVersion", "generation", "creationTimestamp", "managedFields"):
-                item["metadata"].pop(name, None)
-        if before:
-            self.kubectl("replace", "-f", "-", stdin=to_list(before))
+            put_back = bare(item)
+            is_there = self.kubectl("get", "-f", "-", "--ignore-not-found", "-o", "name", stdin=put_back)
+            self.kubectl("replace" if is_there.strip() else "create", "-f", "-", stdin=put_back)
+
+
+def bare(found: Object) -> str:
+    """An object as kubectl gave it, without what the cluster decides and would not let anybody set."""
+    kept = {key: value for key, value in found.items() if key != "status"}
+    decided = ("uid", "resourceVersion", "generation", "creationTimestamp", "managedFields")
+    kept["metadata"] = {key: value for key, value in found["metadata"].items() if key not in decided}
+    if found["kind"] == "Service":
+        kept["spec"] = {key: value for key, value in found["spec"].items() if not key.startswith("clusterIP")}
+    return json.dumps(kept)
 
 
 def answers(url: str, host: str | None) -> bool:

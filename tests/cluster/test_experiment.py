@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from rollout.experiment import Experiment, run
-from rollout.stage import Rung, Stage, StageError
+from rollout.stage import Rung, Stage, StageError, answers
 from rollout.watch import version_of
 from tests.cluster.conftest import MANIFESTS
 
@@ -92,3 +92,17 @@ def test_an_interrupted_experiment_puts_back_what_was_there(
     assert "minReadySeconds" not in now["spec"]
 
     assert not (tmp_path / "report").exists()
+
+
+def test_what_was_there_is_put_back_whatever_became_of_it(
+    stage: Stage, deployed: Callable[[Rung], str]
+) -> None:
+    deployed(Rung("v2", version="found"))
+    with Stage(stage.kubectl, MANIFESTS) as other:
+        other.apply(Rung("v4"))
+        stage.kubectl("delete", "deployment,service", "--all", "-n", stage.namespace, timeout=60)
+        stage.kubectl("apply", "-f", str(MANIFESTS / "service.yaml"))  # with another address
+    stage.wait_until_settled(SOON)
+    (now,) = stage.kubectl.objects("get", "deployment", stage.deployment, "-n", stage.namespace)
+    assert version_of(now["spec"]["template"]) == "found"
+    assert any(answers(url, None) for url in stage.node_urls())

@@ -1,5 +1,6 @@
 """What the course plans, and when it says that its goals hold."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from rollout.course import ENOUGH, PARTS, WITHOUT_PACE, goals, onto_itself, part
 from rollout.experiment import Experiment
 from rollout.load import LONG_MIX, Answer, Failure, Kind, Result
 from rollout.report import Report
-from rollout.stage import Rung, StageError, deployment_of
+from rollout.stage import Rung, StageError, bare, deployment_of
 from rollout.watch import Pod, State
 
 BASE = Experiment(Rung("", image="registry/flask:9"), Rung(""))
@@ -106,3 +107,17 @@ def test_a_rung_that_is_not_there_is_named_with_those_that_are(tmp_path: Path) -
 def test_a_manifest_must_hold_one_deployment() -> None:
     with pytest.raises(StageError, match="must hold one Deployment, it holds 0"):
         Rung("some.yaml").changed([{"kind": "Service"}])
+
+
+def test_what_is_put_back_has_nothing_that_the_cluster_decides() -> None:
+    found = {
+        "kind": "Service",
+        "metadata": {"name": "s", "uid": "1", "resourceVersion": "2", "labels": {"a": "b"}},
+        "spec": {"clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1"], "type": "NodePort"},
+        "status": {},
+    }
+    assert json.loads(bare(found)) == {
+        "kind": "Service",
+        "metadata": {"name": "s", "labels": {"a": "b"}},
+        "spec": {"type": "NodePort"},
+    }
