@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import socket
 import time
 
 from flask import Blueprint, Response, json
 from werkzeug.exceptions import BadRequest
 
-from app.settings import Settings
+from app.settings import DECIMAL, Settings
 
 DEFAULT_SLEEP = 1.0
 """Seconds that /api/sleep takes."""
-
-SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?", re.ASCII)
 
 
 def blueprint(settings: Settings) -> Blueprint:
@@ -45,6 +42,6 @@ def blueprint(settings: Settings) -> Blueprint:
 
 def _duration(seconds: str, limit: float) -> float:
     allowed = f"whole or decimal seconds from 0 to {limit:g}"
-    if not SECONDS.fullmatch(seconds) or (duration := float(seconds)) > limit:
+    if not DECIMAL.fullmatch(seconds) or (duration := float(seconds)) > limit:
         raise BadRequest(f"The time to sleep is {seconds!r}; allowed are {allowed}.")
     return duration

@@ -421,7 +421,7 @@ class Lifecycle:
     @property
     def closing(self) -> bool:
         """Whether this process's answers announce the close of their connection."""
-        return self._retiring or self._page[Cell.PHASE] != Phase.SERVING
+        return self._retiring or self.draining
 
 
 class _Announcement:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, Response, json, request
 
 from app.lifecycle import Lifecycle
-from app.settings import Settings
-
-VERSION_PROBE_HEADER = "X-Custom-Header"
+from app.settings import VERSION_PROBE_HEADER, Settings
 
 
 def blueprint(settings: Settings, lifecycle: Lifecycle) -> Blueprint:

@@ -12,11 +12,14 @@ from typing import Any
 
 from app.lifecycle import DrainPolicy, Probe
 
+VERSION_PROBE_HEADER = "X-Custom-Header"
+"""What the course's readiness probe sends, and people and programs that ask for the version do not."""
+
 PROBES = (
     Probe("/health"),
     Probe("/health/ready"),
     Probe("/metrics"),
-    Probe("/api/nowater/version", header="X-Custom-Header"),
+    Probe("/api/nowater/version", header=VERSION_PROBE_HEADER),
 )
 """What kubelets and Prometheus ask here. A drain does not wait for them."""
 
@@ -25,6 +28,9 @@ LANE_WORKER = "app.worker.ProbeLaneWorker"
 
 WORKER_CLASSES = (LANE_WORKER, "gthread", "sync", "gevent")
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
+DECIMAL = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
+"""A whole or decimal number as people write it: float() takes nan, inf, 1e3 and 1_000 too."""
+
 SWITCH = {"on": True, "off": False}
 
 WORKER_TIMEOUT = 30.0
@@ -58,8 +64,7 @@ def _whole(text: str) -> int:
 
 
 def _decimal(text: str) -> float:
-    # Not float(): it takes nan, inf, 1e3 and 1_000 too.
-    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text):
+    if not DECIMAL.fullmatch(text):
         raise ValueError
     return float(text)
 

@@ -175,11 +175,7 @@ class ProbeLaneWorker(ThreadWorker):  # type: ignore[misc] # Gunicorn has no typ
         except (BlockingIOError, ConnectionAbortedError):
             return
         self.nr_conns += 1
-        conn = Connection(self.cfg, client, address, listener.getsockname())
-        if conn.receive():
-            self.go_on(conn)
-        else:
-            self.wait(conn, self.pending_conns, HEAD_TIMEOUT, self.on_pending_socket_readable)
+        self.hear(Connection(self.cfg, client, address, listener.getsockname()))
 
     def wait(
         self, conn: Connection, place: Waiting, seconds: float, callback: Callable[[Connection, Any], None]
@@ -203,6 +199,17 @@ class ProbeLaneWorker(ThreadWorker):  # type: ignore[misc] # Gunicorn has no typ
         self.nr_conns -= 1
         conn.close()
 
+    def hear(self, conn: Connection) -> None:
+        """Take what `conn`, which waits nowhere, says of its next request."""
+        if conn.receive():
+            self.go_on(conn)
+        else:
+            self.await_head(conn)
+
+    def await_head(self, conn: Connection) -> None:
+        """Let `conn` wait for the rest of a head, which may be all of it."""
+        self.wait(conn, self.pending_conns, HEAD_TIMEOUT, self.on_pending_socket_readable)
+
     def go_on(self, conn: Connection) -> None:
         """The wait for a head is over: hand the request to a thread, or close if the peer left."""
         if conn.head:
@@ -216,10 +223,7 @@ class ProbeLaneWorker(ThreadWorker):  # type: ignore[misc] # Gunicorn has no typ
             super().on_client_socket_readable(conn, client)
             return
         self.leave(conn)
-        if conn.receive():
-            self.go_on(conn)
-        else:
-            self.wait(conn, self.pending_conns, HEAD_TIMEOUT, self.on_pending_socket_readable)
+        self.hear(conn)
 
     def on_pending_socket_readable(self, conn: Connection, client: Any) -> None:
         """More of a head. Its time runs on, however slowly the rest comes."""
@@ -258,7 +262,7 @@ class ProbeLaneWorker(ThreadWorker):  # type: ignore[misc] # Gunicorn has no typ
         if conn.has_head():
             self.enqueue_req(conn)
         elif conn.head:
-            self.wait(conn, self.pending_conns, HEAD_TIMEOUT, self.on_pending_socket_readable)
+            self.await_head(conn)
         else:
             self.wait(conn, self.keepalived_conns, self.cfg.keepalive, self.on_client_socket_readable)
 

@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.api import SECONDS
+from app.settings import DECIMAL
 
 
 @pytest.mark.parametrize("path", ["/api", "/api/"])
@@ -59,7 +59,7 @@ def test_sleep_says_what_is_allowed(client: FlaskClient, seconds: str) -> None:
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=300)
-@given(seconds=st.text(min_size=1).filter(lambda text: not SECONDS.fullmatch(text)))
+@given(seconds=st.text(min_size=1).filter(lambda text: not DECIMAL.fullmatch(text)))
 def test_sleep_refuses_whatever_else_people_type(client: FlaskClient, seconds: str) -> None:
     response = client.get("/api/sleep/" + quote(seconds, safe="", errors="surrogatepass"))
     # With a slash in it it is another path, or one with // that is redirected.
