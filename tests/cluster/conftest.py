@@ -19,8 +19,11 @@ from rollout.stage import Rung, Stage, answers
 
 MANIFESTS = Path(__file__).parents[2] / "k8s"
 NAMESPACE = "flask-cluster"
+NAME = "deployment/flask-deployment"
 ROLLED_OUT = 180.0
 """Seconds within which a Deployment is rolled out and its predecessor's pods are gone."""
+
+Deploy = Callable[[Rung], str]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -43,17 +46,13 @@ def kubectl() -> Kubectl:
 
 @pytest.fixture(scope="session")
 def stage(kubectl: Kubectl) -> Iterator[Stage]:
-    """The course's namespace, deleted at the end if it was not there before."""
-    found = kubectl("get", "namespace", NAMESPACE, "--ignore-not-found", "-o", "name")
-    # The tests delete and make it themselves, so there is nothing in it to put back one by one.
-    with Stage(kubectl, MANIFESTS, keep=True) as stage:
+    """The course's namespace, put back at the end as it was found."""
+    with Stage(kubectl, MANIFESTS) as stage:
         yield stage
-    if not found.strip():
-        kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait", timeout=180)
 
 
 @pytest.fixture
-def deployed(stage: Stage) -> Callable[[Rung], str]:
+def deployed(stage: Stage) -> Deploy:
     """Deploy a rung and wait until only its pods are there; the URL at which it answers."""
 
     def deploy(rung: Rung) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,10 +12,7 @@ from rollout.kubectl import Kubectl, KubectlError
 from rollout.load import Load
 from rollout.stage import Rung, Stage
 from rollout.watch import State, Watch
-from tests.cluster.conftest import MANIFESTS, nothing_lost, wait_until
-
-NAME = "deployment/flask-deployment"
-Deploy = Callable[[Rung], str]
+from tests.cluster.conftest import MANIFESTS, NAME, ROLLED_OUT, Deploy, nothing_lost, wait_until
 
 
 class Course:
@@ -75,7 +71,7 @@ def test_history_undo_and_undo_to_a_revision(stage: Stage, deployed: Deploy) -> 
     course = Course(stage)
     for name in ("v5", "v6"):
         stage.apply(Rung(name, min_ready_seconds=0))
-        stage.wait_until_settled(180)
+        stage.wait_until_settled(ROLLED_OUT)
     history = course("rollout", "history", NAME)
     causes = [line.split(maxsplit=1) for line in history.splitlines() if line[:1].isdigit()]
     assert [cause[:2] for _, cause in causes] == ["v4", "v5", "v6"]
@@ -85,12 +81,12 @@ def test_history_undo_and_undo_to_a_revision(stage: Stage, deployed: Deploy) -> 
     with nothing_lost(url):
         course("rollout", "undo", NAME)
         course.status()
-        stage.wait_until_settled(180)
+        stage.wait_until_settled(ROLLED_OUT)
     assert versions_now(url) == {"v5"}
     with nothing_lost(url):
         course("rollout", "undo", NAME, f"--to-revision={revisions[0]}")
         course.status()
-        stage.wait_until_settled(180)
+        stage.wait_until_settled(ROLLED_OUT)
     assert versions_now(url) == {"v4"}
 
 
@@ -122,7 +118,7 @@ def test_pause_is_a_canary_and_resume_completes_it(stage: Stage, course: Course)
         wait_until(lambda: versions_now(url) == {"v5", "canary"}, 30, "both versions answer")
         course("rollout", "resume", NAME)
         course.status()
-        stage.wait_until_settled(180)
+        stage.wait_until_settled(ROLLED_OUT)
     assert versions_now(url) == {"canary"}
 
 
@@ -132,7 +128,7 @@ def test_recreate_is_an_outage(stage: Stage, course: Course) -> None:
     with Load(stage.node_urls()[0], clients={"new": 4}) as load:
         course.set_version("after")
         course.status()
-        stage.wait_until_settled(180)
+        stage.wait_until_settled(ROLLED_OUT)
         wait_until(lambda: "after" in load.result.versions(), 30, "the new version answers")
     assert load.result.lost > 0
 
@@ -149,12 +145,12 @@ def test_the_pod_counts_stay_within_their_bounds(
         nonlocal most, fewest
         there = [pod.state for pod in watch.present() if pod.state is not State.DRAINING]
         most, fewest = max(most, len(there)), min(fewest, there.count(State.READY))
-        return watch.rolled_out()
+        return watch.rolled_out(generation + 1)
 
     with nothing_lost(url), course.watch as watch:
         generation = json.loads(course("get", NAME, "-o", "json"))["metadata"]["generation"]
         course.set_version("bounded")
-        wait_until(lambda: counted() and watch.rolled_out(generation + 1), 120, "rolled out")
+        wait_until(counted, 120, "rolled out")
     assert most == 3 + surge
     assert fewest >= 3 - unavailable
 
@@ -201,5 +197,5 @@ def test_the_probe_forms(stage: Stage, course: Course, form: str) -> None:
     with nothing_lost(stage.node_urls()[0]):
         course.patch_container(form, **dict.fromkeys(kinds, probe))
         course.status()
-        stage.wait_until_settled(180)
+        stage.wait_until_settled(ROLLED_OUT)
     assert versions_now(stage.node_urls()[0]) == {form}

@@ -6,18 +6,16 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from rollout.kubectl import KubectlError
 from rollout.load import LONG_MIX, Load
 from rollout.stage import Rung, Stage
 from rollout.watch import State, Watch
-from tests.cluster.conftest import nothing_lost, wait_until
-
-NAME = "deployment/flask-deployment"
-Deploy = Callable[[Rung], str]
+from tests.cluster.conftest import NAME, ROLLED_OUT, Deploy, nothing_lost, wait_until
 
 
 def ready(watch: Watch) -> list[str]:
@@ -64,7 +62,7 @@ def test_an_eviction_beyond_the_budget_is_refused_and_one_within_it_loses_nothin
         path = f"/api/v1/namespaces/{stage.namespace}/pods/{pod}/eviction"
         try:
             stage.kubectl("create", "--raw", path, "-f", "-", stdin=json.dumps(body))
-        except Exception as error:  # noqa: BLE001 - told apart right here
+        except KubectlError as error:
             assert "disruption budget" in str(error)  # noqa: PT017 - either outcome is right
             return False
         return True
@@ -99,7 +97,7 @@ def test_an_update_is_undone_half_way(stage: Stage, watch: Watch) -> None:
         stage.apply(Rung("v7", version="regretted"))
         wait_until(lambda: "regretted" in load.result.versions(), 90, "the new version answers")
         stage.kubectl("rollout", "undo", NAME, "-n", stage.namespace)
-        stage.wait_until_settled(180)
+        stage.wait_until_settled(ROLLED_OUT)
 
 
 @pytest.mark.matrix
@@ -149,14 +147,14 @@ def test_a_kube_proxy_hangs_during_an_update(stage: Stage, watch: Watch) -> None
             time.sleep(3)  # not a wait for something: how long it hangs
         finally:
             os.kill(proxies[0], signal.SIGCONT)
-        stage.wait_until_settled(180)
+        stage.wait_until_settled(ROLLED_OUT)
 
 
 @pytest.mark.matrix
 def test_nothing_is_lost_of_long_requests_when_an_update_is_undone(stage: Stage, watch: Watch) -> None:
     with Load(stage.node_urls()[0], clients=LONG_MIX) as load:
         stage.apply(Rung("v7", version="v7-new"))
-        stage.wait_until_settled(180)
+        stage.wait_until_settled(ROLLED_OUT)
         stage.kubectl("rollout", "undo", NAME, "-n", stage.namespace)
-        stage.wait_until_settled(180)
+        stage.wait_until_settled(ROLLED_OUT)
     assert load.result.lost == 0, load.result.summary()

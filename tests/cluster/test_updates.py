@@ -12,7 +12,7 @@ from rollout.experiment import CLUSTERIP, DNS, Experiment, run
 from rollout.load import LONG_MIX
 from rollout.report import Report
 from rollout.stage import Rung, Stage, answers
-from tests.cluster.conftest import MANIFESTS, wait_until
+from tests.cluster.conftest import MANIFESTS, ROLLED_OUT, wait_until
 
 EDGE = os.environ.get("EDGE_URL", "http://10.99.0.1:8080")
 """Where the cluster's ingress controller answers; the lab's unless set."""
@@ -81,7 +81,7 @@ def edge(request: pytest.FixtureRequest, stage: Stage) -> Iterator[str]:
     if not stage.kubectl("get", "crd", "httproutes.gateway.networking.k8s.io", "--ignore-not-found"):
         pytest.skip("the cluster has no Ingress and Gateway API controller")
     stage.apply(Rung("v5"), afresh=True)
-    stage.wait_until_settled(180)
+    stage.wait_until_settled(ROLLED_OUT)
     stage.kubectl("apply", "-f", manifest)
     wait_until(lambda: answers(EDGE, None), 30, f"{EDGE} answers")
     yield EDGE
