@@ -1,7 +1,8 @@
 """A real cluster, whichever kubectl points to. Without one these tests are skipped, and say so.
 
 They expect the images in the registry that the manifests name (`make push load-image`), and an address
-of a node that this machine reaches.
+of a node that this machine reaches. They take the namespace flask-cluster for themselves: Deployments
+that are in it are deleted.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def kubectl() -> Kubectl:
 
 @pytest.fixture(scope="session")
 def stage(kubectl: Kubectl) -> Iterator[Stage]:
-    """The course's namespace, put back at the end as it was found."""
+    """The course's namespace, deleted at the end if it was not there before."""
     with Stage(kubectl, MANIFESTS) as stage:
         yield stage
 

@@ -65,7 +65,6 @@ def test_everything_in_one_file(stage: Stage, deployed: Deploy) -> None:
     assert versions_now(stage.node_urls()[0])
 
 
-@pytest.mark.matrix
 def test_history_undo_and_undo_to_a_revision(stage: Stage, deployed: Deploy) -> None:
     url = deployed(Rung("v4", min_ready_seconds=0))
     course = Course(stage)
