@@ -15,8 +15,9 @@ RUN apt-get update \
 COPY --from=build /venv /venv
 WORKDIR /srv
 COPY app app
+COPY leader leader
 COPY gunicorn.conf.py .
-RUN /venv/bin/python -m compileall -q /venv app
+RUN /venv/bin/python -m compileall -q /venv app leader
 
 ARG APP_VERSION=dev
 ENV APP_VERSION=$APP_VERSION \

@@ -7,7 +7,7 @@ from typing import Any
 
 from app import logs, multiprocess
 from app.lifecycle import SERVICE
-from app.settings import PROBES, settings_or_exit
+from app.settings import PROBES, WORKER_CONNECTIONS, settings_or_exit
 
 settings = settings_or_exit()
 
@@ -19,7 +19,7 @@ threads = settings.threads_per_worker
 timeout = settings.timeout
 graceful_timeout = settings.graceful_timeout
 keepalive = settings.keepalive
-worker_connections = 8192  # idle keep-alive connections cost memory only
+worker_connections = WORKER_CONNECTIONS
 # Loaded once before the fork, workers share the application's memory; gevent must patch first.
 preload_app = settings.worker_class != "gevent"
 # max_requests stays off: recycling a threaded worker loses requests.
@@ -42,6 +42,7 @@ post_fork = SERVICE.post_fork
 post_worker_init = SERVICE.post_worker_init
 pre_request = SERVICE.pre_request
 post_request = SERVICE.post_request
+on_exit = SERVICE.on_exit
 
 
 def child_exit(server: Any, worker: Any) -> None:

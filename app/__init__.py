@@ -21,7 +21,7 @@ def create_app(settings: Settings | None = None, lifecycle: Lifecycle | None = N
     # not to be loaded before a gevent worker has patched the standard library.
     from flask import Flask
 
-    from app import api, errors, metrics, probes
+    from app import api, errors, metrics, page, probes, streams
     from app.lifecycle import SERVICE
     from app.settings import Settings
 
@@ -32,7 +32,9 @@ def create_app(settings: Settings | None = None, lifecycle: Lifecycle | None = N
     app.url_map.strict_slashes = False  # /api and /api/ are the same place
     app.url_map.redirect_defaults = False  # /api/sleep/1 answers, not with a redirect to /api/sleep
     errors.register(app)
-    metrics.register(app, lifecycle)
+    metrics.register(app, lifecycle, settings.app_version)
     app.register_blueprint(api.blueprint(settings))
+    app.register_blueprint(streams.blueprint(settings, lifecycle))
     app.register_blueprint(probes.blueprint(settings, lifecycle))
+    app.register_blueprint(page.blueprint())
     return app

@@ -22,6 +22,9 @@ def _problem(error: HTTPException) -> BaseResponse:
         return error.get_response()  # a redirect is no error
     problem: dict[str, object] = {"type": "about:blank", "title": error.name, "status": status}
     response = Response(status=status, mimetype=PROBLEM)
+    for name, value in error.get_headers():
+        if name != "Content-Type":
+            response.headers[name] = value
     if isinstance(error, MethodNotAllowed):
         allowed = sorted(error.valid_methods or ())
         response.headers["Allow"] = ", ".join(allowed)

@@ -12,7 +12,6 @@ each with one writer, so nothing needs a lock between processes and a signal han
 from __future__ import annotations
 
 import _thread
-import contextlib
 import enum
 import mmap
 import os
@@ -22,6 +21,7 @@ import threading
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -60,9 +60,11 @@ class Observation:
     """Client requests being answered."""
     backlog: int
     """Connections that wait in the accept queues of the listeners."""
+    long: int = 0
+    """Long connections that are open."""
 
 
-def _observation(began: int, last_request: int, in_flight: int, backlog: int) -> Observation:
+def _observation(began: int, last_request: int, in_flight: int, backlog: int, long: int) -> Observation:
     """Observe now. `began` and `last_request` are monotonic nanoseconds."""
     now = time.monotonic_ns()
     return Observation(
@@ -70,6 +72,7 @@ def _observation(began: int, last_request: int, in_flight: int, backlog: int) ->
         quiet=(now - max(began, last_request)) / NANOSECONDS,
         in_flight=in_flight,
         backlog=backlog,
+        long=long,
     )
 
 
@@ -87,7 +90,7 @@ def drain_ending(policy: DrainPolicy, seen: Observation) -> Ending | None:
         return Ending.MAXIMUM
     if seen.elapsed < policy.minimum or seen.quiet < policy.quiet:
         return None
-    return None if seen.in_flight or seen.backlog else Ending.QUIET
+    return None if seen.in_flight or seen.backlog or seen.long else Ending.QUIET
 
 
 @dataclass(frozen=True)
@@ -123,6 +126,7 @@ class Cell(enum.IntEnum):
     BEGAN = 1  # monotonic nanoseconds
     ENDED = 2  # monotonic nanoseconds, 0 before
     ANSWERED_BY_GONE = 3  # requests that workers no longer there answered while draining
+    CUT_OFF = 4  # requests that were in flight in workers when those ended
 
 
 class SlotCell(enum.IntEnum):
@@ -132,12 +136,41 @@ class SlotCell(enum.IntEnum):
     IN_FLIGHT = 1
     ANSWERED = 2  # client requests answered while draining
     LAST_REQUEST = 3  # monotonic nanoseconds at which a client request last began or ended
+    LAST_ARRIVAL = 4  # monotonic nanoseconds at which one last began, in a drain
 
 
-HEAD_CELLS = 8
-SLOT_CELLS = 8
+PHASE = int(Cell.PHASE)
+"""The same as a plain number for what every request reads: an enum's member takes thrice as long."""
+
+
+class Long(enum.IntEnum):
+    """What is counted of long connections, which outlive their request: event streams, WebSockets.
+
+    Whoever holds them counts here (see `Lifecycle.count_long`), each kind for itself. A drain waits until
+    none is open.
+    """
+
+    OPEN = 0  # how many there are; the others only grow
+    OPENED = 1
+    TOLD = 2  # that the service leaves and they should go elsewhere
+    MOVED = 3  # were told, and the peer went
+    FORCED = 4  # were told, and had to be closed
+    DROPPED = 5  # closed because the peer did not keep to the rules
+
+
+LONG_KINDS = 2
+"""Kinds of long connections that are counted apart. What they are is the application's to know."""
+
+LONG_CELLS = LONG_KINDS * len(Long)
+# Where counts of long connections begin: a worker's own in its slot, in the head those of workers gone.
+LONG_CELL = 8
+HEAD_CELLS = SLOT_CELLS = LONG_CELL + LONG_CELLS
 SLOTS = 512
 """Workers that the page has room for, the ones a reload replaces included."""
+
+
+def _long_cell(kind: int, what: Long) -> int:
+    return LONG_CELL + kind * len(Long) + what
 
 
 class Lifecycle:
@@ -149,6 +182,7 @@ class Lifecycle:
 
     def __init__(self) -> None:
         self._page = memoryview(mmap.mmap(-1, (HEAD_CELLS + SLOTS * SLOT_CELLS) * 8)).cast("q")
+        self.started = time.time()
         self.policy: DrainPolicy | None = DrainPolicy()
         self.probes: tuple[Probe, ...] = ()
         self._probe_headers: dict[str, str | None] = {}
@@ -156,10 +190,11 @@ class Lifecycle:
         self._master_pid = 0
         self._announced = False
         self._ending: Ending | None = None
-        # This process's own slot; the last one serves where no Gunicorn is, as in unit tests.
-        self._slot = HEAD_CELLS + (SLOTS - 1) * SLOT_CELLS
+        self._long_before = [0] * len(Long)  # counts of long connections when the drain began
+        # The last slot serves where no Gunicorn is, as in unit tests.
+        self._take_slot(HEAD_CELLS + (SLOTS - 1) * SLOT_CELLS)
         self._lock = threading.Lock()
-        self._retiring = False
+        self._retiring_since = 0  # monotonic nanoseconds, 0 before
         self._retired = False
 
     def configure(self, policy: DrainPolicy | None, probes: Collection[Probe] = ()) -> None:
@@ -208,6 +243,35 @@ class Lifecycle:
             return 0.0
         return ((self._page[Cell.ENDED] or time.monotonic_ns()) - began) / NANOSECONDS
 
+    @property
+    def leaving_since(self) -> float:
+        """When this process was asked to leave, in seconds of time.monotonic(); 0.0 before that.
+
+        By the drain of the whole service, or alone: a reload, one worker fewer.
+        """
+        return (self._page[Cell.BEGAN] or self._retiring_since) / NANOSECONDS
+
+    def count_long(self, kind: int, what: Long, change: int = 1) -> None:
+        """Count long connections of this process, of one of LONG_KINDS kinds."""
+        with self._lock:
+            self._page[self._slot + _long_cell(kind, what)] += change
+
+    def long_connections(self, what: Long, *kinds: int) -> int:
+        """Count in all workers, of `kinds` or of every kind."""
+        cells = [_long_cell(kind, what) for kind in kinds or range(LONG_KINDS)]
+        return sum(sum(self._column(cell)) + self._page[cell] for cell in cells)
+
+    @property
+    def last_arrival_seconds(self) -> float:
+        """How far into the drain a client request last arrived, in seconds; 0.0 before one did."""
+        arrived = max(self._column(SlotCell.LAST_ARRIVAL))
+        return max(arrived - self._page[Cell.BEGAN], 0) / NANOSECONDS if arrived else 0.0
+
+    @property
+    def cut_off(self) -> int:
+        """Client requests that lost their worker before they were answered."""
+        return self._page[Cell.CUT_OFF]
+
     def mark_ready(self) -> None:
         """Tell that this process can serve. A Gunicorn worker calls it by itself."""
         self._page[self._slot + SlotCell.BOOTED] = 1
@@ -221,13 +285,28 @@ class Lifecycle:
     def observe(self, backlog: int = 0) -> Observation:
         """See how the drain stands. `backlog`: connections that wait to be accepted."""
         return _observation(
-            self._page[Cell.BEGAN], max(self._column(SlotCell.LAST_REQUEST)), self.in_flight, backlog
+            self._page[Cell.BEGAN],
+            max(self._column(SlotCell.LAST_REQUEST)),
+            self.in_flight,
+            backlog,
+            self.long_connections(Long.OPEN),
         )
+
+    def _take_slot(self, slot: int) -> None:
+        """Make `slot` this process's own. Every request writes to it: its cells are added up here, once."""
+        self._slot = slot
+        self._in_flight = slot + SlotCell.IN_FLIGHT
+        self._answered = slot + SlotCell.ANSWERED
+        self._last_request = slot + SlotCell.LAST_REQUEST
+        self._last_arrival = slot + SlotCell.LAST_ARRIVAL
+
+    def _long_counts(self) -> list[int]:
+        return [self.long_connections(what) for what in Long]
 
     def _slots(self) -> range:
         return range(HEAD_CELLS, HEAD_CELLS + SLOTS * SLOT_CELLS, SLOT_CELLS)
 
-    def _column(self, cell: SlotCell) -> list[int]:
+    def _column(self, cell: int) -> list[int]:
         return self._page[HEAD_CELLS + cell :: SLOT_CELLS].tolist()
 
     # ---- the master's hooks ----------------------------------------------------------------------
@@ -254,6 +333,7 @@ class Lifecycle:
         if self.draining:
             self._ending = self._ending or Ending.SECOND_SIGNAL
         elif self._any_booted():
+            self._long_before = self._long_counts()
             self.begin_drain()
             signal.setitimer(signal.ITIMER_REAL, TICK, TICK)
         self._arbiter.signal(sig, frame)
@@ -300,13 +380,27 @@ class Lifecycle:
     def _end_drain(self) -> None:
         self._page[Cell.ENDED] = time.monotonic_ns()
         self._arbiter.log.info(
-            "Drain ended: %s; %d requests answered in %.1f s, %d still in flight, %d waiting to be accepted",
+            "Drain ended: %s; %d requests answered in %.1f s, %d still in flight, %d waiting to be accepted; "
+            "the last request arrived after %.1f s",
             self._ending,
             self.answered_while_draining,
             self.drain_seconds,
             self.in_flight,
             self._backlog(),
+            self.last_arrival_seconds,
         )
+        now = self._long_counts()
+        if any(now):
+            told, moved, forced = (
+                now[what] - self._long_before[what] for what in (Long.TOLD, Long.MOVED, Long.FORCED)
+            )
+            self._arbiter.log.info(
+                "Long connections: %d told to go, %d went, %d closed at the deadline, %d still open",
+                told,
+                moved,
+                forced,
+                now[Long.OPEN],
+            )
         self._stop()
 
     def _on_stop(self, graceful: bool = True) -> None:
@@ -330,14 +424,26 @@ class Lifecycle:
         """Forget a worker that is gone, however it went (Gunicorn's hook of this name)."""
         slot = worker.lifecycle_slot
         self._page[Cell.ANSWERED_BY_GONE] += self._page[slot + SlotCell.ANSWERED]
-        for cell in SlotCell:
+        for kind in range(LONG_KINDS):
+            for what in Long:
+                cell = _long_cell(kind, what)
+                if what is not Long.OPEN:
+                    self._page[cell] += self._page[slot + cell]
+        self._page[Cell.CUT_OFF] += self._page[slot + SlotCell.IN_FLIGHT]
+        for cell in range(SLOT_CELLS):
             self._page[slot + cell] = 0
+
+    def on_exit(self, server: Any) -> None:
+        """Say how the stop ended (Gunicorn's hook of this name)."""
+        lost = self.cut_off + self.in_flight  # killed workers may not have been reaped yet
+        if self._page[Cell.BEGAN] or lost:
+            server.log.info("Stopped: %s", f"{lost} requests cut off" if lost else "every request answered")
 
     # ---- the workers' hooks ----------------------------------------------------------------------
 
     def post_fork(self, server: Any, worker: Any) -> None:  # noqa: ARG002 - Gunicorn's signature
         """Set a new worker's signals right before its application loads (Gunicorn's hook of this name)."""
-        self._slot = worker.lifecycle_slot
+        self._take_slot(worker.lifecycle_slot)
         self._lock = threading.Lock()
         if self.policy is None:
             return
@@ -365,22 +471,23 @@ class Lifecycle:
             sys.exit(0)
         if self._retired or self._page[Cell.PHASE] == Phase.STOPPING:
             handle_exit(sig, frame)
-        elif not self._retiring:
+        elif not self._retiring_since:
             # The master goes on without this worker (a reload, one worker fewer): its clients are
             # told as in a drain of the whole service, while its siblings take what is new.
-            self._retiring = True
+            self._retiring_since = time.monotonic_ns()
             # Not threading.Thread: its start() takes a lock that this signal may have interrupted the
             # holder of, and waits, which gevent cannot do in a signal handler.
             _thread.start_new_thread(self._retire, ())
 
     def _retire(self) -> None:
-        policy, began = self.policy or DrainPolicy(), time.monotonic_ns()
+        policy = self.policy or DrainPolicy()
         while not self._retired:
             seen = _observation(
-                began,
+                self._retiring_since,
                 last_request=self._page[self._slot + SlotCell.LAST_REQUEST],
                 in_flight=self._page[self._slot + SlotCell.IN_FLIGHT],
                 backlog=0,  # what waits there its siblings take
+                long=sum(self._page[self._slot + _long_cell(kind, Long.OPEN)] for kind in range(LONG_KINDS)),
             )
             self._retired = drain_ending(policy, seen) is not None
             time.sleep(TICK)
@@ -390,58 +497,42 @@ class Lifecycle:
     def pre_request(self, worker: Any, req: Any) -> None:  # noqa: ARG002 - Gunicorn's signature
         """Count a request in, and see that its answer announces the close (Gunicorn's hook of this name)."""
         if self.policy is not None:
-            req.should_close = _Announcement(self, req)
-        if self._is_probe(req):
+            req.should_close = partial(self._should_close, req)
+        if req.path in self._probe_headers and self._is_probe(req):
             return
         req.is_client_request = True
-        page, slot = self._page, self._slot
+        page = self._page
         with self._lock:
-            page[slot + SlotCell.IN_FLIGHT] += 1
-            page[slot + SlotCell.LAST_REQUEST] = time.monotonic_ns()
+            page[self._in_flight] += 1
+            page[self._last_request] = now = time.monotonic_ns()
+            if page[PHASE]:
+                page[self._last_arrival] = now
 
     def post_request(self, worker: Any, req: Any) -> None:  # noqa: ARG002 - Gunicorn's signature
         """Count a request out (Gunicorn's hook of this name)."""
-        req.__dict__.pop("should_close", None)
-        if not req.__dict__.pop("is_client_request", False):
+        attributes = req.__dict__
+        attributes.pop("should_close", None)
+        if not attributes.pop("is_client_request", False):
             return
-        page, slot = self._page, self._slot
+        page = self._page
         with self._lock:
-            page[slot + SlotCell.IN_FLIGHT] -= 1
-            page[slot + SlotCell.LAST_REQUEST] = time.monotonic_ns()
-            if page[Cell.PHASE]:
-                page[slot + SlotCell.ANSWERED] += 1
+            page[self._in_flight] -= 1
+            page[self._last_request] = time.monotonic_ns()
+            if page[PHASE]:
+                page[self._answered] += 1
 
     def _is_probe(self, req: Any) -> bool:
-        try:
-            header = self._probe_headers[req.path]
-        except KeyError:
-            return False
+        header = self._probe_headers[req.path]
         return header is None or any(name == header for name, _ in req.headers)
 
-    @property
-    def closing(self) -> bool:
-        """Whether this process's answers announce the close of their connection."""
-        return self._retiring or self.draining
+    def _should_close(self, req: Any) -> bool:
+        """Stand in for a request's should_close() until Gunicorn asks it, as it writes the head.
 
-
-class _Announcement:
-    """Stands in for a request's should_close() until Gunicorn asks it, as it writes the head.
-
-    So also a request that began before the drain announces the close. Asked once only: Gunicorn asks
-    again after the answer, and a drain that began in between must not close what was said to stay.
-    """
-
-    __slots__ = ("_lifecycle", "_req")
-
-    def __init__(self, lifecycle: Lifecycle, req: Any) -> None:
-        self._lifecycle = lifecycle
-        self._req = req
-
-    def __call__(self) -> bool:
-        req = self._req
-        with contextlib.suppress(AttributeError):
-            del req.should_close
-        if self._lifecycle.closing:
+        So also a request that began before the drain announces the close. Asked once only: Gunicorn asks
+        again after the answer, and a drain that began in between must not close what was said to stay.
+        """
+        req.__dict__.pop("should_close", None)
+        if self._retiring_since or self._page[PHASE]:
             req.force_close()
         return bool(req.should_close())
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import struct
+import time
 from collections.abc import Iterator
+from http import HTTPMethod
+from timeit import default_timer
 
-from flask import Flask, Response, request
-from prometheus_client import CollectorRegistry
+from flask import Flask, Response, got_request_exception, request, request_finished, request_started
+from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -13,19 +17,24 @@ from prometheus_client.registry import Collector
 from prometheus_flask_exporter import PrometheusMetrics
 
 from app import multiprocess
-from app.lifecycle import Lifecycle
+from app.lifecycle import Lifecycle, Long
+from app.streams.loop import KINDS
+
+FILE_PATIENCE = 1.0
+"""Seconds for which a worker's new file may be empty."""
 
 
 class LifecycleCollector(Collector):
     """The lifecycle's series. Their values are the whole service's, whichever worker is asked."""
 
-    def __init__(self, lifecycle: Lifecycle) -> None:
+    def __init__(self, lifecycle: Lifecycle, version: str) -> None:
         self._lifecycle = lifecycle
+        self._version = version
 
     def collect(self) -> Iterator[Metric]:
         """Read the shared page."""
-        lifecycle = self._lifecycle
-        for name, text, value in (
+        lifecycle, policy = self._lifecycle, self._lifecycle.policy
+        gauges: list[tuple[str, str, float]] = [
             ("ready", "1 while the service is ready, 0 before and from SIGTERM on.", lifecycle.ready),
             ("draining", "1 from SIGTERM on.", lifecycle.draining),
             ("requests_in_flight", "Client requests being answered.", lifecycle.in_flight),
@@ -34,24 +43,154 @@ class LifecycleCollector(Collector):
                 "Seconds the drain has lasted so far, its whole length once it is over; 0 before it.",
                 lifecycle.drain_seconds,
             ),
-        ):
+            (
+                "drain_last_request_seconds",
+                "Seconds into the drain at which a client request last arrived; 0 before one did.",
+                lifecycle.last_arrival_seconds,
+            ),
+            (
+                "start_time_seconds",
+                "When the service was started, seconds since the epoch.",
+                lifecycle.started,
+            ),
+        ]
+        if policy is not None:
+            # With every scrape: a pod that leaves takes all its series with it.
+            gauges += [
+                ("drain_min_seconds", "Seconds a drain lasts at least: DRAIN_MIN.", policy.minimum),
+                (
+                    "drain_quiet_seconds",
+                    "Seconds without a request that end a drain: DRAIN_QUIET.",
+                    policy.quiet,
+                ),
+                ("drain_max_seconds", "Seconds a drain lasts at most: DRAIN_MAX.", policy.maximum),
+            ]
+        for name, text, value in gauges:
             yield GaugeMetricFamily(f"lifecycle_{name}", text, value=float(value))
-        yield CounterMetricFamily(
-            "lifecycle_drain_requests",
-            "Client requests answered while draining.",
-            value=float(lifecycle.answered_while_draining),
+        for name, text, count in (
+            ("drain_requests", "Client requests answered while draining.", lifecycle.answered_while_draining),
+            ("requests_cut_off", "Client requests whose worker ended before the answer.", lifecycle.cut_off),
+        ):
+            yield CounterMetricFamily(f"lifecycle_{name}", text, value=float(count))
+        info = GaugeMetricFamily("lifecycle_info", "1, with the version that serves.", labels=["version"])
+        info.add_metric([self._version], 1.0)
+        yield info
+
+
+HTTP_METHODS = frozenset(method.value for method in HTTPMethod)
+
+
+class RequestMetrics:
+    """The exporter's default series at a third of its price: its hooks look every series up anew."""
+
+    def __init__(self, app: Flask, exporter: PrometheusMetrics) -> None:
+        registry = exporter.registry
+        exporter.info(
+            "flask_exporter_info", "Information about the Prometheus Flask exporter", version=exporter.version
+        )
+        self._durations = Histogram(
+            "flask_http_request_duration_seconds",
+            "Flask HTTP request duration in seconds",
+            ("method", "url_rule", "status"),
+            registry=registry,
+        )
+        self._totals, self._exceptions = (
+            Counter(name, text, ("method", "status"), registry=registry)
+            for name, text in (
+                ("flask_http_request_total", "Total number of HTTP requests"),
+                (
+                    "flask_http_request_exceptions_total",
+                    "Total number of HTTP requests which resulted in an exception",
+                ),
+            )
+        )
+        self._series: dict[tuple[str, str, int], tuple[Histogram, Counter]] = {}
+        # Signals, because Flask asks of each before_request and the like whether it is a coroutine.
+        request_started.connect(self._begin, app, weak=False)
+        request_finished.connect(self._count, app, weak=False)
+        got_request_exception.connect(self._count_exception, app, weak=False)
+
+    def _begin(self, app: Flask, **_: object) -> None:  # noqa: ARG002 - Flask's signature
+        request.environ["metrics.began"] = default_timer()
+
+    def _count(self, app: Flask, response: Response, **_: object) -> None:  # noqa: ARG002
+        asked = request._get_current_object()  # type: ignore[attr-defined] # each look at the proxy costs
+        if hasattr(asked, "prom_do_not_track"):
+            return
+        rule = asked.url_rule
+        # A client can make up methods without end, and each would be a series for ever.
+        method = asked.method if asked.method in HTTP_METHODS else "other"
+        key = (method, "None" if rule is None else rule.rule, response.status_code)
+        series = self._series.get(key) or self._look_up(key)
+        if (began := asked.environ.get("metrics.began")) is not None:
+            series[0].observe(max(default_timer() - began, 0))
+        series[1].inc()
+
+    def _look_up(self, key: tuple[str, str, int]) -> tuple[Histogram, Counter]:
+        method, _, status = key
+        return self._series.setdefault(
+            key, (self._durations.labels(*key), self._totals.labels(method, status))
         )
 
+    def _count_exception(self, app: Flask, **_: object) -> None:  # noqa: ARG002
+        if not hasattr(request, "prom_do_not_track"):
+            self._exceptions.labels(request.method, 500).inc()
 
-def register(app: Flask, lifecycle: Lifecycle) -> None:
+
+class StreamCollector(Collector):
+    """The series of long connections, of all workers and by kind."""
+
+    def __init__(self, lifecycle: Lifecycle) -> None:
+        self._lifecycle = lifecycle
+
+    def collect(self) -> Iterator[Metric]:
+        """Read the shared page."""
+        open_now = GaugeMetricFamily("streams_open", "Long connections that are open.", labels=["kind"])
+        counters = {
+            what: CounterMetricFamily(f"streams_{what.name.lower()}", text, labels=["kind"])
+            for what, text in (
+                (Long.OPENED, "Long connections so far."),
+                (Long.TOLD, "Long connections that were told to go elsewhere."),
+                (Long.MOVED, "Long connections that went when they were told."),
+                (Long.FORCED, "Long connections that were told, did not go, and were closed."),
+                (Long.DROPPED, "Long connections closed because the client did not keep to the rules."),
+            )
+        }
+        for number, kind in enumerate(KINDS):
+            open_now.add_metric([kind], self._lifecycle.long_connections(Long.OPEN, number))
+            for what, family in counters.items():
+                family.add_metric([kind], self._lifecycle.long_connections(what, number))
+        return iter([open_now, *counters.values()])
+
+
+class WorkersCollector(MultiProcessCollector):
+    """What all workers have written to their files."""
+
+    def __init__(self, registry: CollectorRegistry, path: str | None = None) -> None:
+        super().__init__(registry, path)  # type: ignore[no-untyped-call] # prometheus_client has none
+
+    def collect(self) -> list[Metric]:
+        """Read the files; again if one is still empty, as it is while its worker creates it."""
+        until = time.monotonic() + FILE_PATIENCE
+        while True:
+            try:
+                return list(super().collect())  # type: ignore[no-untyped-call]
+            except struct.error:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.01)
+
+
+def register(app: Flask, lifecycle: Lifecycle, version: str) -> None:
     """Count the requests of `app` and answer /metrics."""
     # A registry of its own for each app, so that two in one process do not share series. Under
     # Gunicorn the values lie in files that all workers write, and the registry holds none.
     registry = CollectorRegistry()
-    exporter = PrometheusMetrics(app=None, path=None, group_by="url_rule", registry=registry)
-    exporter.init_app(app)
-    own = LifecycleCollector(lifecycle)
-    registry.register(own)
+    exporter = PrometheusMetrics(app=None, path=None, export_defaults=False, registry=registry)
+    RequestMetrics(app, exporter)
+    own = (LifecycleCollector(lifecycle, version), StreamCollector(lifecycle))
+    for collector in own:
+        registry.register(collector)
 
     @app.get("/metrics")
     @exporter.do_not_track()  # type: ignore[untyped-decorator] # the exporter has no types
@@ -59,7 +198,8 @@ def register(app: Flask, lifecycle: Lifecycle) -> None:
         served = registry
         if multiprocess.directory():
             served = CollectorRegistry()
-            served.register(own)
-            MultiProcessCollector(served)  # type: ignore[no-untyped-call] # prometheus_client has none
+            for collector in own:
+                served.register(collector)
+            WorkersCollector(served)
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
         return Response(encode(served), content_type=content_type)

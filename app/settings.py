@@ -26,15 +26,29 @@ PROBES = (
 LANE_WORKER = "app.worker.ProbeLaneWorker"
 """gthread with a lane for probes and an event loop that waits for no peer."""
 
-WORKER_CLASSES = (LANE_WORKER, "gthread", "sync", "gevent")
+LEADER_WORKER = "leader.worker.LeaderWorker"
+"""The same, and the thread that runs the event loop serves requests itself."""
+
+WORKER_CLASSES = (LANE_WORKER, LEADER_WORKER, "gthread", "sync", "gevent")
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 DECIMAL = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 """A whole or decimal number as people write it: float() takes nan, inf, 1e3 and 1_000 too."""
 
 SWITCH = {"on": True, "off": False}
 
+WORKER_CONNECTIONS = 8192
+"""Connections of a worker at once, streams apart; idle ones cost memory only."""
+
 WORKER_TIMEOUT = 30.0
 """Seconds after which Gunicorn replaces a worker whose event loop has not shown a sign of life."""
+
+ORDERED = (
+    ("drain_min", "drain_max"),
+    ("stream_tell_first", "stream_tell_last"),
+    ("stream_tell_last", "stream_deadline"),
+    ("stream_retry_min", "stream_retry_max"),
+)
+"""Settings of which the first must not be above the second."""
 
 
 class SettingsError(ValueError):
@@ -87,6 +101,15 @@ def _seconds(default: float, low: float, high: float) -> Any:
     return _setting(default, rule)
 
 
+def _share(default: float, high: float = 1.0) -> Any:
+    rule = Rule(
+        lambda text: _within(_decimal, text, 0, high),
+        f"a decimal number from 0 to {high:g}",
+        "share of `DRAIN_MAX`",
+    )
+    return _setting(default, rule)
+
+
 def _choice(default: Any, choices: Mapping[str, Any]) -> Any:
     def read(text: str) -> Any:
         if text not in choices:
@@ -128,6 +151,17 @@ class Settings:
     log_level: str = _choice("info", {name: name for name in LOG_LEVELS})
     log_format: str = _choice("text", {"text": "text", "json": "json"})
     access_log: bool = _choice(False, SWITCH)
+    # As shares of DRAIN_MAX, so that they fit whatever it is. By the first, endpoints have mostly propagated.
+    stream_tell_first: float = _share(0.2)
+    stream_tell_last: float = _share(0.6)
+    stream_deadline: float = _share(0.8, high=0.95)  # the drain is to end after it
+    stream_retry_min: float = _seconds(0.5, 0, 3600)
+    stream_retry_max: float = _seconds(3.0, 0, 3600)
+    stream_replay: int = _count(300, 1, 3600, "seconds")
+    stream_limit: int = _count(4096, 1, 65536, "connections a worker")
+    websocket_ping: float = _seconds(20.0, 1, 3600)
+    websocket_message: int = _count(16384, 1, 1048576, "bytes")
+    websocket_rate: int = _count(50, 1, 10000, "frames a second")
     sleep_limit: float = _seconds(60.0, 0, 3600)
     app_version: str = _text("dev", r"[!-~]{1,128}", "1 to 128 visible ASCII characters without spaces")
 
@@ -144,9 +178,12 @@ class Settings:
                 values[each.name] = rule.read(environ[name])
             except ValueError:
                 wrong.append(f"{name} is {environ[name]!r}; allowed is {rule.allowed}")
-        low, high = (values.get(name, getattr(cls, name)) for name in ("drain_min", "drain_max"))
-        if low > high:
-            wrong.append(f"DRAIN_MIN is {low:g}; allowed is at most DRAIN_MAX, which is {high:g}")
+        for lower, upper in ORDERED:
+            low, high = (values.get(name, getattr(cls, name)) for name in (lower, upper))
+            if low > high:
+                wrong.append(
+                    f"{lower.upper()} is {low:g}; allowed is at most {upper.upper()}, which is {high:g}"
+                )
         if wrong:
             raise SettingsError("\n".join(wrong))
         return cls(**values)

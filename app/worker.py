@@ -20,7 +20,7 @@ from functools import partial
 from selectors import EVENT_READ
 from typing import Any
 
-from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
+from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from app.lifecycle import SERVICE, Probe
 
@@ -35,6 +35,9 @@ LINGER_BYTES = 65536
 
 HEAD_BYTES = 65536
 """What one connection may keep us holding before Gunicorn's parser has its say on the size."""
+
+STOP_LINGER = 2.0
+"""Seconds that a stopping worker leaves those who say nothing (gthread's STOP_KEEPALIVE_LINGER)."""
 
 PROBE_THREADS = 2
 
@@ -134,6 +137,8 @@ class Connection(TConn):  # type: ignore[misc] # Gunicorn has no types
 class ProbeLaneWorker(ThreadWorker):  # type: ignore[misc] # Gunicorn has no types
     """The worker: `worker_class = "app.worker.ProbeLaneWorker"`."""
 
+    connection_class = Connection
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.keepalived_conns = Waiting()  # said nothing since the last answer
@@ -175,7 +180,7 @@ class ProbeLaneWorker(ThreadWorker):  # type: ignore[misc] # Gunicorn has no typ
         except (BlockingIOError, ConnectionAbortedError):
             return
         self.nr_conns += 1
-        self.hear(Connection(self.cfg, client, address, listener.getsockname()))
+        self.hear(self.connection_class(self.cfg, client, address, listener.getsockname()))
 
     def wait(
         self, conn: Connection, place: Waiting, seconds: float, callback: Callable[[Connection, Any], None]
@@ -184,9 +189,13 @@ class ProbeLaneWorker(ThreadWorker):  # type: ignore[misc] # Gunicorn has no typ
         conn.sock.setblocking(False)
         conn.timeout = time.monotonic() + seconds
         if not self.alive:
-            conn.timeout = min(conn.timeout, time.monotonic() + STOP_KEEPALIVE_LINGER)
+            conn.timeout = min(conn.timeout, time.monotonic() + STOP_LINGER)
         conn.place = place
         place.append(conn)
+        self.listen(conn, callback)
+
+    def listen(self, conn: Connection, callback: Callable[[Connection, Any], None]) -> None:
+        """Let the poller call back when `conn` says something."""
         self.poller.register(conn.sock, EVENT_READ, partial(callback, conn))
 
     def leave(self, conn: Connection) -> None:
@@ -255,16 +264,20 @@ class ProbeLaneWorker(ThreadWorker):  # type: ignore[misc] # Gunicorn has no typ
         except Exception:
             self.log.exception("Unexpected end of a request")
             keep = False
+        self.keep_or_close(conn, keep)
+
+    def keep_or_close(self, conn: Connection, keep: bool) -> None:
+        """Go on with `conn`, whose request is answered, or close it."""
         if not keep:
             self.linger(conn)
             return
         conn.head = conn.parser.unreader.take_buffered()  # what a pipelining client sent early
-        if conn.has_head():
-            self.enqueue_req(conn)
-        elif conn.head:
-            self.await_head(conn)
-        else:
+        if not conn.head:
             self.wait(conn, self.keepalived_conns, self.cfg.keepalive, self.on_client_socket_readable)
+        elif conn.has_head():
+            self.enqueue_req(conn)
+        else:
+            self.await_head(conn)
 
     def linger(self, conn: Connection) -> None:
         """Close our end and wait for the peer's, so that no reset overtakes the answer."""

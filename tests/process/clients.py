@@ -102,8 +102,9 @@ class Connection:
 
     def closed_within(self, seconds: float) -> bool:
         """Wait idly; whether the peer closed or reset the connection meanwhile."""
-        readable, _, _ = select.select([self.socket], [], [], seconds)
-        if not readable:
+        poll = select.poll()  # select() knows no descriptor from 1024 on
+        poll.register(self.socket, select.POLLIN)
+        if not poll.poll(seconds * 1000):
             return False
         try:
             return not self.socket.recv(1, socket.MSG_PEEK)

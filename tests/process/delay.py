@@ -12,6 +12,9 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self, cast
 
+ROUND_TRIP = 0.04
+"""Seconds between the far clients of the tests and the service."""
+
 
 class _End(asyncio.Protocol):
     """One end of a proxied connection. What it hears reaches the other end half a round trip later."""

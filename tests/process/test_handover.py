@@ -11,14 +11,11 @@ import pytest
 
 from app.settings import WORKER_CLASSES
 from tests.process.clients import KINDS, Crowd, Kind, Router
-from tests.process.delay import DelayProxy
+from tests.process.delay import ROUND_TRIP, DelayProxy
 from tests.process.service import Service, for_each_class, wait_until
 
 PROPAGATION = 3.0
 """Seconds after SIGTERM for which new connections still go to the leaving instance; under DRAIN_MIN."""
-
-ROUND_TRIP = 0.04
-"""Seconds between the far clients and the service."""
 
 
 @dataclass

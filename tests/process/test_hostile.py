@@ -15,9 +15,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from app.settings import LANE_WORKER
+from app.settings import LANE_WORKER, LEADER_WORKER
 from tests.process.clients import Connection, Lost, get
 from tests.process.service import QUICK, SLACK, Service, wait_until
+
+OURS = (LANE_WORKER, LEADER_WORKER)
 
 THREADS = 4
 
@@ -80,21 +82,22 @@ def longest_wait(port: int) -> float:
     return longest
 
 
-@pytest.mark.parametrize("worker_class", [LANE_WORKER, "gthread"])
+@pytest.mark.parametrize("worker_class", [*OURS, "gthread"])
 def test_they_delay_nobody_else(worker_class: str) -> None:
     with Service(WORKER_CLASS=worker_class, WORKERS=1, THREADS=THREADS) as service:
         port = service.ready().port
         with hostile(port):
             waited = longest_wait(port)
     print(worker_class, waited)
-    if worker_class == LANE_WORKER:
+    if worker_class in OURS:
         assert waited < PATIENCE / 3
     else:
         assert waited > PATIENCE / 2  # stock gthread shows that these clients are hostile indeed
 
 
-def test_they_do_not_delay_the_exit() -> None:
-    with Service(WORKERS=1, THREADS=THREADS, **QUICK) as service:
+@pytest.mark.parametrize("worker_class", OURS)
+def test_they_do_not_delay_the_exit(worker_class: str) -> None:
+    with Service(WORKER_CLASS=worker_class, WORKERS=1, THREADS=THREADS, **QUICK) as service:
         port = service.ready().port
         with hostile(port):
             service.signal(signal.SIGTERM)
@@ -104,8 +107,9 @@ def test_they_do_not_delay_the_exit() -> None:
         assert service.said("Drain ended: quiet") == 1
 
 
-def test_a_probe_does_not_wait_behind_requests() -> None:
-    with Service(WORKERS=1, THREADS=8) as service, contextlib.ExitStack() as stack:
+@pytest.mark.parametrize("worker_class", OURS)
+def test_a_probe_does_not_wait_behind_requests(worker_class: str) -> None:
+    with Service(WORKER_CLASS=worker_class, WORKERS=1, THREADS=8) as service, contextlib.ExitStack() as stack:
         port = service.ready().port
         for _ in range(50):
             stack.enter_context(Connection(port)).send("/api/sleep/3")
@@ -208,9 +212,13 @@ def conversation(port: int, said: bytes, pieces: int, half_close: bool) -> tuple
     return answer, end
 
 
-def test_odd_http_is_answered_as_gthread_answers_it() -> None:
+@pytest.mark.parametrize("worker_class", OURS)
+def test_odd_http_is_answered_as_gthread_answers_it(worker_class: str) -> None:
     cases = [(*odd, pieces, half) for odd in ODDITIES.items() for pieces in (1, 3) for half in (False, True)]
-    with Service(APP_VERSION="v") as service, Service(WORKER_CLASS="gthread", APP_VERSION="v") as stock:
+    with (
+        Service(WORKER_CLASS=worker_class, APP_VERSION="v") as service,
+        Service(WORKER_CLASS="gthread", APP_VERSION="v") as stock,
+    ):
         ports = service.ready().port, stock.ready().port
         with ThreadPoolExecutor(16) as pool:
             ours, theirs = (
@@ -227,8 +235,9 @@ def test_odd_http_is_answered_as_gthread_answers_it() -> None:
         assert "Traceback" not in service.log
 
 
-def test_clients_that_hang_up_leave_nothing_behind() -> None:
-    with Service(WORKERS=1, **QUICK) as service:
+@pytest.mark.parametrize("worker_class", OURS)
+def test_clients_that_hang_up_leave_nothing_behind(worker_class: str) -> None:
+    with Service(WORKER_CLASS=worker_class, WORKERS=1, **QUICK) as service:
         port = service.ready().port
         for said in (b"", LAST[:20], LAST, LAST.replace(b"/api", b"/api/sleep/0.3"), GET * 50):
             for _ in range(10):

@@ -16,6 +16,7 @@ import pytest
 
 from app.settings import LANE_WORKER, WORKER_CLASSES
 from tests.process.clients import Connection, Crowd, Kind, Lost
+from tests.process.delay import ROUND_TRIP, DelayProxy
 from tests.process.service import QUICK, SLACK, Service, for_each_class, wait_until
 
 VERSION = "/api/nowater/version"
@@ -225,14 +226,20 @@ def test_int_and_quit_stop_at_once(number: signal.Signals, draining: bool) -> No
         assert service.said("Drain ended") == 0
 
 
-def test_a_reload_under_load_loses_nothing() -> None:
+@pytest.mark.parametrize("far", [False, True], ids=["near", "far"])
+def test_a_reload_under_load_loses_nothing(far: bool) -> None:
     # An idle client says something every 4 s at the latest: then it can be told.
     settings: dict[str, Any] = {"DRAIN_MIN": 4.5, "DRAIN_QUIET": 0.3, "DRAIN_MAX": 8}
 
     def reload(worker_class: str) -> Crowd:
         count = 8 if worker_class == "sync" else 2
-        with Service(WORKER_CLASS=worker_class, WORKERS=count, **settings) as service:
+        with (
+            Service(WORKER_CLASS=worker_class, WORKERS=count, **settings) as service,
+            contextlib.ExitStack() as stack,
+        ):
             port = service.ready().port
+            if far:
+                port = stack.enter_context(DelayProxy(port, ROUND_TRIP)).port
             with Crowd(lambda: port, each=1) as crowd:
                 wait_until(crowd.everyone_answered, "every kind answered")
                 old = set(service.workers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,8 +14,9 @@ from hypothesis import strategies as st
 from app.lifecycle import DrainPolicy, Ending, Lifecycle, Observation, Probe, State, drain_ending
 
 seconds = st.floats(0, 1000)
+counts = st.integers(0, 9)
 observations = st.builds(
-    Observation, elapsed=seconds, quiet=seconds, in_flight=st.integers(0, 9), backlog=st.integers(0, 9)
+    Observation, elapsed=seconds, quiet=seconds, in_flight=counts, backlog=counts, long=counts
 )
 policies = st.tuples(seconds, seconds, seconds).map(
     lambda three: DrainPolicy(
@@ -25,7 +27,7 @@ policies = st.tuples(seconds, seconds, seconds).map(
 
 @given(policies, observations)
 def test_a_drain_ends_at_its_maximum_or_when_nothing_is_left(policy: DrainPolicy, seen: Observation) -> None:
-    nothing_left = seen.quiet >= policy.quiet and not seen.in_flight and not seen.backlog
+    nothing_left = seen.quiet >= policy.quiet and not (seen.in_flight or seen.backlog or seen.long)
     if seen.elapsed >= policy.maximum:
         assert drain_ending(policy, seen) is Ending.MAXIMUM
     elif seen.elapsed >= policy.minimum and nothing_left:
@@ -38,7 +40,7 @@ def test_a_drain_ends_at_its_maximum_or_when_nothing_is_left(policy: DrainPolicy
 def test_an_ended_drain_stays_ended_while_time_passes(
     policy: DrainPolicy, seen: Observation, more: float
 ) -> None:
-    later = Observation(seen.elapsed + more, seen.quiet + more, seen.in_flight, seen.backlog)
+    later = replace(seen, elapsed=seen.elapsed + more, quiet=seen.quiet + more)
     assert drain_ending(policy, seen) is None or drain_ending(policy, later) is not None
 
 
@@ -129,8 +131,18 @@ def test_the_workers_share_one_page_and_the_dead_leave_no_count(lifecycle: Lifec
     os.waitpid(pid, 0)
     assert (lifecycle.in_flight, lifecycle.answered_while_draining) == (1, 1)
     assert lifecycle.observe().in_flight == 1
+    assert 0 < lifecycle.last_arrival_seconds <= lifecycle.drain_seconds
+    assert lifecycle.cut_off == 0
     lifecycle.child_exit(server, worker)
-    assert (lifecycle.in_flight, lifecycle.answered_while_draining) == (0, 1)
+    assert (lifecycle.in_flight, lifecycle.answered_while_draining, lifecycle.cut_off) == (0, 1, 1)
+
+
+def test_what_arrived_before_the_drain_did_not_arrive_in_it(lifecycle: Lifecycle) -> None:
+    lifecycle.pre_request(WORKER, Request())
+    lifecycle.begin_drain()
+    assert lifecycle.last_arrival_seconds == 0
+    lifecycle.pre_request(WORKER, Request())
+    assert lifecycle.last_arrival_seconds > 0
 
 
 def test_states_follow_one_another(lifecycle: Lifecycle) -> None:

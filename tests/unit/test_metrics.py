@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import struct
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
 from flask.testing import FlaskClient
+from prometheus_client import CollectorRegistry
+from prometheus_client.mmap_dict import MmapedDict, mmap_key
+from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_flask_exporter import PrometheusMetrics
 
 from app.lifecycle import Lifecycle
+from app.metrics import WorkersCollector
 
 
 def samples(client: FlaskClient) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
@@ -27,24 +41,87 @@ def test_requests_are_counted_by_route_never_by_raw_path(client: FlaskClient) ->
     assert seen["flask_http_request_total", frozenset({("method", "GET"), ("status", "404")})] == 2
 
 
+def test_made_up_methods_share_one_series(client: FlaskClient) -> None:
+    for number in range(20):
+        client.open("/api", method=f"MADEUP{number}")
+    methods = {dict(labels).get("method") for _, labels in samples(client)} - {None}
+    assert methods == {"other"}
+
+
+def test_the_series_are_the_exporters_own(app: Flask) -> None:
+    def ask(asked: Flask) -> Counter[tuple[str, frozenset[tuple[str, str]]]]:
+        client = asked.test_client()
+        asked.add_url_rule("/breaks", "breaks", lambda: str(1 // 0))
+        for path in ("/api", "/api/sleep/0", "/api/sleep/x", "/nowhere", "/breaks", "/breaks", "/metrics"):
+            client.get(path)
+        client.head("/api")
+        client.post("/api")
+        return Counter(
+            {
+                series: value
+                for series, value in samples(client).items()
+                if series[0].startswith("flask_") and not series[0].endswith(("_sum", "_created", "_bucket"))
+            }
+        )
+
+    theirs = Flask("theirs")
+    PrometheusMetrics(theirs, group_by="url_rule", registry=CollectorRegistry())
+    theirs.add_url_rule("/api", "index", lambda: "")
+    theirs.add_url_rule("/api/sleep/<seconds>", "sleep", lambda seconds: ("", 200 if seconds == "0" else 400))
+    assert ask(app) == ask(theirs)
+
+
 def test_the_lifecycle_is_measured(client: FlaskClient, lifecycle: Lifecycle) -> None:
     def own() -> dict[str, float]:
         return {name: value for (name, _), value in samples(client).items() if name.startswith("lifecycle_")}
 
-    assert own() == {
+    before = own()
+    assert before.pop("lifecycle_start_time_seconds") == pytest.approx(time.time(), abs=600)
+    assert before == {
         "lifecycle_ready": 1,
         "lifecycle_draining": 0,
         "lifecycle_requests_in_flight": 0,
         "lifecycle_drain_duration_seconds": 0,
         "lifecycle_drain_requests_total": 0,
+        "lifecycle_drain_last_request_seconds": 0,
+        "lifecycle_drain_min_seconds": 5,
+        "lifecycle_drain_quiet_seconds": 1,
+        "lifecycle_drain_max_seconds": 15,
+        "lifecycle_requests_cut_off_total": 0,
+        "lifecycle_info": 1,
     }
+    assert ("lifecycle_info", frozenset({("version", "v9")})) in samples(client)
     lifecycle.begin_drain()
     after = own()
     assert (after["lifecycle_ready"], after["lifecycle_draining"]) == (0, 1)
     assert after["lifecycle_drain_duration_seconds"] > 0
 
 
+def test_without_a_drain_there_are_no_limits_of_one(client: FlaskClient, lifecycle: Lifecycle) -> None:
+    lifecycle.configure(None)
+    names = {name for name, _ in samples(client)}
+    assert "lifecycle_drain_max_seconds" not in names
+    assert "lifecycle_ready" in names
+
+
 def test_openmetrics_is_negotiated_and_ends_once(client: FlaskClient) -> None:
     response = client.get("/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
     assert response.mimetype == "application/openmetrics-text"
     assert response.data.count(b"# EOF") == 1
+
+
+def test_a_scrape_waits_for_a_file_that_is_just_being_created(tmp_path: Path) -> None:
+    (tmp_path / "counter_1.db").touch()
+    with pytest.raises(struct.error):  # what it is that has to be waited for
+        MultiProcessCollector(CollectorRegistry(), str(tmp_path)).collect()  # type: ignore[no-untyped-call]
+
+    def created() -> None:
+        file: Any = MmapedDict(str(tmp_path / "counter_1.db"))  # type: ignore[no-untyped-call]
+        file.write_value(mmap_key("asked", "asked_total", [], [], "Requests."), 3, 0)
+        file.close()
+
+    timer = threading.Timer(0.1, created)
+    timer.start()
+    (found,) = WorkersCollector(CollectorRegistry(), str(tmp_path)).collect()
+    timer.join()
+    assert found.samples[0].value == 3

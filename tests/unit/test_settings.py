@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.settings import Settings, SettingsError
+from app.settings import ORDERED, Settings, SettingsError
 
 NAMES = [each.name.upper() for each in fields(Settings)]
 
@@ -47,6 +47,13 @@ def test_what_is_set_is_read() -> None:
         ("ACCESS_LOG", "1", "on, off"),
         ("SLEEP_LIMIT", "inf", "0 to 3600"),
         ("APP_VERSION", "v 1", "visible ASCII"),
+        ("STREAM_TELL_FIRST", "1.1", "0 to 1"),
+        ("STREAM_DEADLINE", "1", "0 to 0.95"),
+        ("STREAM_REPLAY", "0", "1 to 3600"),
+        ("WEBSOCKET_PING", "0", "1 to 3600"),
+        ("STREAM_TELL_FIRST", "0.7", "at most STREAM_TELL_LAST, which is 0.6"),
+        ("STREAM_TELL_LAST", "0.9", "at most STREAM_DEADLINE, which is 0.8"),
+        ("STREAM_RETRY_MAX", "0.1", "at most STREAM_RETRY_MAX, which is 0.1"),
         ("DRAIN_MIN", "15.1", "at most DRAIN_MAX, which is 15"),
     ],
 )
@@ -69,7 +76,7 @@ def test_all_that_is_wrong_is_reported_together() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["DRAIN_MIM", "DRAIN_FOO", "GRACEFULL_TIMEOUT", "KEEP_ALIVE", "SLEEP_LIMITS"]
+    "name", ["DRAIN_MIM", "DRAIN_FOO", "GRACEFULL_TIMEOUT", "KEEP_ALIVE", "SLEEP_LIMITS", "STREAM_LIMITS"]
 )
 def test_a_misspelt_setting_stops_the_start(name: str) -> None:
     with pytest.raises(SettingsError, match=f"{name} is not a setting"):
@@ -83,7 +90,8 @@ def test_any_text_is_read_or_refused_by_name(environ: dict[str, str]) -> None:
     except SettingsError as error:
         assert any(name in str(error) for name in environ)  # noqa: PT017 - either outcome is right
     else:
-        assert settings.drain_min <= settings.drain_max
+        for lower, upper in ORDERED:
+            assert getattr(settings, lower) <= getattr(settings, upper)
         assert all(re.fullmatch("[!-~]+", value) for value in environ.values())
 
 

@@ -1,0 +1,616 @@
+"use strict";
+
+// Over HTTP/1.1 a browser opens six connections to a host, and the event stream has one of them. A request
+// more would wait inside the browser, and that wait would look like the service's.
+const PLACES = 5;
+const PATIENCE = 10; // seconds for an answer, on top of those that its path sleeps
+const SLEEP = 3600; // seconds, the most that SLEEP_LIMIT can be
+const SILENCE = 10; // seconds without an event after which a stream is given up for dead
+const BACKOFF = { first: 0.5, most: 15 }; // seconds before a try to connect again, doubled with each
+const ROWS = { wide: 24, narrow: 30 }; // of squares that are kept
+const MINUTES = 2; // of latencies that are drawn
+const PODS = 40; // that are listed, those heard of last
+const LINES = 200; // of the log
+const COLOURS = 5; // of versions, as page.css has them
+const LATE = 250; // milliseconds by which a timer may be late and still be made up for
+const BODY = 10000; // characters that are shown of an answer
+const RATES = { least: 1, most: 50 }; // requests a second
+const PATH = /^\/api(\/sleep(\/[^/?#\s]+)?)?$/;
+
+const $ = (id) => document.getElementById(id);
+const count = (number) => number.toLocaleString("en");
+const seconds = (value) => `${value.toFixed(1)} s`;
+const latency = (ms) => (ms < 9.95 ? `${ms.toFixed(1)} ms` : ms < 999.5 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(2)} s`);
+const clock = (date) => date.toLocaleTimeString("en-GB");
+
+function make(tag, properties = {}, ...children) {
+  const element = Object.assign(document.createElement(tag), properties);
+  element.append(...children);
+  return element;
+}
+
+function say(element, text) {
+  // Only what differs, so that a screen reader is told of changes and of nothing else.
+  if (element.textContent !== text) element.textContent = text;
+}
+
+function json(text) {
+  try {
+    const value = JSON.parse(text);
+    return value !== null && typeof value === "object" ? value : {};
+  } catch {
+    return {};
+  }
+}
+
+// ---- what is known -------------------------------------------------------------------------------
+
+const versions = []; // by order of appearance; the place is the colour
+let seen; // what Reset forgets
+
+function forget() {
+  seen = { answered: 0, failed: 0, held: 0, byVersion: new Map(), pods: new Map(), buckets: new Map(), unsaid: [] };
+}
+
+function colour(version) {
+  if (!versions.includes(version)) {
+    versions.push(version);
+    log(`version ${version} answers for the first time`);
+  }
+  return `v${versions.indexOf(version) % COLOURS}`;
+}
+
+function heard(pod, version, use) {
+  const known = seen.pods.get(pod) ?? { answers: 0 };
+  known.version = version;
+  known.at = Date.now();
+  if (use === "answer") known.answers += 1;
+  seen.pods.set(pod, known);
+  if (seen.pods.size > PODS) {
+    const [longest] = [...seen.pods].sort(([, one], [, other]) => one.at - other.at)[0];
+    seen.pods.delete(longest);
+  }
+}
+
+function log(text) {
+  const list = $("log");
+  const follow = list.scrollHeight - list.scrollTop - list.clientHeight < 30;
+  list.append(make("p", {}, make("time", { textContent: clock(new Date()) }), text));
+  while (list.childElementCount > LINES) list.firstChild.remove();
+  if (follow) list.scrollTop = list.scrollHeight;
+}
+
+// ---- requests ------------------------------------------------------------------------------------
+
+const load = { path: "/api", rate: 10, paused: false, inFlight: 0, due: 0 };
+
+async function ask(path) {
+  // One request, as it went: { ok, ms, status?, problem, body?, version?, pod? }.
+  const slept = path === "/api/sleep" ? 1 : Math.min(SLEEP, Math.max(0, Number(path.split("/")[3]) || 0));
+  const sent = performance.now();
+  load.inFlight += 1;
+  try {
+    const response = await fetch(path, { cache: "no-store", signal: AbortSignal.timeout(1000 * (slept + PATIENCE)) });
+    const body = await response.text();
+    const ms = performance.now() - sent;
+    const { version, pod, detail } = json(body);
+    if (!response.ok) {
+      const problem = `${response.status} ${response.statusText}: ${detail ?? "no problem details"}`;
+      return { ok: false, ms, status: response.status, problem, body };
+    }
+    if (typeof version !== "string" || typeof pod !== "string") {
+      return { ok: false, ms, status: response.status, problem: "an answer without version and pod", body };
+    }
+    return { ok: true, ms, status: response.status, version, pod };
+  } catch (error) {
+    const ms = performance.now() - sent;
+    const problem = error.name === "TimeoutError" ? `no whole answer within ${slept + PATIENCE} s` : "refused or cut: no whole answer";
+    return { ok: false, ms, problem };
+  } finally {
+    load.inFlight -= 1;
+  }
+}
+
+async function askAndCount() {
+  const era = seen;
+  const path = load.path;
+  const answer = Object.assign(await ask(path), { path, at: new Date() });
+  if (era !== seen) return; // sent before a reset
+  const bucket = bucketOf(Math.floor(Date.now() / 1000));
+  if (answer.ok) {
+    seen.answered += 1;
+    seen.byVersion.set(answer.version, (seen.byVersion.get(answer.version) ?? 0) + 1);
+    bucket.latencies.push(answer.ms);
+    bucket.versions.set(answer.version, (bucket.versions.get(answer.version) ?? 0) + 1);
+    heard(answer.pod, answer.version, "answer");
+  } else {
+    seen.failed += 1;
+    bucket.failed += 1;
+    seen.unsaid.push(answer);
+    showFailure(answer);
+  }
+  draw(answer);
+}
+
+function bucketOf(second) {
+  // What happened in one second of the clock.
+  if (!seen.buckets.has(second)) {
+    seen.buckets.set(second, { latencies: [], versions: new Map(), failed: 0 });
+    for (const old of seen.buckets.keys()) if (old < second - 60 * MINUTES - 1) seen.buckets.delete(old);
+  }
+  return seen.buckets.get(second);
+}
+
+function pace() {
+  // So many requests a second, whatever the answers do; one that finds no place is held back. Some are sent
+  // together: one after the other would all go over one connection, and so to one pod.
+  const now = performance.now();
+  const together = Math.min(PLACES, Math.ceil(load.rate / 4));
+  if (now - load.due > LATE) load.due = now; // a background tab, a machine asleep: not made up for
+  while (load.due <= now) {
+    load.due += (1000 * together) / load.rate;
+    for (let each = 0; each < together && !load.paused; each += 1) {
+      if (load.inFlight < PLACES) askAndCount();
+      else seen.held += 1;
+    }
+  }
+  setTimeout(pace, Math.max(0, load.due - performance.now()));
+}
+
+function showFailure(answer) {
+  const [, text, whole] = $("failure").children;
+  $("failure").hidden = false;
+  say(text, `${clock(answer.at)} GET ${answer.path} after ${latency(answer.ms)}: ${answer.problem}`);
+  say(whole, (answer.body ?? "").slice(0, BODY));
+  whole.hidden = !answer.body;
+}
+
+// ---- squares -------------------------------------------------------------------------------------
+
+const squares = $("squares");
+let picked = null;
+
+function square(kind, more = "") {
+  return make("i", { className: `${kind} ${more}`.trim() });
+}
+
+function columns(grid) {
+  return Math.max(1, Math.floor((grid.clientWidth - 8 + 2) / 14)); // padding, gap and width of page.css
+}
+
+function draw(answer) {
+  const one = square(answer.ok ? colour(answer.version) : "lost");
+  one.answer = answer;
+  squares.append(one);
+  // Whole rows go, so that the others stay where they are.
+  const row = columns(squares);
+  const rows = innerWidth > 760 ? ROWS.wide : ROWS.narrow;
+  if (squares.childElementCount > row * rows) for (let each = 0; each < row; each += 1) squares.firstChild.remove();
+}
+
+function pick(one) {
+  picked?.classList.remove("picked-one");
+  picked = one;
+  one.classList.add("picked-one");
+  const { at, path, ms, ok, version, pod, problem } = one.answer;
+  say($("picked"), `${clock(at)} GET ${path}: ${ok ? `${version} from ${pod}` : problem}, ${latency(ms)}`);
+}
+
+squares.addEventListener("pointerover", ({ target }) => target.answer && pick(target));
+squares.addEventListener("keydown", (event) => {
+  const all = squares.children;
+  if (!all.length) return;
+  const here = picked?.isConnected ? [...all].indexOf(picked) : all.length;
+  const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns(squares), ArrowDown: columns(squares), Home: -here, End: all.length };
+  if (!(event.key in steps)) return;
+  event.preventDefault();
+  pick(all[Math.min(all.length - 1, Math.max(0, here + steps[event.key]))]);
+});
+
+// ---- streams -------------------------------------------------------------------------------------
+
+class Stream {
+  // What an event stream and a WebSocket have in common: the account of their numbers, and the way back.
+  // A number is lost when a later one came without it, repeated when it is not later than the last.
+
+  constructor(title) {
+    this.title = title;
+    const part = $("stream").content.cloneNode(true);
+    this.root = part.firstElementChild;
+    this.root.id = title.toLowerCase().replace(" ", "-");
+    this.root.querySelector("h2").textContent = title;
+    this.root.querySelector("h2").id = `${this.root.id}-heading`;
+    this.root.setAttribute("aria-labelledby", `${this.root.id}-heading`);
+    this.row = this.root.querySelector(".ticks");
+    $("streams").append(part);
+    this.last = null;
+    this.reset();
+    this.begin();
+  }
+
+  reset() {
+    Object.assign(this, { received: 0, lost: 0, repeated: 0, told: 0, cut: 0, longest: 0, pod: null });
+    this.row.replaceChildren();
+  }
+
+  begin() {
+    this.tries = 0; // to connect, since the last event
+    this.waiting = false; // for the next try
+    this.live = false; // a tick has come on this connection
+    this.notice = false; // the server has said that it ends
+    this.heardAt = performance.now();
+    this.state = "connecting";
+    this.open();
+  }
+
+  tick({ sequence, version, pod }) {
+    if (!Number.isSafeInteger(sequence) || typeof version !== "string" || typeof pod !== "string") {
+      log(`${this.title}: an event that is no tick`); // whose number the next one will show to be missing
+      return;
+    }
+    const now = performance.now();
+    const marks = this.brokenAt === undefined ? "" : this.wasTold ? "resumed" : "resumed cut";
+    if (marks) log(`${this.title}: goes on at ${pod} after ${seconds((now - this.brokenAt) / 1000)}`);
+    if (this.received) this.longest = Math.max(this.longest, (now - this.lastAt) / 1000);
+    this.lastAt = this.heardAt = now;
+    this.live = true;
+    this.tries = 0;
+    this.brokenAt = undefined;
+    this.state = "live";
+    this.pod = pod;
+    this.received += 1;
+    heard(pod, version, "tick");
+    if (this.last !== null && sequence <= this.last) {
+      this.repeated += 1;
+      log(`${this.title}: ${sequence} came twice`);
+      this.show(square("repeated", marks));
+      return;
+    }
+    const missing = this.last === null ? 0 : sequence - this.last - 1;
+    if (missing) {
+      this.lost += missing;
+      log(`${this.title}: ${missing} lost, ${this.last + 1} to ${sequence - 1}`);
+      for (let each = 0; each < Math.min(missing, 60); each += 1) this.show(square("lost"));
+    }
+    this.last = sequence;
+    this.show(square(colour(version), marks));
+  }
+
+  show(one) {
+    this.row.append(one);
+    // Two rows; when they are full the first one goes.
+    const row = columns(this.row);
+    while (this.row.childElementCount > 2 * row) for (let each = 0; each < row; each += 1) this.row.firstChild.remove();
+  }
+
+  broken(what) {
+    // The connection is gone. Told or cut counts once, however many tries to come back fail.
+    if (this.brokenAt === undefined) {
+      this.brokenAt = performance.now();
+      this.wasTold = this.notice;
+      this[this.notice ? "told" : "cut"] += 1;
+      log(`${this.title}: ${this.notice ? `told to move by ${this.pod}` : `cut, ${what}`}`);
+    }
+    this.live = this.notice = false;
+    this.heardAt = performance.now();
+  }
+
+  async again(wait = null) {
+    // Connect after `wait` seconds; without it after a random part of a time that doubles with each try,
+    // so that those who were cut together do not come back together.
+    const most = Math.min(BACKOFF.most, BACKOFF.first * 2 ** this.tries);
+    const delay = wait ?? most * (0.5 + Math.random() / 2);
+    this.tries += 1;
+    this.state = `reconnects in ${seconds(delay)}`;
+    this.waiting = true;
+    await new Promise((resolve) => setTimeout(resolve, 1000 * delay));
+    this.state = "connecting";
+    if (wait === null && this.tries > 1 && this.last !== null) await this.check();
+    this.waiting = false;
+    this.heardAt = performance.now();
+    this.open();
+  }
+
+  async check() {
+    // Neither EventSource nor WebSocket says why it was refused. Is it that the last number is too old?
+    const stop = new AbortController();
+    const late = setTimeout(() => stop.abort(), 1000 * PATIENCE);
+    try {
+      const response = await fetch(`/api/events?last_event_id=${this.last}`, { cache: "no-store", signal: stop.signal });
+      if (response.status === 400) {
+        log(`${this.title}: ${json(await response.text()).detail ?? "refused"}`);
+        this.afresh = true;
+      }
+    } catch {
+      // The service does not answer at all, which the next try finds out too.
+    } finally {
+      clearTimeout(late);
+      stop.abort(); // where it was a stream after all
+    }
+  }
+
+  get from() {
+    // The number to go on after; null to begin with the present one.
+    const from = this.afresh ? null : this.last;
+    this.afresh = false;
+    return from;
+  }
+
+  watch() {
+    // A peer that vanished without a word leaves a connection that looks open for ever.
+    if (this.waiting || performance.now() - this.heardAt < 1000 * SILENCE) return;
+    this.close();
+    this.broken(`silent for ${SILENCE} s`);
+    this.again();
+  }
+
+  render() {
+    const field = (name) => this.root.querySelector(`[data-field=${name}]`);
+    for (const name of ["received", "lost", "repeated", "told", "cut"]) {
+      say(field(name), count(this[name]));
+      field(name).classList.toggle("bad", ["lost", "repeated", "cut"].includes(name) && this[name] > 0);
+    }
+    say(field("last"), this.last === null ? "–" : String(this.last));
+    say(field("pod"), this.pod ?? "–");
+    say(field("longest"), this.longest ? seconds(this.longest) : "–");
+    say(field("state"), this.state);
+    const label = `${this.title}: ${this.received} events, ${this.lost} lost, ${this.repeated} repeated`;
+    this.row.setAttribute("aria-label", label);
+  }
+}
+
+class Events extends Stream {
+  // EventSource reconnects by itself, with the last id and after the server's `retry`. It gives up for good
+  // when the answer is no event stream (a 503 of something in between): then it is ours to go on.
+
+  open() {
+    const from = this.from;
+    const source = new EventSource("/api/events" + (from === null ? "" : `?last_event_id=${from}`));
+    this.source = source;
+    source.addEventListener("tick", ({ data }) => this.tick(json(data)));
+    source.addEventListener("restart", () => {
+      this.notice = true;
+    });
+    source.onerror = () => {
+      this.broken("the connection ended without a notice");
+      if (source.readyState === EventSource.CLOSED) this.again();
+      else this.state = "reconnects by itself";
+    };
+  }
+
+  close() {
+    this.source.onerror = null;
+    this.source.close();
+  }
+}
+
+class Socket extends Stream {
+  // A WebSocket does nothing by itself. Close code 1012 is a restart, whose reason says how many milliseconds to wait.
+
+  open() {
+    const from = this.from;
+    const scheme = location.protocol === "https:" ? "wss:" : "ws:";
+    const socket = new WebSocket(`${scheme}//${location.host}/api/ws` + (from === null ? "" : `?last=${from}`));
+    this.socket = socket;
+    socket.onmessage = ({ data }) => {
+      const message = json(data);
+      if (message.type === "tick") this.tick(message);
+    };
+    socket.onclose = ({ code, reason }) => {
+      const { retry } = json(reason);
+      this.notice = code === 1012 && Number.isFinite(retry) && retry >= 0;
+      const wait = this.notice ? retry / 1000 : null;
+      this.broken(`closed with code ${code}`);
+      this.again(wait);
+    };
+  }
+
+  close() {
+    this.socket.onclose = this.socket.onmessage = null;
+    this.socket.close();
+  }
+}
+
+// ---- what is shown -------------------------------------------------------------------------------
+
+function percentile(sorted, part) {
+  return sorted[Math.min(sorted.length - 1, Math.ceil(part * sorted.length) - 1)];
+}
+
+function svg(tag, attributes, text = "") {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.textContent = text;
+  return element;
+}
+
+function drawLatency() {
+  const width = Math.max(240, $("latency").clientWidth);
+  const area = { left: 52, right: width - 6, top: 8, bottom: 150, share: 158, end: 172, height: 194 };
+  const now = Math.floor(Date.now() / 1000) - 1; // the last whole second
+  const span = 60 * MINUTES;
+  const x = (second) => area.right - ((now - second) / span) * (area.right - area.left);
+  // From 1 ms to 10 s, each ten times the one before: a path that sleeps and one that does not fit in.
+  const y = (ms) => area.bottom - (Math.log10(Math.min(Math.max(ms, 1), 10000)) / 4) * (area.bottom - area.top);
+  const parts = [];
+  for (const [ms, label] of [[1, "1 ms"], [10, "10 ms"], [100, "100 ms"], [1000, "1 s"], [10000, "10 s"]]) {
+    parts.push(svg("line", { class: "grid", x1: area.left, x2: area.right, y1: y(ms), y2: y(ms) }));
+    parts.push(svg("text", { x: area.left - 6, y: y(ms) + 4, "text-anchor": "end" }, label));
+  }
+  for (const [ago, label, anchor] of [[span, `${MINUTES} min ago`, "start"], [span / 2, "1 min ago", "middle"], [0, "now", "end"]]) {
+    parts.push(svg("text", { x: x(now - ago), y: area.height - 4, "text-anchor": anchor }, label));
+  }
+  const lines = { worst: "", typical: "" };
+  let before = null;
+  let latest = null;
+  for (let second = now - span; second <= now; second += 1) {
+    const bucket = seen.buckets.get(second);
+    if (!bucket) continue;
+    if (bucket.latencies.length) {
+      const sorted = bucket.latencies.slice().sort((one, other) => one - other);
+      // A second or two without an answer is a slow path's; more is a pause, and a gap in the line.
+      const step = before !== null && second - before <= 3 ? "L" : "M";
+      before = second;
+      latest = { typical: percentile(sorted, 0.5), worst: percentile(sorted, 0.99) };
+      for (const name of Object.keys(lines)) lines[name] += `${step}${x(second).toFixed(1)} ${y(latest[name]).toFixed(1)}`;
+    }
+    if (bucket.failed) {
+      const [at, size] = [x(second), 4];
+      parts.push(svg("path", { class: "mark", d: `M${at - size} ${area.top}l${2 * size} ${2 * size}m0 ${-2 * size}l${-2 * size} ${2 * size}` }));
+    }
+    const whole = [...bucket.versions.values()].reduce((sum, each) => sum + each, 0);
+    let top = area.share;
+    for (const [version, some] of [...bucket.versions].sort(([one], [other]) => versions.indexOf(one) - versions.indexOf(other))) {
+      const height = (some / whole) * (area.end - area.share);
+      const at = { x: x(second) - (x(1) - x(0)) / 2, y: top, width: x(1) - x(0) + 0.3, height };
+      parts.push(svg("rect", { class: `share ${colour(version)}`, ...at }));
+      top += height;
+    }
+  }
+  for (const [name, d] of Object.entries(lines)) parts.push(svg("path", { class: name, d }));
+  const label = latest ? `Latency, last second: p50 ${latency(latest.typical)}, p99 ${latency(latest.worst)}` : "Latency: no answers yet";
+  const chart = svg("svg", { viewBox: `0 0 ${width} ${area.height}`, role: "img", "aria-label": label });
+  chart.append(...parts);
+  $("latency").replaceChildren(chart);
+
+  const minute = [];
+  for (const [second, bucket] of seen.buckets) if (second > now - 60) minute.push(...bucket.latencies);
+  minute.sort((one, other) => one - other);
+  for (const [id, part] of [["p50", 0.5], ["p99", 0.99]]) say($(id), minute.length ? latency(percentile(minute, part)) : "–");
+}
+
+function renderPods() {
+  const rows = [...seen.pods].map(([pod, { version, answers, at }]) => {
+    const ago = Math.round((Date.now() - at) / 1000);
+    const uses = streams.filter((stream) => stream.live && stream.pod === pod).map((stream) => stream.title);
+    const row = make(
+      "tr",
+      { className: ago >= 5 ? "silent" : "" },
+      make("td", {}, pod, make("div", { className: "uses", textContent: uses.join(", ") })),
+      make("td", {}, make("span", { className: "version" }, square(colour(version)), version)),
+      make("td", { textContent: count(answers) }),
+      make("td", { textContent: ago < 2 ? "now" : `${ago} s ago` }),
+    );
+    row.dataset.pod = pod;
+    return row;
+  });
+  $("pods").replaceChildren(...rows);
+}
+
+function renderLegend() {
+  const entry = (kind, name, some) => make("li", {}, square(kind), `${name}: ${count(some)}`);
+  const entries = [...seen.byVersion].map(([version, some]) => entry(colour(version), version, some));
+  $("legend").replaceChildren(...entries, entry("lost", "failed", seen.failed));
+}
+
+function renderVerdict() {
+  const wrong = [];
+  if (seen.failed) wrong.push(`${count(seen.failed)} ${seen.failed === 1 ? "request" : "requests"} failed`);
+  for (const stream of streams) {
+    const parts = ["lost", "repeated", "cut"].filter((name) => stream[name]).map((name) => `${count(stream[name])} ${name}`);
+    if (parts.length) wrong.push(`${stream.title}: ${parts.join(", ")}`);
+  }
+  const nothing = !seen.answered && !seen.failed;
+  const verdict = wrong.length ? `✗ ${wrong.join("; ")}` : nothing ? "No answers yet" : "✓ Nothing is lost";
+  say($("verdict"), load.paused ? `${verdict} (requests are paused)` : verdict);
+  $("verdict").className = `verdict ${wrong.length ? "bad" : nothing ? "" : "good"}`;
+  document.title = `${wrong.length ? "✗" : nothing ? "…" : "✓"} ${count(seen.answered)} answers, ${count(seen.failed)} failed`;
+}
+
+function render() {
+  for (const name of ["answered", "failed", "held"]) say($(name), count(seen[name]));
+  $("failed").parentElement.classList.toggle("bad", seen.failed > 0);
+  if (seen.unsaid.length) {
+    const [first, ...more] = seen.unsaid.splice(0);
+    log(`GET ${first.path} failed, ${first.problem}` + (more.length ? ` (and ${count(more.length)} more in this second)` : ""));
+  }
+  renderLegend();
+  renderPods();
+  for (const stream of streams) stream.render();
+  renderVerdict();
+  drawLatency();
+}
+
+let rendered = performance.now();
+
+function everySecond() {
+  const now = performance.now();
+  // After a pause of this page itself (the machine slept) the streams get their time to be heard first.
+  if (now - rendered < 5000) for (const stream of streams) stream.watch();
+  else for (const stream of streams) stream.heardAt = now;
+  rendered = now;
+  render();
+}
+
+// ---- controls ------------------------------------------------------------------------------------
+
+let attempt = 0;
+
+function complain(field, text, body = "") {
+  field?.setAttribute("aria-invalid", "true");
+  const whole = body ? [make("pre", { textContent: body, tabIndex: 0 })] : [];
+  $("problem").replaceChildren(make("p", { textContent: text }), ...whole);
+  field?.focus();
+}
+
+async function set() {
+  const [path, rate] = [$("path").value.trim(), $("rate").value.trim()];
+  attempt += 1;
+  const mine = attempt;
+  for (const field of [$("path"), $("rate")]) field.removeAttribute("aria-invalid");
+  $("problem").replaceChildren();
+  if (!/^[0-9]+$/.test(rate) || Number(rate) < RATES.least || Number(rate) > RATES.most) {
+    complain($("rate"), `The rate is “${rate}”; allowed is a whole number from ${RATES.least} to ${RATES.most} requests a second.`);
+    return;
+  }
+  if (!PATH.test(path)) {
+    complain($("path"), `The path is “${path}”; allowed are /api, /api/sleep and /api/sleep/<seconds>.`);
+    return;
+  }
+  load.rate = Number(rate);
+  if (path !== load.path) {
+    // Asked once before it is asked many times: whether the seconds are right is the service's to say.
+    const answer = await ask(path);
+    if (mine !== attempt) return;
+    if (answer.status >= 400 && answer.status < 500) {
+      complain($("path"), `The service does not take this path, so it goes on with ${load.path}. It says:`, answer.body);
+      return;
+    }
+  }
+  load.path = path;
+  history.replaceState(null, "", `?${new URLSearchParams({ path, rate })}`);
+}
+
+$("controls").addEventListener("submit", (event) => {
+  event.preventDefault();
+  set();
+});
+
+$("pause").addEventListener("click", () => {
+  load.paused = !load.paused;
+  $("pause").setAttribute("aria-pressed", String(load.paused));
+  renderVerdict();
+});
+
+$("reset").addEventListener("click", () => {
+  forget();
+  squares.replaceChildren();
+  picked = null;
+  $("log").replaceChildren();
+  $("failure").hidden = true;
+  for (const stream of streams) stream.reset();
+  render();
+});
+
+// ---- go ------------------------------------------------------------------------------------------
+
+forget();
+const streams = [new Events("Event stream"), new Socket("WebSocket")];
+load.due = performance.now();
+pace();
+setInterval(everySecond, 1000);
+if (location.search) {
+  const wanted = new URLSearchParams(location.search);
+  for (const name of ["path", "rate"]) if (wanted.has(name)) $(name).value = wanted.get(name);
+  set();
+}

@@ -1,0 +1,165 @@
+"""A real Prometheus with the rules of monitoring/, for a test to point at services."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import pytest
+import requests
+import yaml
+
+from tests.process.service import ROOT, wait_until
+
+MONITORING = ROOT / "monitoring"
+START = 60.0
+"""Seconds that Prometheus may take to be ready on a busy machine; usually it takes one."""
+
+Labels = dict[str, str]
+
+needs_prometheus = pytest.mark.skipif(
+    shutil.which("prometheus") is None, reason="needs prometheus (Debian: apt-get install prometheus)"
+)
+needs_promtool = pytest.mark.skipif(
+    shutil.which("promtool") is None, reason="needs promtool (Debian: apt-get install prometheus)"
+)
+
+
+def rules() -> list[dict[str, Any]]:
+    """Every rule of monitoring/alerts.yaml."""
+    groups = yaml.safe_load((MONITORING / "alerts.yaml").read_text())["groups"]
+    return [rule for group in groups for rule in group["rules"]]
+
+
+def jobs() -> dict[str, dict[str, Any]]:
+    """The scrape configurations of monitoring/prometheus.yaml by their job's name."""
+    found = yaml.safe_load((MONITORING / "prometheus.yaml").read_text())["scrape_configs"]
+    return {each["job_name"]: each for each in found}
+
+
+def with_targets_from(job: dict[str, Any], file: Path) -> dict[str, Any]:
+    """The same job, its targets from a file: Debian's Prometheus is built without Kubernetes' discovery."""
+    kept = {key: value for key, value in job.items() if key != "kubernetes_sd_configs"}
+    # What only a cluster has is scraped as often as the pods, so that a test need not wait for it.
+    return {
+        **kept,
+        "scrape_interval": "2s",
+        "file_sd_configs": [{"files": [str(file)], "refresh_interval": "1s"}],
+    }
+
+
+class Prometheus:
+    """One Prometheus on a port of its own. A context manager: at its end the process is gone."""
+
+    def __init__(self, directory: Path, *scrape_jobs: str) -> None:
+        self._directory = directory
+        configured = jobs()
+        self._files = {name: directory / f"{name}.json" for name in scrape_jobs}
+        for name in scrape_jobs:
+            self.targets(name, {})
+        shutil.copy(MONITORING / "alerts.yaml", directory)
+        configuration = directory / "prometheus.yaml"
+        configuration.write_text(
+            yaml.safe_dump(
+                {
+                    "rule_files": ["alerts.yaml"],
+                    "scrape_configs": [
+                        with_targets_from(configured[name], file) for name, file in self._files.items()
+                    ],
+                }
+            )
+        )
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self._url = f"http://127.0.0.1:{free.getsockname()[1]}"
+        self._log = (directory / "prometheus.log").open("w")
+        self._process = subprocess.Popen(
+            [
+                *(
+                    "prometheus",
+                    f"--config.file={configuration}",
+                    f"--storage.tsdb.path={directory / 'data'}",
+                ),
+                f"--web.listen-address={self._url.removeprefix('http://')}",
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+        )
+
+    def __enter__(self) -> Self:
+        try:
+            wait_until(self._ready, "Prometheus is ready", START)
+        except AssertionError:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(START)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._log.close()
+
+    def _ready(self) -> bool:
+        log = (self._directory / "prometheus.log").read_text
+        assert self._process.poll() is None, f"Prometheus ended:\n{log()}"
+        try:
+            return requests.get(f"{self._url}/-/ready", timeout=5).ok
+        except requests.ConnectionError:
+            return False
+
+    def targets(self, job: str, targets: dict[str, Labels]) -> None:
+        """Scrape these addresses, with these labels before relabelling, and no others."""
+        file = self._files[job]
+        made = [{"targets": [address], "labels": labels} for address, labels in targets.items()]
+        new = file.with_suffix(".new")
+        new.write_text(json.dumps(made))
+        new.rename(file)  # Prometheus must not read half of it
+
+    def ask(self, path: str, **parameters: str | float) -> Any:
+        """Ask its API; AssertionError for what it refuses, an expression that does not parse among it."""
+        answer = requests.get(f"{self._url}/api/v1/{path}", params=parameters, timeout=30).json()
+        assert answer["status"] == "success", answer
+        return answer["data"]
+
+    def query(self, expression: str) -> list[tuple[Labels, float]]:
+        """Evaluate an expression now."""
+        return [
+            (each["metric"], float(each["value"][1]))
+            for each in self.ask("query", query=expression)["result"]
+        ]
+
+    def query_range(self, expression: str, seconds: float) -> list[dict[str, Any]]:
+        """Evaluate it over the last `seconds`."""
+        now = time.time()
+        parameters: dict[str, str | float] = {
+            "query": expression,
+            "start": now - seconds,
+            "end": now,
+            "step": 1,
+        }
+        found: list[dict[str, Any]] = self.ask("query_range", **parameters)["result"]
+        return found
+
+    def firing(self) -> set[tuple[str, str]]:
+        """The alerts that fire: name, and the pod or version they are about."""
+        return {
+            (each["labels"]["alertname"], each["labels"].get("pod") or each["labels"].get("version", ""))
+            for each in self.ask("alerts")["alerts"]
+            if each["state"] == "firing"
+        }
+
+    def scraped(self, pod: str) -> bool:
+        """Whether that pod has answered a scrape."""
+        return bool(self.query(f'up{{pod="{pod}"}} == 1'))

@@ -1,0 +1,145 @@
+"""One event stream or WebSocket on a raw socket, read as it comes."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import h11
+from wsproto import ConnectionType, WSConnection
+from wsproto.events import AcceptConnection, CloseConnection, Event, Ping, RejectConnection, Request
+
+from tests.process.clients import Connection, Lost
+
+
+class EventStream(Connection):
+    """A connection to /api/events."""
+
+    def __init__(self, port: int, *headers: str, query: str = "") -> None:
+        """Open it and read its head."""
+        super().__init__(port)
+        self._http = h11.Connection(h11.CLIENT)
+        self._http.send(h11.Request(method="GET", target="/", headers=[("Host", "test")]))
+        self._http.send(h11.EndOfMessage())
+        self._text = ""
+        self.ended = False
+        """Whether the answer has come to its proper end."""
+        self.send("/api/events" + query, *headers)
+        head = self._next()
+        assert isinstance(head, h11.Response)
+        self.head = head
+        assert head.status_code == 200
+
+    def _next(self) -> object:
+        while (event := self._http.next_event()) is h11.NEED_DATA:
+            try:
+                data = self.socket.recv(65536)
+            except OSError as error:
+                raise Lost(f"receive: {error!r}") from error
+            try:
+                self._http.receive_data(data)
+                if not data:
+                    event = self._http.next_event()
+                    break
+            except h11.RemoteProtocolError as error:
+                raise Lost(f"cut: {error}") from error
+        return event
+
+    def part(self) -> str | None:
+        """Read one event or comment; None at the end of the answer. Lost where it is cut."""
+        while "\n\n" not in self._text:
+            try:
+                event = self._next()
+            except h11.RemoteProtocolError as error:
+                raise Lost(f"cut: {error}") from error
+            if isinstance(event, h11.EndOfMessage):
+                self.ended = True
+                return None
+            assert isinstance(event, h11.Data), event
+            self._text += event.data.decode()
+        text, _, self._text = self._text.partition("\n\n")
+        return text
+
+    def event(self) -> dict[str, str] | None:
+        """Read one event, its fields by name."""
+        while (text := self.part()) is not None and text.startswith(":"):
+            pass
+        return None if text is None else dict(line.split(": ", 1) for line in text.split("\n"))
+
+    def tick(self) -> int:
+        """Read a tick; its number."""
+        event = self.event()
+        assert event is not None
+        assert event["event"] == "tick", event
+        data = json.loads(event["data"])
+        assert str(data["sequence"]) == event["id"]
+        return int(data["sequence"])
+
+    def farewell(self) -> dict[str, str]:
+        """Read on until the service asks to go; the last event."""
+        while True:
+            event = self.event()
+            assert event is not None, "it ended without a word"
+            if event["event"] != "tick":
+                return event
+
+
+class Socket(Connection):
+    """A WebSocket to /api/ws."""
+
+    def __init__(self, port: int, query: str = "", early: bytes = b"") -> None:
+        """Open it. `early`: what to send right behind the handshake."""
+        super().__init__(port)
+        self.protocol = WSConnection(ConnectionType.CLIENT)
+        self._events: list[Event] = []
+        handshake = self.protocol.send(Request(host="test", target="/api/ws" + query))
+        self.socket.sendall(handshake + early)
+        answer = self.event()
+        assert not isinstance(answer, RejectConnection), answer.status_code
+        assert isinstance(answer, AcceptConnection)
+
+    def say(self, event: Event) -> None:
+        """Send one event."""
+        self.socket.sendall(self.protocol.send(event))
+
+    def event(self, answers: bool = True) -> Event:
+        """Read one event. `answers`: whether to answer pings. Lost at the end."""
+        while not self._events:
+            try:
+                data = self.socket.recv(65536)
+            except OSError as error:
+                raise Lost(f"receive: {error!r}") from error
+            if not data:
+                raise Lost("end of stream")
+            self.protocol.receive_data(data)
+            self._events += self.protocol.events()
+            for ping in [each for each in self._events if isinstance(each, Ping)]:
+                self._events.remove(ping)
+                if answers:
+                    self.say(ping.response())
+        return self._events.pop(0)
+
+    def message(self, kind: str) -> dict[str, Any]:
+        """Read on until a message of this type."""
+        while True:
+            event = self.event()
+            data = getattr(event, "data", None)
+            if isinstance(data, str) and (message := json.loads(data))["type"] == kind:
+                return dict(message)
+            assert not isinstance(event, CloseConnection), event
+
+    def tick(self) -> int:
+        """Read on until a tick; its number."""
+        return int(self.message("tick")["sequence"])
+
+    def closed(self, answers: bool = True) -> CloseConnection:
+        """Read on until the service closes."""
+        while not isinstance(event := self.event(answers), CloseConnection):
+            pass
+        return event
+
+
+def now() -> int:
+    """Tell the present tick's number."""
+    return int(time.time())

@@ -1,0 +1,59 @@
+"""Two instances behind one port: one leaves and the other takes over, as in a rolling update."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from tests.process.delay import DelayProxy
+from tests.process.service import Service
+
+PROPAGATION = 1.5
+"""Seconds after SIGTERM for which new connections still go to the leaving instance; under DRAIN_MIN."""
+
+DRAIN: Mapping[str, Any] = {
+    "DRAIN_MIN": 4,
+    "DRAIN_QUIET": 0.5,
+    "DRAIN_MAX": 12,
+    # From 3.6 s on: who is told before new connections go elsewhere comes back to where it left.
+    "STREAM_TELL_FIRST": 0.3,
+    "STREAM_TELL_LAST": 0.5,
+}
+CUT: Mapping[str, Any] = {"DRAIN": "off", "GRACEFUL_TIMEOUT": 1}
+
+
+@dataclass
+class Takeover:
+    """An instance of v5, its successor of v6, and the one port that leads to the first of them."""
+
+    leaving: Service
+    successor: Service
+    proxy: DelayProxy
+
+    @property
+    def port(self) -> int:
+        """Where clients connect."""
+        return self.proxy.port
+
+    def hand_over(self) -> None:
+        """Let the one leave and new connections go to the other; returns when the one is gone."""
+        self.leaving.signal(signal.SIGTERM)
+        time.sleep(PROPAGATION)
+        self.proxy.target = self.successor.port
+        self.leaving.wait(40)
+
+
+@contextmanager
+def two_instances(**settings: Any) -> Iterator[Takeover]:
+    """Start both, ready to serve."""
+    with (
+        Service(APP_VERSION="v5", **settings) as leaving,
+        Service(APP_VERSION="v6", **settings) as successor,
+        DelayProxy(leaving.ready().port, 0.0) as proxy,
+    ):
+        successor.ready()
+        yield Takeover(leaving, successor, proxy)

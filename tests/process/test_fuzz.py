@@ -1,0 +1,245 @@
+"""Thousands of broken requests, slow senders and floods of connections, beside clients that mean well.
+
+FUZZ_CASES and FUZZ_SEED, from the environment, make it longer and other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import re
+import socket
+import struct
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import pytest
+
+from app.settings import LANE_WORKER
+from tests.process.clients import Connection, Crowd, Kind, Lost
+from tests.process.service import Service, wait_until
+from tests.process.test_hostile import ODDITIES
+
+CASES = int(os.environ.get("FUZZ_CASES", "4000"))
+SEED = int(os.environ.get("FUZZ_SEED", "20270101"))
+SENDERS = 16
+ANSWER = 60.0
+"""Seconds within which a connection must come to its end, whatever was said on it. Most take milliseconds."""
+
+GOOD = (
+    Kind("kept", pause=(0.0, 0.05)),
+    Kind("new", kept=False, pause=(0.0, 0.05)),
+    Kind("idle", pause=(0.3, 1.0)),
+    Kind("session", session=True, pause=(0.0, 0.05)),
+)
+
+PATHS = (
+    *(b"/api", b"/api/sleep/0.1", b"/health", b"/health/ready", b"/metrics", b"/api/nowater/version"),
+    b"/nowhere",
+)
+PIECES = (
+    *(b"\r\n", b"\n", b"\r", b"\0", b" ", b"\t", b":", b"\r\n\r\n", b"\r\n ", b"\xff\xfe", b"\x16\x03\x01"),
+    *(b"GET ", b"POST ", b"HTTP/1.1", b"HTTP/0.9", b"%00", b"/../", b"Host: \r\n", b"A" * 9000),
+    *(b"Content-Length: ", b"Content-Length: -1\r\n", b"Content-Length: 99999999999999999999\r\n"),
+    *(b"Transfer-Encoding: chunked\r\n", b"Transfer-Encoding: chunked, identity\r\n", b"0\r\n\r\n"),
+    *(
+        b"Connection: keep-alive, close\r\n",
+        b"Expect: 100-continue\r\n",
+        b"Upgrade: h2c\r\n",
+        b"ffffffff\r\n",
+    ),
+    *(b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\n", b"X-Forwarded-For: a\r\n"),
+)
+
+
+def broken(chance: random.Random) -> bytes:
+    """Make a request and break it, or write what never was one."""
+    if chance.random() < 0.05:
+        return chance.randbytes(chance.randrange(400))
+    said = chance.choice(list(ODDITIES.values()))
+    if chance.random() < 0.5:
+        said = said.replace(b"/api", chance.choice(PATHS))
+    for _ in range(chance.randrange(1, 6)):
+        at = chance.randrange(len(said) + 1)
+        to = min(len(said), at + chance.randrange(1, 12))
+        said = chance.choice(
+            (
+                said[:at] + chance.choice(PIECES) + said[at:],  # something more
+                said[:at] + said[to:],  # something less
+                said[:at] + chance.randbytes(to - at) + said[to:],  # something else
+                said[:at] + said[at:to] * chance.randrange(2, 30) + said[to:],  # too much of it
+                said[:at] + said,  # once more
+            )
+        )
+    return said[:200_000]
+
+
+def say(port: int, said: bytes, chance: random.Random) -> bytes:
+    """Say it on a connection of its own, at once or in pieces, and listen to the end."""
+    with contextlib.closing(socket.create_connection(("127.0.0.1", port), ANSWER)) as connection:
+        answer = b""
+        try:
+            if chance.random() < 0.2:
+                cut = chance.randrange(len(said) + 1)
+                connection.sendall(said[:cut])
+                time.sleep(0.01)
+                said = said[cut:]
+            connection.sendall(said)
+            connection.shutdown(socket.SHUT_WR)
+            while data := connection.recv(65536):
+                answer += data
+        except TimeoutError:
+            raise
+        except OSError:
+            pass  # refused in the middle of it
+        return answer
+
+
+def statuses(answer: bytes) -> list[int]:
+    """The statuses of the answers on one connection."""
+    return [int(status) for status in re.findall(rb"^HTTP/1\.[01] ([0-9]{3}) ", answer, re.MULTILINE)]
+
+
+@contextlib.contextmanager
+def unharmed(service: Service) -> Iterator[Crowd]:
+    """Good clients lose nothing, no worker ends, nothing is left in flight, no traceback is logged."""
+    port, workers = service.port, service.workers
+    with Crowd(lambda: port, GOOD) as crowd:
+        wait_until(crowd.everyone_answered, "every kind of good client answered")
+        before = crowd.answered
+        yield crowd
+        wait_until(lambda: crowd.answered > before + 100, "good clients are answered meanwhile")
+    assert (crowd.lost, crowd.unannounced) == (0, 0), str(crowd)
+    assert service.workers == workers
+    wait_until(lambda: service.metric("lifecycle_requests_in_flight") == 0, "none in flight", 60)
+    assert service.metric("lifecycle_requests_cut_off_total") == 0
+    assert "Traceback" not in service.log, service.log
+    assert service.get("/health/ready").status == 200
+    print(f"good clients meanwhile:\n{crowd}")
+
+
+@pytest.mark.parametrize("worker_class", [LANE_WORKER, "gthread"])
+def test_broken_requests_harm_nobody(worker_class: str) -> None:
+    cases = CASES if worker_class == LANE_WORKER else CASES // 4
+    seen: Counter[str] = Counter()
+
+    def sender(number: int) -> Counter[str]:
+        chance, mine = random.Random(SEED + number), Counter[str]()
+        for _ in range(cases // SENDERS):
+            said = broken(chance)
+            answer = say(port, said, chance)
+            found = statuses(answer)
+            assert not answer or found, (said, answer)
+            assert b"Traceback" not in answer, (said, answer)
+            # 501 and 505 are HTTP's words for what a client should not have said.
+            assert all(status < 500 or status in (501, 505) for status in found), (said, answer)
+            mine.update(map(str, found) if found else ["closed"])
+            mine["cases"] += 1
+        return mine
+
+    with Service(WORKER_CLASS=worker_class, SLEEP_LIMIT=0.2) as service:
+        port = service.ready().port
+        with unharmed(service), ThreadPoolExecutor(SENDERS) as pool:
+            for mine in pool.map(sender, range(SENDERS)):
+                seen += mine
+    print(f"{worker_class}, seed {SEED}: {dict(sorted(seen.items()))}")
+    assert seen["cases"] >= cases - SENDERS
+    assert {"200", "400", "404"} <= set(seen)  # it was understood, refused, and found nothing
+
+
+CONNECTIONS = 1500
+
+
+def test_a_flood_of_connections_harms_nobody() -> None:
+    """Half of them silent and kept open, the other half connect and reset, again and again."""
+    reset = struct.pack("ii", 1, 0)
+    with Service() as service, contextlib.ExitStack() as stack:
+        port, over, resets = service.ready().port, threading.Event(), Counter[str]()
+
+        def storm() -> None:
+            chance = random.Random(SEED)
+            while not over.is_set():
+                with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 20) as each:
+                    each.send(chance.choice((b"", b"GET ", b"GET /api HTTP/1.1\r\nHost: a\r\n\r\n")))
+                    each.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
+                    resets["reset"] += 1
+
+        with unharmed(service) as crowd, ThreadPoolExecutor(4) as pool:
+            storms = [pool.submit(storm) for _ in range(4)]
+            try:
+                for _ in range(CONNECTIONS):
+                    stack.enter_context(Connection(port))
+                before = crowd.answered
+                wait_until(lambda: crowd.answered > before + 1000, "good clients are answered", 120)
+                wait_until(lambda: resets["reset"] > CONNECTIONS, "as many resets", 120)
+            finally:
+                over.set()
+            for each in storms:
+                each.result()
+        print(f"{CONNECTIONS} silent connections, {resets['reset']} resets")
+
+
+SLOW = 200
+
+
+def answered(crowd: Crowd, target: int) -> bool:
+    return crowd.answered > target
+
+
+def test_slow_senders_harm_nobody() -> None:
+    """Heads at a byte a second, from many more clients than there are threads."""
+    with Service(WORKERS=1, THREADS=8) as service, contextlib.ExitStack() as stack:
+        port = service.ready().port
+        with unharmed(service) as crowd:
+            slow = [stack.enter_context(Connection(port)) for _ in range(SLOW)]
+            for byte in b"GET /api HTTP/1.1":
+                for each in slow:
+                    with contextlib.suppress(OSError):  # shut out after HEAD_TIMEOUT
+                        each.socket.send(bytes([byte]))
+                target = crowd.answered + 20
+                wait_until(partial(answered, crowd, target), "good clients are answered", 60)
+                time.sleep(0.8)
+            wait_until(lambda: all(each.closed_within(0) for each in slow), "the slow are shut out", 60)
+
+
+def slow_bodies(service: Service, count: int) -> tuple[int, int]:
+    """Good clients beside `count` slow bodies, for 5 s; returns how many were answered and how many not
+    in 2 s.
+    """
+    head = b"POST /api HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n"
+    port, until = service.port, time.monotonic() + 5
+    with contextlib.ExitStack() as stack:
+        slow = [stack.enter_context(Connection(port)) for _ in range(count)]
+        for each in slow:
+            each.socket.sendall(head)
+        answered = late = 0
+        while time.monotonic() < until:
+            for each in slow:
+                with contextlib.suppress(OSError):
+                    each.socket.send(b"x")
+            try:
+                with Connection(port, 2) as good:
+                    answered += good.ask().status == 200
+            except Lost:
+                late += 1
+            time.sleep(0.1)
+    return answered, late
+
+
+def test_slow_bodies_take_a_thread_each_but_for_gevent() -> None:
+    """The limit that docs/security.md names: a proxy that buffers bodies has to stand in front."""
+
+    def good_clients(worker_class: str) -> tuple[int, int]:
+        with Service(WORKER_CLASS=worker_class, WORKERS=1, THREADS=4) as service:
+            return slow_bodies(service.ready(), 40)
+
+    (lane, lane_late), (gevent, gevent_late) = good_clients(LANE_WORKER), good_clients("gevent")
+    print(f"{LANE_WORKER}: {lane} answered, {lane_late} not; gevent: {gevent} answered, {gevent_late} not")
+    assert lane_late > 0
+    assert gevent > 5
+    assert gevent_late == 0

@@ -1,0 +1,212 @@
+"""The image: what is in it, and as whom it runs."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from security.audit import understood
+from security.sbom import DPKG, Package, docker, files, packages, text
+from tests.process.service import ROOT, wait_until
+
+IMAGE = "localhost:5000/flask:test-image"
+
+OWN = ("srv/", "venv/", "root/", "home/", "tmp/", "etc/", "run/", "var/tmp/", "usr/local/")
+"""Where a build may leave something; the rest is the base image's."""
+
+SECRET_NAMES = re.compile(
+    r"(^|/)(\.env|\.git|\.git-credentials|\.netrc|\.npmrc|\.pypirc|\.dockercfg|\.docker/config\.json|\.kube/.*"
+    r"|id_(rsa|dsa|ecdsa|ed25519)|kubeconfig.*|[^/]*\.(pem|key|p12|pfx|jks|kdbx)|\.bash_history)$"
+)
+SECRETS = {
+    "private key": re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----\s+[A-Za-z0-9+/=]{16}"),
+    "AWS key": re.compile(r"\b(AKIA|ASIA)[0-9A-Z]{16}\b"),
+    "token": re.compile(r"\b(gh[pousr]_[A-Za-z0-9]{36}|xox[abprs]-[A-Za-z0-9-]{20,}|glpat-[\w-]{20,})"),
+    "JSON web token": re.compile(r"\beyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{10,}"),
+    "password in a URL": re.compile(r"\b[a-z][a-z0-9+]{2,8}://[^\s:/@'\"{}<>]+:[^\s:/@'\"{}<>]+@[a-z0-9]"),
+    "named secret": re.compile(
+        r"^\s*(?:export )?[A-Z_]*(?:PASSWORD|SECRET|API_KEY|TOKEN)[A-Z_]*=['\"]?[^\s'\"$]{6}", re.MULTILINE
+    ),
+}
+LIBRARIES = re.compile(r"/site-packages/|/lib/python3[^/]*/|/dist-info/")
+"""Libraries' own sources and documents have examples of URLs with passwords in them."""
+
+needs_docker = pytest.mark.skipif(
+    not shutil.which("docker")
+    or subprocess.run(["docker", "version"], capture_output=True, check=False).returncode != 0,
+    reason="needs docker",
+)
+
+
+@pytest.fixture(scope="module")
+def image() -> str:
+    built = subprocess.run(
+        ["docker", "build", "--network=host", "-q", "-t", IMAGE, "."],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=500,
+    )
+    if built.returncode and "pull" in built.stderr:
+        pytest.skip(f"the base image cannot be had: {built.stderr.strip()}")
+    assert built.returncode == 0, built.stderr
+    return IMAGE
+
+
+def secrets(path: str, content: str) -> list[str]:
+    """What in a file looks like a secret."""
+    kinds = [kind for kind, pattern in SECRETS.items() if pattern.search(content)]
+    if LIBRARIES.search(path):
+        kinds = [kind for kind in kinds if kind in ("private key", "AWS key", "token")]
+    # Certificates of authorities are public; a private key in such a file would be found by its content.
+    if SECRET_NAMES.search(path) and not re.search(r"cacert\.pem$|^etc/ssl/certs/", path):
+        kinds.append("name")
+    return kinds
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "kind"),
+    [
+        ("srv/key.txt", "-----BEGIN RSA PRIVATE KEY-----\nMIIEowIBAAKCAQEA7", "private key"),
+        ("venv/lib/python3.13/site-packages/x.py", "AKIA" + "ABCDEFGHIJKLMNOP", "AWS key"),
+        ("srv/settings", "DB_PASSWORD=hunter22", "named secret"),
+        ("srv/pip.ini", "index-url = https://me:hunter22@pypi.example/simple", "password in a URL"),
+        ("root/.netrc", "", "name"),
+        ("home/me/.kube/config", "", "name"),
+        ("srv/.env", "", "name"),
+    ],
+)
+def test_a_secret_would_be_found(path: str, content: str, kind: str) -> None:
+    assert secrets(path, content) == [kind]
+
+
+@needs_docker
+@pytest.mark.timeout(600)
+def test_no_secret_is_in_the_image(image: str) -> None:
+    found, looked = [], 0
+    with files(image) as entries:
+        for path, archive, entry in entries:
+            if not path.startswith(OWN) or entry.size > 5_000_000:
+                continue
+            looked += 1
+            found += [f"{path}: {kind}" for kind in secrets(path, text(archive, entry))]
+    print(f"{looked} files")
+    assert found == []
+    assert looked > 1000
+    config = docker("image", "inspect", "--format", "{{json .Config}}", image)
+    history = docker("history", "--no-trunc", "--format", "{{.CreatedBy}}", image)
+    assert secrets("config", config.replace(",", "\n").replace('"', "\n") + "\n" + history) == []
+
+
+@needs_docker
+@pytest.mark.timeout(600)
+def test_the_user_it_runs_as_can_change_nothing_in_it(image: str) -> None:
+    uid = int(
+        json.loads(docker("image", "inspect", "--format", "{{json .Config.User}}", image)).split(":")[0]
+    )
+    assert uid > 0
+    with files(image) as entries:
+        changeable = [
+            path for path, _, entry in entries if uid in (entry.uid, entry.gid) or entry.mode & stat.S_IWOTH
+        ]
+    assert changeable == []
+
+
+@needs_docker
+@pytest.mark.timeout(600)
+def test_no_process_is_roots(image: str) -> None:
+    flags = ("--read-only", "--tmpfs=/tmp", "--cap-drop=ALL", "--security-opt=no-new-privileges")
+    container = docker("run", "-d", "--network=none", *flags, image)
+    try:
+
+        def processes() -> Iterator[tuple[str, str]]:
+            for line in docker("top", container, "-eo", "pid,uid,args").splitlines()[1:]:
+                _, uid, program = line.split(maxsplit=2)
+                yield uid, program
+
+        wait_until(lambda: "Booting worker" in _logs(container), "workers", 60)
+        wait_until(lambda: sum("gunicorn" in program for _, program in processes()) >= 3, "all of it", 60)
+        assert {uid for uid, _ in processes()} == {"10001"}
+        assert '"Traceback' not in _logs(container)
+    finally:
+        docker("rm", "-f", container)
+
+
+def _logs(container: str) -> str:
+    done = subprocess.run(["docker", "logs", container], capture_output=True, text=True, check=False)
+    return done.stdout + done.stderr
+
+
+@needs_docker
+@pytest.mark.timeout(600)
+def test_the_bill_of_materials_is_what_was_pinned_and_debians(image: str) -> None:
+    found = packages(image)
+    pins = re.findall(r"^([A-Za-z][\w.-]*)==(\S+)$", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
+
+    def normal(name: str) -> str:
+        return re.sub("[-_.]+", "-", name).lower()
+
+    python = {(normal(each.name), each.version) for each in found if each.kind == "pypi"}
+    pinned = {(normal(name), version) for name, version in pins}
+    # A base image whose Python is Debian's has a library of Debian's besides.
+    assert {name for name, _ in python - pinned} <= {"packaging"}
+    assert pinned <= python
+    debian = {each.name for each in found if each.kind == "deb"}
+    assert {"tini", "libc6"} <= debian
+    with files(image) as entries:
+        (status,) = (text(archive, entry) for path, archive, entry in entries if path == DPKG)
+    assert len(debian) == len(re.findall(r"^Status: \S+ \S+ installed$", status, re.MULTILINE))
+    assert Package("pypi", "Flask", dict(pins)["Flask"], "BSD-3-Clause") in found
+
+
+@needs_docker
+@pytest.mark.timeout(600)
+def test_the_doctor_reads_an_images_entry_point(image: str, tmp_path: Path) -> None:
+    """Shell form: what a Dockerfile's ENTRYPOINT without brackets makes of it."""
+    shell_form = f"{image}-shell-form"
+    dockerfile = f"FROM {image}\nENTRYPOINT export PORT=8080; gunicorn\n"
+    subprocess.run(["docker", "build", "-q", "-t", shell_form, "-"], input=dockerfile, text=True, check=True)
+    manifest = (ROOT / "k8s" / "flask-deployment-v5.yaml").read_text()
+
+    def doctor(name: str) -> subprocess.CompletedProcess[str]:
+        (tmp_path / "rung.yaml").write_text(manifest.replace("localhost:5000/flask:latest", name))
+        command = [sys.executable, "-m", "doctor", "--docker", "-f", str(tmp_path / "rung.yaml")]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert doctor(image).returncode == 0
+    done = doctor(shell_form)
+    assert done.returncode == 1
+    assert "shell-entrypoint: PID 1 of flask stays a shell: export PORT=8080; gunicorn" in done.stdout
+    done = doctor("localhost:5000/not-there:1")
+    assert done.returncode == 2
+    assert "docker does not have localhost:5000/not-there:1" in done.stderr
+
+
+# ---- the audit: what pip-audit's words mean -----------------------------------------------------------
+
+
+def test_a_package_that_is_skipped_was_not_audited() -> None:
+    """pip-audit's own status is 0 then."""
+    known = {"name": "a", "version": "1", "vulns": []}
+    result = understood(json.dumps({"dependencies": [known, {"name": "b", "skip_reason": "not found"}]}), "")
+    assert (result.audited, result.vulnerable) == (1, ())
+    assert result.trouble == "1 of 2 not audited: not found"
+
+
+def test_a_vulnerability_is_a_line() -> None:
+    found = {"name": "a", "version": "1", "vulns": [{"id": "CVE-1", "fix_versions": ["2"]}]}
+    result = understood(json.dumps({"dependencies": [found]}), "")
+    assert (result.vulnerable, result.trouble) == (("a 1: CVE-1, fixed in 2",), "")
+
+
+def test_no_answer_is_said() -> None:
+    assert understood("", "Traceback\nConnectionError: no route\n").trouble == "ConnectionError: no route"

@@ -1,0 +1,266 @@
+"""The alert rules and the dashboard on a real Prometheus that scrapes real services through their drains."""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.process.clients import Connection, Crowd, Kind, Lost, get
+from tests.process.prometheus import MONITORING, Prometheus, needs_prometheus, rules
+from tests.process.service import Service, wait_until
+
+pytestmark = [needs_prometheus, pytest.mark.timeout(600)]
+
+DRAIN: Mapping[str, Any] = {"DRAIN_MIN": 4, "DRAIN_QUIET": 0.5, "DRAIN_MAX": 16, "GRACEFUL_TIMEOUT": 4}
+PATIENCE = 60.0
+"""Seconds for what Prometheus does at its own pace: a scrape every 2 s, a rule every 2 s to 15 s."""
+
+# A version with a mistake in it, as a person would roll it out: the service and one broken endpoint more.
+BROKEN = """
+from app import create_app as sound
+
+def create_app():
+    app = sound()
+    app.add_url_rule("/broken", "broken", lambda: 1 / 0)
+    return app
+"""
+
+
+def healthy(service: Service) -> None:
+    """Clients that go elsewhere as soon as the pod leaves."""
+    with Crowd(lambda: service.port, (Kind("kept"), Kind("new", kept=False))) as crowd:
+        wait_until(crowd.everyone_answered, "traffic")
+        service.begin_drain()
+    assert crowd.lost == 0, str(crowd)
+    service.wait(PATIENCE)
+    assert service.said("Stopped: every request answered") == 1
+
+
+def late(service: Service) -> None:
+    """One client that follows the endpoints 2 s too late."""
+    service.begin_drain()
+    while time.monotonic() < service.signalled + DRAIN["DRAIN_MIN"] + 2:
+        assert get(service.port, "/api").status == 200
+        time.sleep(0.2)
+    service.wait(PATIENCE)
+    assert service.said("Drain ended: quiet") == 1
+
+
+def endless(service: Service) -> None:
+    """A client that does not stop."""
+    service.begin_drain()
+    with contextlib.suppress(Lost, OSError):
+        while True:
+            get(service.port, "/api")
+            time.sleep(0.05)
+    service.wait(PATIENCE)
+    assert service.said("Drain ended: maximum") == 1
+
+
+def stuck(service: Service) -> None:
+    """Two requests that outlast drain and graceful timeout."""
+    with Connection(service.port) as one, Connection(service.port) as other:
+        one.send("/api/sleep/50")
+        other.send("/api/sleep/50")
+        wait_until(lambda: service.metric("lifecycle_requests_in_flight") == 2, "both in flight")
+        service.begin_drain()
+        service.wait(PATIENCE)
+    assert service.said("Drain ended: maximum; 0 requests answered") == 1
+    assert service.said("Stopped: 2 requests cut off") == 1
+
+
+DRAINS: dict[str, Callable[[Service], None]] = {
+    "healthy": healthy,
+    "late": late,
+    "endless": endless,
+    "stuck": stuck,
+}
+
+EXPECTED = {
+    ("RequestsLateInDrain", "late"),
+    ("RequestsLateInDrain", "endless"),
+    ("DrainLongerThanUsual", "endless"),
+    ("DrainReachesMaximum", "endless"),
+    ("DrainLongerThanUsual", "stuck"),
+    ("DrainReachesMaximum", "stuck"),
+    ("RequestsInFlightAtExit", "stuck"),
+}
+MAY_FIRE = {("RequestsInFlightAtExit", "endless")}
+"""Whether a scrape finds one of its quick requests in flight is chance."""
+
+
+@contextlib.contextmanager
+def cluster(restarts: threading.Event) -> Iterator[str]:
+    """Answers with kube-state-metrics' and the kubelets' series on a pod, as they write them.
+
+    Neither program is to be had here: what they say is put in, what the rules and the dashboard make of it is
+    Prometheus' own. `restarts`: from then on the pod has been restarted and was unready in between.
+    """
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        asked = 0
+
+        def do_GET(self) -> None:
+            bad = restarts.is_set()
+            Handler.asked += bad
+            ready = Handler.asked % 2 if Handler.asked < 6 else 1
+            pod = 'namespace="test",pod="restarted"'
+            self.send_response(200)
+            self.end_headers()
+            series = {
+                f'kube_pod_container_status_restarts_total{{{pod},container="flask"}}': int(bad),
+                f'kube_pod_status_ready{{{pod},condition="true"}}': ready,
+                f'prober_probe_total{{{pod},container="flask",probe_type="Liveness",result="failed"}}': 3
+                * bad,
+            }
+            self.wfile.write("".join(f"{name} {value}\n" for name, value in series.items()).encode())
+
+        def log_message(self, *arguments: object) -> None:
+            """Quiet."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield f"127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def pod(name: str) -> dict[str, str]:
+    """What discovery says of a pod, as far as the relabelling of prometheus.yaml looks at it."""
+    return {
+        "__meta_kubernetes_pod_label_app": "flask",
+        "__meta_kubernetes_pod_container_name": "flask",
+        "__meta_kubernetes_pod_container_port_number": "8080",
+        "__meta_kubernetes_pod_phase": "Running",
+        "__meta_kubernetes_namespace": "test",
+        "__meta_kubernetes_pod_name": name,
+    }
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("prometheus")
+
+
+@pytest.fixture(scope="module")
+def prometheus(directory: Path) -> Iterator[Prometheus]:
+    with Prometheus(directory, "flask") as started:
+        yield started
+
+
+def test_drains(prometheus: Prometheus) -> None:
+    with contextlib.ExitStack() as stack:
+        services = {
+            name: stack.enter_context(Service(WORKERS=1, APP_VERSION="v1", **DRAIN)).ready()
+            for name in DRAINS
+        }
+        prometheus.targets("flask", {f"127.0.0.1:{each.port}": pod(name) for name, each in services.items()})
+        for name in services:
+            wait_until(partial(prometheus.scraped, name), f"a scrape of {name}", PATIENCE)
+        assert prometheus.firing() == set()
+        with ThreadPoolExecutor(len(DRAINS)) as pool:
+            list(pool.map(lambda name: DRAINS[name](services[name]), DRAINS))
+    prometheus.targets("flask", {})  # the pods are gone; what they did is remembered
+    wait_until(lambda: not prometheus.query("lifecycle_info"), "their series end", PATIENCE)
+    assert prometheus.firing() - MAY_FIRE == EXPECTED
+
+
+def test_a_worker_that_is_killed_and_a_container_that_is_started_again(prometheus: Prometheus) -> None:
+    with Service(WORKERS=1) as first:
+        port = first.ready().port
+        prometheus.targets("flask", {f"127.0.0.1:{port}": pod("killed")})
+        wait_until(lambda: prometheus.scraped("killed"), "a scrape", PATIENCE)
+        before = prometheus.firing()
+        with Connection(port) as connection:
+            connection.send("/api/sleep/60")
+            wait_until(lambda: first.metric("lifecycle_requests_in_flight") == 1, "in flight")
+            os.kill(first.workers[0], signal.SIGKILL)
+            expected = before | {("RequestsCutOff", "killed")}
+            wait_until(lambda: prometheus.firing() >= expected, "RequestsCutOff", PATIENCE)
+        assert prometheus.firing() == expected
+        first.signal(signal.SIGINT)
+        first.wait()
+    with Service("-b", f"127.0.0.1:{port}", bind=False) as second:
+        second.ready()
+        expected |= {("ContainerRestarted", "killed")}
+        wait_until(lambda: prometheus.firing() >= expected, "ContainerRestarted", PATIENCE)
+    assert prometheus.firing() == expected
+
+
+def test_a_version_that_fails(prometheus: Prometheus, tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text(BROKEN)
+    with (
+        Service(APP_VERSION="v1") as good,
+        Service("--pythonpath", str(tmp_path), "broken:create_app()", APP_VERSION="v2") as bad,
+    ):
+        targets = {good.ready().port: "good", bad.ready().port: "bad"}
+        prometheus.targets("flask", {f"127.0.0.1:{port}": pod(name) for port, name in targets.items()})
+        before = prometheus.firing()
+
+        def ask(port: int) -> None:
+            paths = ["/api", "/nowhere", "/health/ready"] + ["/broken"] * (targets[port] == "bad")
+            statuses = {path: get(port, path).status for path in paths}
+            expected = {"/api": 200, "/nowhere": 404, "/health/ready": 200, "/broken": 500}
+            assert statuses == {path: expected[path] for path in paths}
+
+        def fails() -> bool:
+            for port in targets:
+                ask(port)
+            return ("VersionFails", "v2") in prometheus.firing()
+
+        wait_until(fails, "VersionFails", PATIENCE)
+        assert prometheus.firing() - before == {("VersionFails", "v2")}
+
+
+def test_the_dashboard_shows_all_of_it(tmp_path: Path) -> None:
+    restarts = threading.Event()
+    with (
+        cluster(restarts) as address,
+        Prometheus(tmp_path, "flask", "kube-state-metrics") as prometheus,
+        Service(APP_VERSION="v1", **DRAIN) as service,
+    ):
+        prometheus.targets("flask", {f"127.0.0.1:{service.ready().port}": pod("restarted")})
+        meta = {
+            "__meta_kubernetes_service_label_app_kubernetes_io_name": "kube-state-metrics",
+            "__meta_kubernetes_endpoint_port_name": "http",
+        }
+        prometheus.targets("kube-state-metrics", {address: meta})
+        wait_until(
+            lambda: bool(prometheus.query("kube_pod_status_ready == 0")), "the cluster's series", PATIENCE
+        )
+        restarts.set()
+        expected = {("RestartedByLiveness", "restarted"), ("ReadinessFlapping", "restarted")}
+        wait_until(
+            lambda: get(service.port, "/api").status == 200 and prometheus.firing() == expected,
+            "what the cluster's series say",
+            3 * PATIENCE,
+        )
+        service.begin_drain()
+        get(service.port, "/api")
+        service.wait(PATIENCE)
+        for panel in json.loads((MONITORING / "dashboard.json").read_text())["panels"]:
+            for target in panel["targets"]:
+                expression = target["expr"].replace("$namespace", ".*")
+                found = prometheus.query_range(expression, 300)
+                assert found, f"{panel['title']}: {expression} has no data"
+
+
+def test_every_alert_was_tried() -> None:
+    tried = {name for name, _ in EXPECTED} | {"RequestsCutOff", "ContainerRestarted", "VersionFails"}
+    tried |= {"RestartedByLiveness", "ReadinessFlapping"}
+    assert tried == {rule["alert"] for rule in rules() if "alert" in rule}

@@ -1,0 +1,69 @@
+"""The log lines of docs/operations.md are the ones that a drain writes."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import time
+from typing import Any
+
+from tests.process.clients import Connection
+from tests.process.service import ROOT, Service, wait_until
+
+PAGE = (ROOT / "docs" / "operations.md").read_text()
+
+
+def messages(lines: list[str]) -> list[str]:
+    """The messages of JSON log lines from SIGTERM on, their figures left out."""
+    said = [re.sub(r"[0-9]+(\.[0-9]+)?", "N", json.loads(line)["message"]) for line in lines]
+    # What workers say, or Gunicorn of them, comes when it comes: that one boots, exits, or had to be killed.
+    return [
+        each for each in said[said.index("Handling signal: term") :] if not re.match("Booting|Worker", each)
+    ]
+
+
+def stories() -> list[list[str]]:
+    """The blocks of log lines on the page."""
+    blocks = re.findall(r"(?:^    \{.*\n)+", PAGE, re.MULTILINE)
+    return [messages([line.strip() for line in block.splitlines()]) for block in blocks]
+
+
+def drain(slow: int, **settings: Any) -> list[str]:
+    with Service(LOG_FORMAT="json", **settings) as service:
+        port = service.ready().port
+        with contextlib.ExitStack() as stack:
+            for _ in range(slow):
+                stack.enter_context(Connection(port)).send("/api/sleep/20")
+            wait_until(lambda: service.metric("lifecycle_requests_in_flight") == slow, "in flight")
+            service.begin_drain()
+            for _ in range(12):
+                service.get("/api")
+                time.sleep(0.01)
+            service.wait()
+        return messages(service.log.splitlines())
+
+
+def test_the_stories_are_what_a_drain_writes() -> None:
+    healthy, cut_off = stories()
+    assert drain(0, DRAIN_MIN=2, DRAIN_QUIET=0.5) == healthy
+    assert drain(2, DRAIN_MIN=1, DRAIN_MAX=2, GRACEFUL_TIMEOUT=1) == cut_off
+
+
+def test_every_line_of_the_drain_is_explained() -> None:
+    text = (ROOT / "app" / "lifecycle.py").read_text()
+    logged = re.findall(r'log\.info\(\s*"([A-Z][^:;%"]*)', text)
+    assert logged == [
+        *("SIGTERM before any worker was ready", "Drain began", "Drain ended", "Long connections", "Stopped"),
+    ]
+    assert all(f"`{each}: " in PAGE for each in logged)
+
+
+def test_every_series_is_named() -> None:
+    with Service() as service:
+        exposed = service.ready().get("/metrics").body.decode()
+    own = set(re.findall(r"^(lifecycle_\w+)", exposed, re.MULTILINE))
+    _, _, rest = PAGE.partition("## The series")
+    limits = {"lifecycle_drain_quiet_seconds", "lifecycle_drain_max_seconds"}
+    named = set(re.findall(r"`(lifecycle_\w+)", rest.partition("\n\n**")[0]))
+    assert own == named | limits

@@ -1,0 +1,89 @@
+"""Stops that are no drain: INT and QUIT with requests in flight, workers that cannot boot."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.settings import WORKER_CLASSES
+from tests.process.clients import Connection, Lost
+from tests.process.service import PATIENCE, Service, for_each_class, wait_until
+
+LONG_DRAIN: dict[str, Any] = {"DRAIN_MIN": 20, "DRAIN_MAX": 20, "GRACEFUL_TIMEOUT": 2}
+"""Whatever ends before its minimum was not waited for."""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT])
+@pytest.mark.parametrize("draining", [False, True])
+def test_int_and_quit_do_not_wait_for_what_is_in_flight(number: signal.Signals, draining: bool) -> None:
+    def seconds_to_exit(worker_class: str) -> float:
+        with (
+            Service(WORKER_CLASS=worker_class, **LONG_DRAIN) as service,
+            Connection(service.ready().port) as slow,
+        ):
+            slow.send("/api/sleep/30")
+            wait_until(lambda: service.metric("lifecycle_requests_in_flight") == 1, "one in flight")
+            if draining:
+                service.signal(signal.SIGTERM)
+                wait_until(lambda: service.said("Drain began") == 1, "the drain")
+            service.signal(number)
+            with contextlib.suppress(Lost):
+                # Stock sync raises SystemExit in the application, and answers that with a 500.
+                assert (worker_class, slow.answer().status) == ("sync", 500)
+            assert service.process.wait(PATIENCE) == 0, service.log
+            return time.monotonic() - service.signalled
+
+    for worker_class, took in for_each_class(seconds_to_exit).items():
+        # Python waits for a thread that sleeps; Gunicorn ends the process after GRACEFUL_TIMEOUT.
+        assert took < LONG_DRAIN["DRAIN_MIN"], worker_class
+
+
+BREAKS = """
+import os, time
+if os.path.exists({flag!r}):
+    raise RuntimeError("this version does not boot")
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Length", "2")])
+    return [b"ok"]
+"""
+
+NO_PRELOAD = """
+from runpy import run_path
+globals().update(run_path("gunicorn.conf.py"))
+preload_app = False
+"""
+
+
+@pytest.mark.parametrize("draining", [False, True])
+@pytest.mark.parametrize("worker_class", [name for name in WORKER_CLASSES if name != "sync"])
+def test_workers_that_cannot_boot_end_the_service_in_time(
+    worker_class: str, draining: bool, tmp_path: Path
+) -> None:
+    """Gunicorn gives up when no worker boots; neither a timer nor a process may be left of the drain."""
+    flag = tmp_path / "broken"
+    (tmp_path / "breaks.py").write_text(BREAKS.format(flag=str(flag)))
+    flags = ("--pythonpath", str(tmp_path), "-c", "python:no_preload", "breaks:application")
+    # The service's own configuration, but the application is loaded in each worker.
+    (tmp_path / "no_preload.py").write_text(
+        "from runpy import run_path\nglobals().update(run_path('gunicorn.conf.py'))\npreload_app = False\n"
+    )
+    # One, because over a second that fails at the same time Gunicorn trips in its own stop (status 1).
+    settings: dict[str, Any] = {"WORKERS": 1, "PYTHONPATH": str(tmp_path), **LONG_DRAIN}
+    with Service(*flags, WORKER_CLASS=worker_class, **settings) as service:
+        service.ready("/")
+        flag.touch()
+        if draining:
+            service.signal(signal.SIGTERM)
+            wait_until(lambda: service.said("Drain began") == 1, "the drain")
+        service.signalled = time.monotonic()
+        for pid in service.workers:
+            os.kill(pid, signal.SIGKILL)
+        status = service.process.wait(PATIENCE)
+        assert status == 3, service.log  # Gunicorn's WORKER_BOOT_ERROR
+        assert service.said("Worker failed to boot") == 1

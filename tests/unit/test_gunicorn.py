@@ -1,0 +1,116 @@
+"""What app/ and leader/ lean on in Gunicorn's own code, by fingerprint.
+
+Fails with each release that changes any of it. Then read what changed beside what leans on it, run
+`make test-gunicorn GUNICORN=...`, and note the new fingerprint here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import inspect
+from operator import attrgetter
+
+import gunicorn
+import pytest
+
+LIFECYCLE = "app/lifecycle.py"
+WORKER = "app/worker.py: ProbeLaneWorker"
+LEADER = "leader/worker.py: LeaderWorker"
+HTTP = "leader/http.py"
+
+# Module, name in it, fingerprints in 27.0.1 (and in 27.0.0 where it differs), and what leans on it.
+LEANT_ON = [
+    ("arbiter", "Arbiter.signal", "8b193e95e16a", f"{LIFECYCLE}: _on_sigterm, _on_tick"),
+    ("arbiter", "Arbiter.handle_term", "93d583480a66", f"{LIFECYCLE}: _handle_term"),
+    ("arbiter", "Arbiter.stop", "7138b6afd9c4", f"{LIFECYCLE}: _on_stop"),
+    ("arbiter", "Arbiter.run", "1ddfab9d644f", f"{LIFECYCLE}: when_ready"),
+    ("arbiter", "Arbiter.spawn_worker", "6abc0d90b0b9", f"{LIFECYCLE}: pre_fork, post_fork"),
+    (
+        "workers.base",
+        "Worker.init_process",
+        "114caccd7a0e",
+        f"{LIFECYCLE}: post_fork, and {LEADER} init_process",
+    ),
+    ("workers.base", "Worker.init_signals", "65442e0602b0", f"{LIFECYCLE}: post_fork"),
+    ("workers.base", "Worker.handle_error", "75426448389b", f"{LEADER}.serve"),
+    ("workers.workertmp", "WorkerTmp.notify", "0d06fcb9fe25", f"{LEADER}.wait_for_and_dispatch_events"),
+    ("config", "Config.__getattr__", "ff80f0fbda2e", f"{LEADER}.init_process"),
+    ("config", "Config.__setattr__", "6edbf4cc937a", f"{LEADER}.init_process"),
+    ("glogging", "Logger._compute_access_log_enabled", "6ae10baf886e", "app/logs.py: QuietLogger"),
+    ("workers.gthread", "TConn", "e3a2878ba952", f"{WORKER}.Connection"),
+    ("workers.gthread", "PollableMethodQueue", "5b4a78bd3cfb", f"{WORKER}.enqueue_req"),
+    ("workers.gthread", "ThreadWorker.__init__", "5681b8b542ea", f"{WORKER}.__init__"),
+    ("workers.gthread", "ThreadWorker.init_process", "e4fc63a1a68e", f"{WORKER}.init_process"),
+    (
+        "workers.gthread",
+        "ThreadWorker.run",
+        "f92c7394d857 4e104c86c6b3",
+        f"{WORKER}.murder_pending, and {LEADER} wait_for_and_dispatch_events",
+    ),
+    ("workers.gthread", "ThreadWorker.set_accept_enabled", "140150ebfd3c", f"{WORKER}.set_accept_enabled"),
+    ("workers.gthread", "ThreadWorker.accept", "f8dcead3dce5", f"{WORKER}.accept"),
+    ("workers.gthread", "ThreadWorker.enqueue_req", "c9f428953d24", f"{WORKER}.enqueue_req"),
+    (
+        "workers.gthread",
+        "ThreadWorker.on_client_socket_readable",
+        "aead1a3ea7b7",
+        f"{WORKER}.on_client_socket_readable",
+    ),
+    (
+        "workers.gthread",
+        "ThreadWorker.on_pending_socket_readable",
+        "2475f7087832",
+        f"{WORKER}.on_pending_socket_readable",
+    ),
+    ("workers.gthread", "ThreadWorker.murder_keepalived", "4459960c4ccc", f"{WORKER}.Waiting"),
+    ("workers.gthread", "ThreadWorker.murder_pending", "7bf11f464542", f"{WORKER}.murder_pending"),
+    (
+        "workers.gthread",
+        "ThreadWorker.finish_request",
+        "616e7bb15a00 d74497a7adab",
+        f"{WORKER}.finish_request",
+    ),
+    ("workers.gthread", "ThreadWorker.handle", "ca85c9be3df7", f"{WORKER}.enqueue_req, and {LEADER} serve"),
+    ("workers.gthread", "ThreadWorker.handle_exit", "b4e7decd4f92", f"{LEADER}.handle_exit"),
+    (
+        "workers.gthread",
+        "ThreadWorker.wait_for_and_dispatch_events",
+        "ea969b352482",
+        f"{LEADER}.wait_for_and_dispatch_events",
+    ),
+    ("workers.gthread", "ThreadWorker._keepalive_after", "4ebdbbc8bf5a", f"{LEADER}._keepalive_after"),
+    (
+        "workers.gthread",
+        "ThreadWorker.handle_request",
+        "6d0de5b91910",
+        f"{LEADER}.handle_request, which is a copy",
+    ),
+    ("http.message", "HeaderPolicy", "84bc24b291e7", f"{HTTP}: PlainHeads.odd_fields"),
+    ("http.message", "Message", "1998788a8a48", f"{HTTP}: PlainHeads.parse"),
+    (
+        "http.message",
+        "Request",
+        "5fb06ef65d3b",
+        f"{HTTP}: PlainHeads.parse, and {WORKER} Connection.has_head",
+    ),
+    ("http.parser", "Parser", "3a9c06e348c7", f"{HTTP}: HeadParser"),
+    ("http.unreader", "Unreader", "84aaa8f91fcd", f"{WORKER}.enqueue_req"),
+    ("http.wsgi", "create", "2c35d4a2dc62", f"{HTTP}: PlainEnvironment.create"),
+    ("http.wsgi", "default_environ", "b7e18b84d829", f"{HTTP}: PlainEnvironment.create"),
+    ("http.wsgi", "base_environ", "942494574f2c", f"{HTTP}: PlainEnvironment.create"),
+    ("http.wsgi", "Response", "d67f8e6b29d7", f"{HTTP}: WholeResponse"),
+]
+
+
+def fingerprint(thing: object) -> str:
+    return hashlib.sha256(inspect.getsource(thing).encode()).hexdigest()[:12]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("module", "name", "known", "leans"), LEANT_ON, ids=str)
+def test_it_is_as_it_was_read(module: str, name: str, known: str, leans: str) -> None:
+    found = fingerprint(attrgetter(name)(importlib.import_module(f"gunicorn.{module}")))
+    assert found in known.split(), (
+        f"gunicorn.{module}.{name} of Gunicorn {gunicorn.__version__} is not what was read ({found}): "
+        f"re-read {leans}"
+    )

@@ -1,0 +1,333 @@
+"""leader/http.py: the short way leads to what Gunicorn's own code makes, to the last attribute."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from typing import Any
+
+import pytest
+from gunicorn.config import Config
+from gunicorn.http import wsgi
+from gunicorn.http.body import Body, LengthReader
+from gunicorn.http.message import Request
+from gunicorn.http.unreader import IterUnreader
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from leader.http import PlainEnvironment, PlainHeads, WholeResponse
+
+TRUSTED, STRANGER = ("127.0.0.1", 4711), ("192.0.2.1", 4711)
+SERVER = ("192.0.2.2", 8080)
+
+HEADS = {
+    "wrk": b"GET /api HTTP/1.1\r\nHost: a\r\n\r\n",
+    "curl": b"GET /api/sleep/1?x=%20&y=?/ HTTP/1.1\r\nHost: a:80\r\nUser-Agent: c\r\nAccept: */*\r\n\r\n",
+    "browser": b"GET /%C3%A4/b HTTP/1.1\r\nHost: a\r\nConnection: keep-alive\r\nCookie: a=b; c=d\r\n"
+    b"Accept-Language:de,en;q=0.5 \r\nX-Empty:\r\nX-Latin: \xe4\r\n\r\n",
+    "old": b"HEAD / HTTP/1.0\r\nConnection: close\r\n\r\n",
+    "no fields": b"GET / HTTP/1.1\r\n\r\n",
+}
+
+ODD = {
+    "body": b"GET / HTTP/1.1\r\nContent-Length: 2\r\n\r\n",
+    "chunked": b"GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
+    "expect": b"GET / HTTP/1.1\r\nExpect: 100-continue\r\n\r\n",
+    "upgrade": b"GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\n",
+    "post": b"POST / HTTP/1.1\r\n\r\n",
+    "twice": b"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
+    "pipelined": b"GET / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\n",
+    "two slashes": b"GET //a HTTP/1.1\r\n\r\n",
+    "fragment": b"GET /a#b HTTP/1.1\r\n\r\n",
+    "absolute": b"GET http://a/ HTTP/1.1\r\n\r\n",
+    "underscore": b"GET / HTTP/1.1\r\nA_B: c\r\n\r\n",
+    "folded": b"GET / HTTP/1.1\r\nA: b\r\n c\r\n\r\n",
+    "space before colon": b"GET / HTTP/1.1\r\nA : b\r\n\r\n",
+    "bare LF": b"GET / HTTP/1.1\r\nA: b\n\r\n",
+    "bare CR": b"GET / HTTP/1.1\r\nA: b\rc\r\n\r\n",
+    "null": b"GET / HTTP/1.1\r\nA: \x00\r\n\r\n",
+    "leading empty line": b"\r\nGET / HTTP/1.1\r\n\r\n",
+    "not all of it": b"GET / HTTP/1.1\r\nA: b\r\n",
+    "long": b"GET / HTTP/1.1\r\nA: " + b"a" * 9000 + b"\r\n\r\n",
+    "nothing": b"",
+}
+
+_names = st.sampled_from(
+    [
+        *(
+            "Host",
+            "host",
+            "Accept",
+            "Cookie",
+            "Connection",
+            "Content-Type",
+            "content-length",
+            "Content_Length",
+        ),
+        *("Transfer-Encoding", "Expect", "Upgrade", "X-Forwarded-Proto", "X-Forwarded-Ssl", "Script-Name"),
+        *(
+            "SCRIPT_NAME",
+            "Proxy",
+            "A",
+            "a",
+            "",
+            "A B",
+            "A ",
+            " A",
+            "Ä",
+            "ß",
+            "A:B",
+            "#",
+            "H\x00",
+            "Trailer",
+            "TE",
+        ),
+    ]
+)
+_values = st.one_of(
+    st.sampled_from(
+        [
+            "",
+            " ",
+            "a",
+            " a\t",
+            "close",
+            "keep-alive",
+            "Keep-Alive, x",
+            "upgrade",
+            "https",
+            "on",
+            "chunked",
+            "0",
+            "5",
+        ]
+    ),
+    st.text(st.characters(max_codepoint=0xFF), max_size=8),
+)
+_fields = st.builds(
+    "{}{}{}{}".format,
+    _names,
+    st.sampled_from([":", ": ", ":\t ", " :", ""]),
+    _values,
+    st.sampled_from(["\r\n"] * 9 + ["\n", "\r", ""]),
+)
+_targets = st.one_of(
+    st.sampled_from(
+        [
+            "/",
+            "/api",
+            "//",
+            "///a",
+            "/a?b",
+            "/a?b?c#d",
+            "/#",
+            "/?",
+            "*",
+            "a:80",
+            "http://a/b",
+            "/%2f%00%",
+            "/;x",
+            "/a b",
+            "/[",
+            "/é",
+        ]
+    ),
+    st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), max_size=8).map("/".__add__),
+    st.text(st.characters(max_codepoint=0xFF), max_size=8),
+)
+_methods = ["GET"] * 8 + [
+    "HEAD",
+    "HEAD",
+    "POST",
+    "OPTIONS",
+    "CONNECT",
+    "get",
+    "GE",
+    "GET ",
+    "\r\nGET",
+    "\nGET",
+]
+_versions = ["HTTP/1.1\r\n"] * 8 + [
+    "HTTP/1.0\r\n",
+    "HTTP/1.2\r\n",
+    "HTTP/2.0\r\n",
+    "HTTP/1.1\n",
+    "http/1.1\r\n",
+    "",
+]
+_ends = ["\r\n"] * 8 + ["\n", "", "\r\nGET / HTTP/1.1\r\n\r\n", "\r\n\r\n", "\r\nx"]
+_heads = st.builds(
+    "{} {} {}{}{}".format,
+    st.sampled_from(_methods),
+    _targets,
+    st.sampled_from(_versions),
+    st.lists(_fields, max_size=5).map("".join),
+    st.sampled_from(_ends),
+).map(lambda head: head.encode("latin-1"))
+
+
+@st.composite
+def mutated(draw: st.DrawFn) -> bytes:
+    """Change a good head in one or two places."""
+    head = bytearray(draw(st.sampled_from(list(HEADS.values()))))
+    for _ in range(draw(st.integers(1, 2))):
+        at = draw(st.integers(0, len(head) - 1))
+        head[at : at + draw(st.integers(0, 2))] = draw(st.binary(max_size=2))
+    return bytes(head)
+
+
+def configured(**values: Any) -> Config:
+    cfg = Config()
+    for name, value in values.items():
+        cfg.set(name, value)
+    return cfg
+
+
+CONFIGURATIONS = {
+    "defaults": configured(),
+    "small limits": configured(limit_request_line=40, limit_request_fields=3, limit_request_field_size=20),
+    "no limits": configured(limit_request_line=0, limit_request_fields=0, limit_request_field_size=0),
+    "trusting": configured(
+        forwarded_allow_ips="*", forwarder_headers="SCRIPT_NAME,A", header_map="dangerous"
+    ),
+}
+
+
+def short_way(cfg: Config, head: bytes, peer: Any = STRANGER) -> Request | None:
+    plain = PlainHeads(cfg)
+    return plain.parse(head, IterUnreader([]), peer, 1, plain.odd_fields(peer))
+
+
+def told(thing: Any) -> dict[str, Any]:
+    """Tell an object's attributes; for the objects among them, what they are."""
+    return {
+        name: type(value) if name in ("unreader", "body", "req", "sock") else value
+        for name, value in vars(thing).items()
+    }
+
+
+def said(environ: dict[str, Any]) -> dict[str, Any]:
+    objects = ("wsgi.errors", "wsgi.input", "wsgi.early_hints")
+    return {name: type(value) if name in objects else value for name, value in environ.items()}
+
+
+def assert_the_same(cfg: Config, head: bytes, peer: Any) -> None:
+    ours = short_way(cfg, head, peer)
+    if ours is None:
+        return  # Gunicorn's own code has it
+    unreader = IterUnreader([head])
+    theirs = Request(cfg, unreader, peer)  # raises where it refuses
+    assert unreader.buf.getvalue() == b""
+    assert told(ours) == told(theirs)
+    assert ours.should_close() == theirs.should_close()
+    for request in (ours, theirs):
+        assert isinstance(request.body, Body)
+        assert isinstance(request.body.reader, LengthReader)
+        assert request.body.reader.length == 0
+    with socket.socket() as sock:
+        environment = PlainEnvironment(cfg, sock, peer, SERVER)
+        environment.create(ours)  # the connection's first
+        response, environ = environment.create(ours)
+        their_response, their_environ = wsgi.create(theirs, sock, peer, SERVER, cfg)
+    assert said(environ) == said(their_environ)
+    assert list(environ["wsgi.input"]) == []
+    assert told(response) == told(their_response)
+
+
+@given(
+    st.sampled_from(list(CONFIGURATIONS)),
+    st.one_of(_heads, mutated()),
+    st.sampled_from([TRUSTED, STRANGER]),
+)
+@settings(max_examples=3000, deadline=None)
+@example("defaults", b"GET /a?b HTTP/1.1\r\nContent-Type: a\r\nA: b\r\n\r\n", TRUSTED)
+def test_whatever_comes_is_read_as_gunicorn_reads_it(name: str, head: bytes, peer: Any) -> None:
+    assert_the_same(CONFIGURATIONS[name], head, peer)
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_plain_heads_take_the_short_way(name: str) -> None:
+    assert short_way(Config(), HEADS[name]) is not None
+    assert_the_same(Config(), HEADS[name], STRANGER)
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_ones_are_left_to_gunicorn(name: str) -> None:
+    assert short_way(Config(), ODD[name]) is None
+
+
+def test_a_trusted_proxys_scheme_is_left_to_gunicorn_and_a_strangers_ignored() -> None:
+    head = b"GET / HTTP/1.1\r\nX-Forwarded-Proto: https\r\n\r\n"
+    assert short_way(Config(), head, TRUSTED) is None
+    request = short_way(Config(), head, STRANGER)
+    assert request is not None
+    assert request.scheme == "http"
+
+
+class Wire:
+    """What was sent, in the pieces in which it was."""
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+
+    def sendall(self, data: bytes) -> None:
+        self.pieces.append(bytes(data))
+
+
+_answers = st.tuples(
+    st.sampled_from(
+        ["200 OK", "204 No Content", "304 Not Modified", "404 Not Found", "101 Switching Protocols"]
+    ),
+    st.lists(
+        st.sampled_from(
+            [
+                ("Content-Type", "a/b"),
+                ("A", " b\t"),
+                ("Connection", "upgrade"),
+                ("Upgrade", "websocket"),
+                ("Date", "x"),
+            ]
+        ),
+        max_size=3,
+    ),
+    st.one_of(st.none(), st.integers(0, 6)),
+    st.lists(st.binary(max_size=4), max_size=3),
+)
+
+
+@given(st.sampled_from(list(HEADS)), _answers)
+@settings(max_examples=2000, deadline=None)
+def test_answers_read_the_same_on_the_wire(
+    name: str, answer: tuple[str, list[tuple[str, str]], int | None, list[bytes]]
+) -> None:
+    status, headers, length, body = answer
+    if length is not None:
+        headers = [*headers, ("Content-Length", str(length))]
+    logging.getLogger("gunicorn.http.wsgi").setLevel(logging.ERROR)  # it warns of dropped bodies
+    wires = []
+    for kind in (wsgi.Response, WholeResponse):
+        request = Request(CONFIGURATIONS["defaults"], IterUnreader([HEADS[name]]), STRANGER)
+        wire = Wire()
+        response = kind(request, wire, request.cfg)
+        response.start_response(status, headers)
+        for each in body:
+            response.write(each)
+        response.close()
+        sent = b"".join(wire.pieces)
+        wires.append(
+            (
+                b"\r\n".join(line for line in sent.split(b"\r\n") if not line.startswith(b"Date: ")),
+                told(response),
+            )
+        )
+    assert wires[0] == wires[1]
+
+
+def test_a_whole_answer_goes_out_in_one_piece() -> None:
+    wire = Wire()
+    request = Request(Config(), IterUnreader([HEADS["wrk"]]), STRANGER)
+    response = WholeResponse(request, wire, request.cfg)
+    response.start_response("200 OK", [("Content-Length", "5")])
+    response.write(b"hello")
+    response.close()
+    assert len(wire.pieces) == 1

@@ -1,0 +1,78 @@
+"""app/page.py, and what the page is made of; tests/browser has it in a browser."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from html.parser import HTMLParser
+
+from flask.testing import FlaskClient
+
+
+class Elements(HTMLParser):
+    """The elements of a document with their attributes, and the text of style and script."""
+
+    def __init__(self, document: str) -> None:
+        super().__init__()
+        self.attributes: list[tuple[str, str, str]] = []
+        self.sources: dict[str, list[str]] = {"style": [], "script": []}
+        self.feed(document)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+
+    def handle_data(self, data: str) -> None:
+        if self.lasttag in self.sources and data.strip() and self.cdata_elem is not None:
+            self.sources[self.lasttag].append(data)
+
+
+def policy(client: FlaskClient) -> dict[str, list[str]]:
+    header = client.get("/").headers["Content-Security-Policy"]
+    return {name: sources for name, *sources in (part.split() for part in header.split(";"))}
+
+
+def test_the_page_is_one_response(client: FlaskClient) -> None:
+    response = client.get("/")
+    assert (response.status_code, response.content_type) == (200, "text/html; charset=utf-8")
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    assert response.headers["Referrer-Policy"] == "no-referrer"
+    fetched = [
+        (tag, name, value)
+        for tag, name, value in Elements(response.text).attributes
+        if name in ("src", "href", "srcset", "action", "data") and not value.startswith("data:")
+    ]
+    assert not fetched
+    assert not re.search(r"@import|url\(", response.text)
+
+
+def test_the_policy_allows_the_page_and_nothing_else(client: FlaskClient) -> None:
+    elements = Elements(client.get("/").text)
+    allowed = policy(client)
+    for kind, sources in elements.sources.items():
+        hashes = [base64.b64encode(hashlib.sha256(source.encode()).digest()).decode() for source in sources]
+        assert len(hashes) == 1
+        assert allowed[f"{kind}-src"] == [f"'sha256-{hashes[0]}'"]
+    assert allowed["default-src"] == allowed["base-uri"] == allowed["frame-ancestors"] == ["'none'"]
+    assert allowed["connect-src"] == ["'self'"]
+    # The policy forbids these without a word to the reader of the source.
+    assert not [name for _, name, _ in elements.attributes if name == "style" or name.startswith("on")]
+
+
+def test_head_answers_without_a_body(client: FlaskClient) -> None:
+    head, get = client.head("/"), client.get("/")
+    assert (head.status_code, head.data) == (200, b"")
+    assert dict(head.headers) == dict(get.headers)
+
+
+def test_a_kept_page_is_asked_for_anew(client: FlaskClient) -> None:
+    first = client.get("/")
+    assert first.headers["Cache-Control"] == "no-cache"
+    etag = first.headers["ETag"]
+    again = client.get("/", headers={"If-None-Match": etag})
+    assert (again.status_code, again.data, again.headers["ETag"]) == (304, b"", etag)
+    assert client.get("/", headers={"If-None-Match": '"another"'}).status_code == 200
+
+
+def test_other_methods_are_refused(client: FlaskClient) -> None:
+    assert client.post("/").status_code == 405

@@ -1,0 +1,87 @@
+"""app/streams: when connections are told, and what is refused. tests/process has them on real sockets."""
+
+from __future__ import annotations
+
+import statistics
+
+import pytest
+from flask.testing import FlaskClient
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.lifecycle import Lifecycle, Long
+from app.streams import ticks
+from app.streams.loop import Farewell
+
+shares = st.floats(0, 100)
+farewells = st.tuples(shares, shares, shares).map(
+    lambda three: Farewell(min(three), statistics.median(three), max(three), 0.5, 3)
+)
+
+
+@given(farewells, st.integers(1, 50), shares)
+def test_everybody_is_told_in_time(farewell: Farewell, count: int, elapsed: float) -> None:
+    moments = farewell.moments(count, elapsed)
+    assert len(moments) == count
+    for moment in moments:
+        assert moment >= max(farewell.first, elapsed)
+        assert moment <= max(farewell.deadline, elapsed) + 1e-9
+        if elapsed <= farewell.last:
+            assert moment <= farewell.last + 1e-9
+
+
+@given(st.integers(1, 200))
+def test_the_share_that_was_told_grows_evenly(count: int) -> None:
+    moments = sorted(Farewell(2, 6, 8, 0.5, 3).moments(count, elapsed=0))
+    for part, moment in enumerate(moments):
+        assert 2 + 4 * part / count <= moment <= 2 + 4 * (part + 1) / count
+
+
+def test_without_a_span_all_are_told_at_once() -> None:
+    assert set(Farewell(3, 3, 8, 1, 1).moments(5, elapsed=0)) == {3}
+
+
+def test_who_comes_back_is_spread_too() -> None:
+    retries = {Farewell(0, 1, 2, 0.5, 3).retry() for _ in range(100)}
+    assert len(retries) > 50
+    assert all(500 <= retry <= 3000 for retry in retries)
+
+
+@given(st.text(max_size=15))
+def test_any_text_is_a_number_in_range_or_refused_by_name(text: str) -> None:
+    try:
+        after = ticks.resume_after(text, "last", replay=300)
+    except ValueError as error:
+        assert repr(text) in str(error)  # noqa: PT017 - either outcome is right
+        assert "STREAM_REPLAY" in str(error)  # noqa: PT017
+    else:
+        assert abs(after - ticks.now()) <= 301
+
+
+def test_as_far_back_as_ticks_are_repeated_and_no_further() -> None:
+    now = ticks.now()
+    assert ticks.resume_after(str(now - 299), "last", 300) == now - 299
+    with pytest.raises(ValueError, match=rf"last is '{now - 400}'.* from \d+ to \d+"):
+        ticks.resume_after(str(now - 400), "last", 300)
+
+
+@pytest.mark.parametrize("path", ["/api/events", "/api/ws"])
+def test_without_gunicorn_there_is_no_connection_to_take(client: FlaskClient, path: str) -> None:
+    handshake = {
+        "Upgrade": "websocket",
+        "Connection": "keep-alive, Upgrade",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+        "Sec-WebSocket-Version": "13",
+    }
+    answer = client.get(path, headers=handshake if path == "/api/ws" else {})
+    assert answer.status_code == 501
+    assert answer.mimetype == "application/problem+json"
+
+
+def test_they_are_counted_by_kind(lifecycle: Lifecycle) -> None:
+    for kind, what in ((0, Long.OPENED), (0, Long.OPEN), (1, Long.OPEN), (1, Long.TOLD)):
+        lifecycle.count_long(kind, what)
+    lifecycle.count_long(0, Long.OPEN, -1)
+    assert [lifecycle.long_connections(Long.OPEN, kind) for kind in (0, 1)] == [0, 1]
+    assert lifecycle.long_connections(Long.OPEN) == lifecycle.observe().long == 1
+    assert lifecycle.long_connections(Long.TOLD, 0) == 0
