@@ -1,0 +1,61 @@
+"""Command line: `python -m benchmarks [SCENARIO ...]`, tables on stdout and everything in one JSON file."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import sys
+from pathlib import Path
+
+import gunicorn
+
+from benchmarks.scenarios import SCENARIOS, Row
+
+
+def table(rows: list[Row]) -> str:
+    """Lay rows out as a Markdown table."""
+    names = list(rows[0])
+    lines = [names, ["---"] * len(names), *([str(row[name]) for name in names] for row in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def main() -> int:
+    """Run the scenarios that are asked for, all of them where none is."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument(
+        "scenario", nargs="*", help=f"any of {', '.join(SCENARIOS)}; all of them if none is named"
+    )
+    parser.add_argument("--rounds", type=int, default=10, help="rounds of each comparison (default 10)")
+    parser.add_argument("--output", type=Path, default=Path("reports/bench.json"), help="the JSON file")
+    asked = parser.parse_args()
+    if wrong := [each for each in asked.scenario if each not in SCENARIOS]:
+        parser.error(f"SCENARIO is {wrong[0]!r}; allowed are {', '.join(SCENARIOS)}")
+    if asked.rounds < 1:
+        parser.error(f"--rounds is {asked.rounds}; allowed is a whole number from 1")
+    for tool in ("wrk", "taskset"):
+        if shutil.which(tool) is None:
+            parser.error(f"{tool} is not here; install it, on Debian with apt-get install wrk util-linux")
+    if (os.cpu_count() or 1) < 2:
+        parser.error("one processor for the server and one for the load are needed")
+    results: dict[str, object] = {
+        "machine": {
+            "processors": os.cpu_count(),
+            "python": platform.python_version(),
+            "gunicorn": gunicorn.__version__,
+        },
+        "rounds": asked.rounds,
+    }
+    for name in asked.scenario or SCENARIOS:
+        rows = SCENARIOS[name](asked.rounds)
+        results[name] = rows
+        print(f"\n## {name}: {SCENARIOS[name].__doc__}\n\n{table(rows)}", flush=True)
+        asked.output.parent.mkdir(parents=True, exist_ok=True)
+        asked.output.write_text(json.dumps(results, indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

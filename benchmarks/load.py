@@ -1,0 +1,60 @@
+"""wrk, and what it says."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from dataclasses import dataclass
+
+_UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one run of wrk saw."""
+
+    rate: float
+    """Requests a second."""
+    median: float
+    """Seconds."""
+    p99: float
+    """Seconds."""
+    errors: int
+    """Answers that were no success, and socket errors."""
+
+
+def wrk(
+    port: int, path: str = "/api", connections: int = 8, seconds: int = 2, cpu: int | None = None
+) -> Measured:
+    """Ask `path` over so many kept connections for so long, as fast as answers come."""
+    command = ["wrk", "-t", "1", "-c", str(connections), "-d", f"{seconds}s", "--latency", "--timeout", "10s"]
+    if cpu is not None:
+        command = ["taskset", "-c", str(cpu), *command]
+    said = subprocess.run(  # noqa: S603 - our own words and numbers
+        [*command, f"http://127.0.0.1:{port}{path}"],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=seconds + 30,
+    ).stdout
+    return Measured(
+        float(_found(r"Requests/sec: +([0-9.]+)", said)[0]),
+        _time(_found(r" 50% +([0-9.]+)([a-z]+)", said)),
+        _time(_found(r" 99% +([0-9.]+)([a-z]+)", said)),
+        sum(
+            int(number)
+            for line in re.findall(r"(?:Socket errors|Non-2xx or 3xx).*", said)
+            for number in re.findall(r"[0-9]+", line.removeprefix("Non-2xx or 3xx"))
+        ),
+    )
+
+
+def _found(pattern: str, said: str) -> tuple[str, ...]:
+    match = re.search(pattern, said)
+    if match is None:
+        raise ValueError(f"wrk did not say {pattern!r}:\n{said}")
+    return match.groups()
+
+
+def _time(found: tuple[str, ...]) -> float:
+    return float(found[0]) * _UNITS[found[1]]

@@ -1,0 +1,221 @@
+"""What is measured. Each scenario returns rows; what is compared runs side by side and in turn."""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import signal
+import socket
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from benchmarks.load import Measured, wrk
+from benchmarks.servers import CONTENDERS, LANE, LEADER, STOCK, STOCK_PRELOADED, Contender, Server
+
+Row = dict[str, Any]
+
+SERVER_CPU, LOAD_CPU = 1, 0
+"""Processors of their own for the server and its load, where there are two."""
+
+IDLE = 5000
+LAZY = 20
+
+
+def throughput(rounds: int, contenders: Sequence[Contender] = CONTENDERS) -> list[Row]:
+    """Answers of /api a second, with 8 and 64 connections, as ratios to stock gthread in the same round."""
+    rows = []
+    with contextlib.ExitStack() as stack:
+        servers = [stack.enter_context(Server(each, cpu=SERVER_CPU)) for each in contenders]
+        for connections in (8, 64):
+            seen: dict[str, list[tuple[Measured, float]]] = {each.name: [] for each in contenders}
+            for number in range(rounds):
+                # There and back, so that nobody always follows the same one.
+                for server in servers if number % 2 else reversed(servers):
+                    seen[server.contender.name].append(_with_processor_time(server, connections))
+            for name, all_seen in seen.items():
+                base = seen[STOCK.name]
+                rows.append(
+                    {
+                        "server": name,
+                        "connections": connections,
+                        "requests/s": round(statistics.median(each.rate for each, _ in all_seen)),
+                        "ratio": _spread(
+                            each.rate / stock.rate
+                            for (each, _), (stock, _) in zip(all_seen, base, strict=True)
+                        ),
+                        "p99 ms": round(statistics.median(each.p99 for each, _ in all_seen) * 1e3, 2),
+                        "p99 ratio": _spread(
+                            each.p99 / stock.p99 for (each, _), (stock, _) in zip(all_seen, base, strict=True)
+                        ),
+                        "CPU us/request": round(statistics.median(cost for _, cost in all_seen) * 1e6),
+                        "CPU ratio": _spread(
+                            stock / cost for (_, cost), (_, stock) in zip(all_seen, base, strict=True)
+                        ),
+                        "errors": sum(each.errors for each, _ in all_seen),
+                    }
+                )
+    return rows
+
+
+def _with_processor_time(server: Server, connections: int) -> tuple[Measured, float]:
+    before = server.processor_seconds()
+    measured = wrk(server.port, connections=connections, seconds=1, cpu=LOAD_CPU)
+    return measured, (server.processor_seconds() - before) / measured.rate
+
+
+def memory(rounds: int) -> list[Row]:
+    """Proportional set size of all processes after some load, and the time from the start to an answer."""
+    rows = []
+    for workers in (2, 4):
+        for contender in (LEADER, LANE, STOCK, STOCK_PRELOADED):
+            sizes, starts = [], []
+            for _ in range(rounds):
+                with Server(contender, workers=workers) as server:
+                    starts.append(server.start_seconds)
+                    wrk(server.port, connections=32, seconds=1)
+                    sizes.append(server.pss())
+            rows.append(
+                {
+                    "server": contender.name,
+                    "workers": workers,
+                    "PSS MB": _spread(sizes),
+                    "start s": _spread(starts),
+                }
+            )
+    return rows
+
+
+def hooks(rounds: int) -> list[Row]:
+    """What the drain's two hooks add to a request, in microseconds of processor time."""
+    from gunicorn.config import Config
+    from gunicorn.http.message import Request
+    from gunicorn.http.unreader import IterUnreader
+
+    from app.lifecycle import DrainPolicy, Lifecycle
+    from app.settings import PROBES
+
+    lifecycle = Lifecycle()
+    lifecycle.configure(DrainPolicy(), PROBES)
+    request = Request(Config(), IterUnreader([b"GET /api HTTP/1.1\r\nHost: a\r\n\r\n"]), ("127.0.0.1", 1))
+
+    def with_hooks() -> None:
+        lifecycle.pre_request(None, request)
+        request.should_close()
+        lifecycle.post_request(None, request)
+
+    costs = [_cost(with_hooks) - _cost(request.should_close) for _ in range(5 * rounds)]
+    return [{"hooks us/request": _spread(costs)}]
+
+
+def _cost(action: Callable[[], object], times: int = 20_000) -> float:
+    began = time.process_time()
+    for _ in range(times):
+        action()
+    return (time.process_time() - began) / times * 1e6
+
+
+def idle(rounds: int) -> list[Row]:
+    """Throughput with thousands of idle connections, as a ratio to that without."""
+    return [_with_and_without(each, rounds, IDLE, b"", "idle") for each in (LEADER, LANE, STOCK)]
+
+
+def lazy(rounds: int) -> list[Row]:
+    """The same with clients that are told of the close and do not close."""
+    return [
+        _with_and_without(each, rounds, LAZY, b"Connection: close\r\n", "lazy")
+        for each in (LEADER, LANE, STOCK)
+    ]
+
+
+def _with_and_without(contender: Contender, rounds: int, count: int, header: bytes, kind: str) -> Row:
+    rates, p99s = [], []
+    with Server(contender, cpu=SERVER_CPU) as server:
+        for _ in range(rounds):
+            without = wrk(server.port, connections=8, seconds=1, cpu=LOAD_CPU)
+            with _connections(server.port, count, b"GET /api HTTP/1.1\r\nHost: a\r\n%b\r\n" % header):
+                beside = wrk(server.port, connections=8, seconds=1, cpu=LOAD_CPU)
+            rates.append(beside.rate / without.rate)
+            p99s.append(beside.p99 / without.p99)
+    return {"server": contender.name, kind: count, "rate ratio": _spread(rates), "p99 ratio": _spread(p99s)}
+
+
+@contextlib.contextmanager
+def _connections(port: int, count: int, said: bytes) -> Iterator[list[socket.socket]]:
+    """Have so many connections that have said something and do not read the answer."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(max(soft, count + 500), hard), hard))
+    with contextlib.ExitStack() as stack:
+        opened = []
+        for _ in range(count):
+            one = stack.enter_context(socket.create_connection(("127.0.0.1", port), 10))
+            one.sendall(said)
+            opened.append(one)
+            if len(opened) % 100 == 0:
+                opened[-1].recv(1)
+        yield opened
+
+
+def probes(rounds: int) -> list[Row]:
+    """How long /health takes while 50 and 500 requests sleep and 8 threads serve them."""
+    rows = []
+    for contender in (LEADER, LANE, STOCK):
+        for sleeping in (50, 500):
+            waits = []
+            with (
+                Server(contender, threads=8, cpu=SERVER_CPU) as server,
+                _sleeping(server.port, sleeping),
+            ):
+                until = time.monotonic() + 1.5 * rounds
+                while time.monotonic() < until:
+                    began = time.monotonic()
+                    server.get("/health", timeout=60)
+                    waits.append(time.monotonic() - began)
+                    time.sleep(0.01)
+            rows.append(
+                {
+                    "server": contender.name,
+                    "sleeping": sleeping,
+                    "probes": len(waits),
+                    "median ms": round(statistics.median(waits) * 1e3, 2),
+                    "p99 ms": round(sorted(waits)[int(len(waits) * 0.99)] * 1e3, 2),
+                    "longest ms": round(max(waits) * 1e3, 2),
+                }
+            )
+    return rows
+
+
+@contextlib.contextmanager
+def _sleeping(port: int, count: int) -> Iterator[None]:
+    said = b"GET /api/sleep/5.0 HTTP/1.1\r\nHost: a\r\n\r\n"
+    with contextlib.ExitStack() as stack:
+        for _ in range(count):
+            stack.enter_context(socket.create_connection(("127.0.0.1", port), 10)).sendall(said)
+        yield
+
+
+def stop(rounds: int) -> list[Row]:
+    """Seconds from SIGTERM to the exit against open connections, with the drain's default times."""
+    rows = []
+    for count in (0, 100, 1000, IDLE):
+        took = []
+        for _ in range(max(1, rounds // 3)):
+            with (
+                Server(LEADER) as server,
+                _connections(server.port, count, b"GET /api HTTP/1.1\r\nHost: a\r\n\r\n"),
+            ):
+                took.append(server.stop(signal.SIGTERM))
+        rows.append({"server": LEADER.name, "open connections": count, "exit s": _spread(took)})
+    return rows
+
+
+def _spread(values: Any) -> str:
+    """Tell the median and, in brackets, the lowest and the highest."""
+    found = list(values)
+    return f"{statistics.median(found):.2f} ({min(found):.2f}-{max(found):.2f})"
+
+
+SCENARIOS: dict[str, Callable[[int], list[Row]]] = {
+    each.__name__: each for each in (throughput, memory, hooks, idle, lazy, probes, stop)
+}

@@ -1,0 +1,1 @@
+"""A faster worker class for Gunicorn: `worker_class = "leader.worker.LeaderWorker"`."""
