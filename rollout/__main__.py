@@ -1,4 +1,4 @@
-"""The command line: `python -m rollout update v2 v3`, `course`, `page`."""
+"""The command line: `python -m rollout update v2 v3`, `streams`, `course`, `propagation`, `page`."""
 
 import argparse
 import contextlib
@@ -11,13 +11,15 @@ from datetime import datetime
 from pathlib import Path
 
 from rollout.course import PARTS, goals, onto_itself, parts
-from rollout.experiment import Experiment, Silent, run
+from rollout.experiment import Experiment, Silent, run, run_streams
 from rollout.kubectl import Kubectl, KubectlError
 from rollout.load import DEFAULT_MIX, LONG_MIX, LoadError, mix_from_text
 from rollout.load.clients import CLIENTS, mix_to_text
+from rollout.propagation import MARGIN, Survey, measure
 from rollout.report import Report, terminal
 from rollout.report.compare import Goal
 from rollout.report.page import Course, Part, write_course, write_report
+from rollout.report.timeline import timeline
 from rollout.stage import MANIFESTS, Rung, Stage, StageError
 
 HELD, NOT_HELD, COULD_NOT_RUN, INTERRUPTED = 0, 1, 2, 130
@@ -58,13 +60,20 @@ def parser() -> argparse.ArgumentParser:
     )
     commands = top.add_subparsers(dest="command", required=True)
 
-    common = argparse.ArgumentParser(add_help=False)
-    to = common.add_argument_group("what is rolled out")
+    stage = argparse.ArgumentParser(add_help=False)
+    to = stage.add_argument_group("what is rolled out")
     to.add_argument("--manifests", type=Path, default=MANIFESTS, help="folder of the rungs (default: k8s)")
     to.add_argument("--image", help="image of the container flask, instead of the manifests'")
     to.add_argument("--context", help="kubectl context (default: the current one)")
     to.add_argument("--timeout", type=float, default=240.0, help="seconds for each rollout (default: 240)")
     to.add_argument("--keep", action="store_true", help="leave the cluster as the experiment left it")
+    stage.add_argument("--output", type=Path, help="report folder (default: reports/TIME-NAME)")
+    stage.add_argument(
+        "--load-image",
+        default=Experiment.load_image,
+        help=f"image for a load in the cluster, from make load-image (default: {Experiment.load_image})",
+    )
+    common = argparse.ArgumentParser(add_help=False, parents=[stage])
     load = common.add_argument_group("load")
     load.add_argument(
         "--clients",
@@ -85,12 +94,6 @@ def parser() -> argparse.ArgumentParser:
     )
     load.add_argument("--host", help="Host header, for a URL of an Ingress")
     load.add_argument("--where", choices=("auto", "in-cluster"), default="auto", help="where the load runs")
-    load.add_argument(
-        "--load-image",
-        default=Experiment.load_image,
-        help=f"image for a load in the cluster, from make load-image (default: {Experiment.load_image})",
-    )
-    common.add_argument("--output", type=Path, help="report folder (default: reports/TIME-NAME)")
 
     update = commands.add_parser(
         "update", parents=[common], help="one update from a rung to another, or itself"
@@ -106,6 +109,40 @@ def parser() -> argparse.ArgumentParser:
         "--part", action="append", choices=PARTS, help="only this part (may be repeated; default: all)"
     )
 
+    spread = commands.add_parser(
+        "propagation",
+        parents=[stage],
+        help="how long after a pod begins to leave it still gets new connections: what DRAIN_MIN is for",
+    )
+    spread.add_argument("rung", metavar="RUNG", nargs="?", default="v5", help="what to deploy (default: v5)")
+    spread.add_argument(
+        "--pods", type=int, default=6, help="pods to delete, one after the other (default: 6)"
+    )
+    spread.add_argument(
+        "--way",
+        type=way,
+        action="append",
+        default=[],
+        metavar="NAME=URL",
+        help="a way to the service besides the nodes' ports, such as an Ingress (may be repeated)",
+    )
+    spread.add_argument("--inside", action="store_true", help="also by the Service's name in the cluster")
+    streams = commands.add_parser(
+        "streams", parents=[common], help="one update under connections that last, instead of requests"
+    )
+    streams.add_argument("source", metavar="FROM", help="v1 ... v7, or the path of a manifest")
+    streams.add_argument("destination", metavar="TO", help="the same again rolls it onto itself")
+    streams.add_argument("--events", type=int, default=500, help="event streams (default: 500)")
+    streams.add_argument("--sockets", type=int, default=500, help="WebSockets (default: 500)")
+    streams.add_argument(
+        "--set",
+        action="append",
+        type=setting,
+        default=[],
+        metavar="SETTING=VALUE",
+        help="a setting of the service in FROM and TO, instead of the manifests' (may be repeated)",
+    )
+
     again = commands.add_parser("page", help="make the page and chart of a report.json again")
     again.add_argument("report", type=Path)
     return top
@@ -117,6 +154,22 @@ def mix(text: str) -> dict[str, int]:
         return mix_from_text(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def way(text: str) -> tuple[str, str]:
+    """Argument type: a name and a URL."""
+    name, _, url = text.partition("=")
+    if not name or not url.startswith("http://"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no way; allowed is NAME=http://...")
+    return name, url
+
+
+def setting(text: str) -> tuple[str, str]:
+    """Argument type: one of the service's settings."""
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form SETTING=VALUE")
+    return name, value
 
 
 def experiment(options: argparse.Namespace, source: Rung, destination: Rung) -> Experiment:
@@ -133,6 +186,13 @@ def experiment(options: argparse.Namespace, source: Rung, destination: Rung) -> 
     )
 
 
+def between(options: argparse.Namespace, source: Rung, destination: Rung) -> Experiment:
+    """The experiment from one rung to another; onto itself a rung gets another version."""
+    if destination == source:
+        destination = onto_itself(source)
+    return experiment(options, source, destination)
+
+
 def folder(options: argparse.Namespace, name: str) -> Path:
     """Where the report goes."""
     if options.output:
@@ -144,15 +204,22 @@ def update(options: argparse.Namespace, stage: Stage, console: Console) -> int:
     """One update."""
     source = Rung(options.source, options.image, options.min_ready_seconds)
     destination = replace(source, name=options.destination, image=options.to_image or options.image)
-    if destination == source:
-        destination = onto_itself(source)
-    report = run(experiment(options, source, destination), stage, console)
+    report = run(between(options, source, destination), stage, console)
     where = folder(options, f"{Path(report.source).stem}-{Path(report.target).stem}")
     write_report(where, report)
     says = f"{report.load.lost} of {report.load.requests:,} requests lost; at most {options.max_lost} may be"
     goal = Goal(says, report.problem is None and report.load.lost <= options.max_lost)
     finish([report], [goal], where)
     return HELD if goal.held else NOT_HELD
+
+
+def streams(options: argparse.Namespace, stage: Stage, console: Console) -> int:
+    """One update under connections that last."""
+    source = Rung(options.source, options.image, settings=tuple(options.set))
+    asked = between(options, source, replace(source, name=options.destination))
+    report = run_streams(asked, options.events, options.sockets, stage, console)
+    print(report)
+    return HELD if report.lossless else NOT_HELD
 
 
 def course(options: argparse.Namespace, stage: Stage, console: Console) -> int:
@@ -175,6 +242,34 @@ def course(options: argparse.Namespace, stage: Stage, console: Console) -> int:
     held = goals(found)
     finish([report for _, report in found], held, where)
     return HELD if all(goal.held for goal in held) else NOT_HELD
+
+
+def propagation(options: argparse.Namespace, stage: Stage, console: Console) -> int:
+    """How long a leaving pod still gets new connections."""
+    if options.pods < 1:
+        console.say(f"--pods is {options.pods}; allowed are whole numbers from 1")
+        return COULD_NOT_RUN
+    survey = Survey(
+        Rung(options.rung, options.image),
+        options.pods,
+        dict(options.way),
+        inside=options.inside,
+        load_image=options.load_image,
+        timeout=options.timeout,
+    )
+    found = measure(survey, stage, console)
+    where = folder(options, "propagation")
+    where.mkdir(parents=True, exist_ok=True)
+    (where / "propagation.json").write_text(found.to_json())
+    (where / "propagation.svg").write_text(timeline(found))
+    print(terminal.table(found.table()))
+    print(f"\n{sum(found.lost.values())} of {found.requests:,} requests lost")
+    if found.lost:
+        print(f"The times are too short, or the cluster is overloaded: lost on {'; '.join(found.lost)}")
+        return NOT_HELD
+    print(f"DRAIN_MIN (or preStop sleep) of at least {found.drain_min} s: {MARGIN:g} times the longest")
+    print(f"\n{where}/propagation.svg", flush=True)
+    return HELD
 
 
 def finish(reports: list[Report], held: list[Goal], where: Path) -> None:
@@ -206,20 +301,23 @@ def main() -> int:
     options = parser().parse_args()
     if options.command == "page":
         return again(options.report)
-    command: Callable[[argparse.Namespace, Stage, Console], int] = (
-        update if options.command == "update" else course
-    )
+    commands: dict[str, Callable[[argparse.Namespace, Stage, Console], int]] = {
+        "update": update,
+        "streams": streams,
+        "course": course,
+        "propagation": propagation,
+    }
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, interrupted)
     console = Console()
     try:
         with contextlib.ExitStack() as stack:
             stage = Stage(Kubectl(options.context), options.manifests, keep=options.keep, say=console.say)
-            return command(options, stack.enter_context(stage), console)
+            return commands[options.command](options, stack.enter_context(stage), console)
     except KeyboardInterrupt:
         console.say("interrupted")
         return INTERRUPTED
-    except (KubectlError, StageError, LoadError) as error:
+    except (KubectlError, StageError, LoadError, TimeoutError) as error:
         console.say(str(error))
         return COULD_NOT_RUN
 

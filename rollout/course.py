@@ -9,7 +9,7 @@ from rollout.load import LONG_MIX
 from rollout.report import Report
 from rollout.report.compare import Goal
 from rollout.report.figures import Figures
-from rollout.stage import Rung
+from rollout.stage import RECREATE, Rung
 
 RUNGS = ("v1", "v2", "v3", "v4", "v5", "v6", "v7")
 KEEPS_ALL = RUNGS[2:]
@@ -21,7 +21,9 @@ ENOUGH = 10_000
 FASTER = 0.45
 """v5's time, without v4's minReadySeconds, is at most this share of v3's."""
 
-PARTS = ("transitions", "rungs", "long")
+PARTS = ("transitions", "rungs", "pace", "long")
+STRATEGIES = (RECREATE, "0/1", "1/0", "1/1", "3/0")
+"""How v5 is also rolled, without minReadySeconds: Recreate, or maxSurge/maxUnavailable."""
 NEW = "-new"
 """Put behind the version that a rung answers after it was rolled onto itself."""
 
@@ -54,6 +56,10 @@ def parts(base: Experiment, names: Sequence[str]) -> list[Part]:
             base, source=source, destination=onto_itself(source), title=title or f"{name} → {name}"
         )
 
+    def paced(strategy: str) -> Experiment:
+        source = replace(rung("v5", 0), strategy=strategy)
+        return replace(base, source=source, destination=onto_itself(source), title=f"v5 → v5, {strategy}")
+
     long = {**base.clients, **LONG_MIX}
     every = [
         Part(
@@ -68,6 +74,13 @@ def parts(base: Experiment, names: Sequence[str]) -> list[Part]:
             "What each rung costs: the same with a new version. v5 also without v4's minReadySeconds, "
             "which v3 does not have either.",
             [*(to_itself(name) for name in RUNGS), to_itself("v5", 0, WITHOUT_PACE)],
+        ),
+        Part(
+            "pace",
+            "Recreate, and maxSurge/maxUnavailable",
+            "v5 onto itself without minReadySeconds, by different strategies: Recreate is an outage, and the "
+            "others differ in pods beyond and below the three asked for.",
+            [paced(strategy) for strategy in STRATEGIES],
         ),
         Part(
             "long",
@@ -92,7 +105,9 @@ def goals(reports: Sequence[tuple[str, Report]]) -> list[Goal]:
         figures = Figures.of(report)
         if report.problem:
             found.append(Goal(f"{report.title}: the update completes", held=False))
-        if report.source in (KEEPS_LONG if part == "long" else KEEPS_ALL):
+        if RECREATE in report.title:
+            found.append(Goal(f"{report.title}: {figures.lost} lost, an outage", figures.lost > 0))
+        elif report.source in (KEEPS_LONG if part == "long" else KEEPS_ALL):
             says = f"{report.title}: {figures.lost} of {figures.requests:,} requests lost; none may be"
             enough = part != "transitions" or figures.requests >= ENOUGH
             if not enough:

@@ -9,6 +9,7 @@ from rollout.load.job import Job
 from rollout.load.process import Place
 from rollout.report import Report
 from rollout.stage import Rung, Stage, StageError, answers, wait_for_rollout
+from rollout.streams import Seen, Streams
 from rollout.watch import State, Watch
 
 LEAD = 5.0  # seconds of steady load before the update
@@ -44,6 +45,25 @@ class Experiment:
         return self.title or f"{self.source.name} → {self.destination.name}"
 
 
+@dataclass(frozen=True)
+class StreamsReport:
+    """What connections that last saw of one update."""
+
+    seen: Seen
+    complete: float
+    """Seconds from the update's start until it was complete."""
+    old_gone: float
+    """Seconds from the update's start until the last old pod was gone."""
+
+    @property
+    def lossless(self) -> bool:
+        """Whether every client got every tick, once."""
+        return self.seen.lost == self.seen.repeated == 0
+
+    def __str__(self) -> str:
+        return f"{self.seen}\nold pods gone after {self.old_gone:.1f} s, complete after {self.complete:.1f} s"
+
+
 class Silent:
     """Tells nobody what goes on."""
 
@@ -60,10 +80,7 @@ def run(experiment: Experiment, stage: Stage, tell: Silent | None = None) -> Rep
     Raises StageError, KubectlError, LoadError when there is nothing to report.
     """
     tell = tell or Silent()
-    tell.say(f"{experiment.name}: applying {experiment.source.name}")
-    stage.apply(experiment.source, afresh=True)
-    stage.wait_until_settled(experiment.timeout)
-    url, place = find_way(experiment, stage)
+    url, place = set_up(experiment, stage, tell)
     with Watch(stage.kubectl, stage.namespace, stage.deployment) as watch:
         old = {pod.name for pod in watch.present()}
         tell.say(f"{experiment.name}: {len(old)} pods are ready; starting the load on {url}")
@@ -94,6 +111,42 @@ def run(experiment: Experiment, stage: Stage, tell: Silent | None = None) -> Rep
         pods=watch.pods,
         old=sorted(old),
     )
+
+
+def run_streams(
+    experiment: Experiment, events: int, sockets: int, stage: Stage, tell: Silent | None = None
+) -> StreamsReport:
+    """Run one update under `events` event streams and `sockets` WebSockets instead of requests, from here.
+
+    Raises StageError, KubectlError, and TimeoutError where a client has no stream any more.
+    """
+    tell = tell or Silent()
+    url, place = set_up(experiment, stage, tell)
+    if isinstance(place, Job):
+        raise StageError(f"Streams are opened from here, and {url} cannot be reached from here.")
+    with Watch(stage.kubectl, stage.namespace, stage.deployment) as watch:
+        old = {pod.name for pod in watch.present()}
+        tell.say(f"{experiment.name}: opening {events} event streams and {sockets} WebSockets on {url}")
+        with Streams(url, events=events, sockets=sockets, host=experiment.host) as streams:
+            tell.say(f"{experiment.name}: all are open; applying {experiment.destination.name}")
+            zero = time.time()
+            generation = stage.apply(experiment.destination)
+            tick = ticker(lambda: tell.progress(f"{time.time() - zero:4.0f} s | {streams.seen}"))
+            complete = wait_for_rollout(watch, generation, experiment.timeout, tick)
+            streams.wait_until_current()
+    gone = max(pod.since(State.GONE) or 0 for pod in watch.pods if pod.name in old)
+    return StreamsReport(streams.seen, complete - zero, gone - zero)
+
+
+def set_up(experiment: Experiment, stage: Stage, tell: Silent) -> tuple[str, Place]:
+    """Deploy the source; the URL to load, and where the load runs.
+
+    Raises StageError, KubectlError.
+    """
+    tell.say(f"{experiment.name}: applying {experiment.source.name}")
+    stage.apply(experiment.source, afresh=True)
+    stage.wait_until_settled(experiment.timeout)
+    return find_way(experiment, stage)
 
 
 def find_way(experiment: Experiment, stage: Stage) -> tuple[str, Place]:

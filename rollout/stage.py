@@ -14,6 +14,7 @@ from rollout.load.connection import Connection, Lost, Target
 from rollout.watch import State, Watch
 
 MANIFESTS = Path(__file__).parents[1] / "k8s"
+RECREATE = "Recreate"
 STUCK_FOR = 10.0
 """Seconds that a pod may be stuck before it counts: a first failed pull or crash can pass by itself."""
 
@@ -27,13 +28,16 @@ class Rung:
     """A Deployment to roll out: a manifest, and what is changed in it.
 
     `name` is a rung of the course (v1 ... v7) or the path of a manifest. `image` replaces the image of the
-    container `flask`, `min_ready_seconds` the Deployment's, `version` its APP_VERSION.
+    container `flask`, `min_ready_seconds` the Deployment's, `version` its APP_VERSION, `settings` others of
+    the service's settings. `strategy` is "Recreate", or maxSurge/maxUnavailable of a RollingUpdate: "1/0".
     """
 
     name: str
     image: str | None = None
     min_ready_seconds: int | None = None
     version: str | None = None
+    strategy: str | None = None
+    settings: tuple[tuple[str, str], ...] = ()
 
     def path(self, manifests: Path) -> Path:
         """The manifest's file.
@@ -60,18 +64,24 @@ class Rung:
         found = deployment_of(objects, self.name)
         if self.min_ready_seconds is not None:
             found["spec"]["minReadySeconds"] = self.min_ready_seconds
-        if self.image or self.version:
+        if self.strategy == RECREATE:
+            found["spec"]["strategy"] = {"type": RECREATE}
+        elif self.strategy:
+            surge, unavailable = (int(number) for number in self.strategy.split("/"))
+            numbers = {"maxSurge": surge, "maxUnavailable": unavailable}
+            found["spec"]["strategy"] = {"type": "RollingUpdate", "rollingUpdate": numbers}
+        changes = dict(self.settings) | ({"APP_VERSION": self.version} if self.version else {})
+        if self.image or changes:
             containers = found["spec"]["template"]["spec"]["containers"]
             flask = next((container for container in containers if container["name"] == "flask"), None)
             if flask is None:
                 raise StageError(
-                    f"{self.name} has no container named flask to change the image or version of."
+                    f"{self.name} has no container named flask to change the image or settings of."
                 )
             if self.image:
                 flask["image"] = self.image
-            if self.version:
-                others = [entry for entry in flask.get("env", []) if entry["name"] != "APP_VERSION"]
-                flask["env"] = [*others, {"name": "APP_VERSION", "value": self.version}]
+            others = [entry for entry in flask.get("env", []) if entry["name"] not in changes]
+            flask["env"] = [*others, *({"name": name, "value": value} for name, value in changes.items())]
         return objects
 
 
@@ -230,6 +240,11 @@ class Stage:
         service = self._service()
         name = service["metadata"]["name"] if by == "dns" else service["spec"]["clusterIP"]
         return f"http://{name}:{service['spec']['ports'][0]['port']}"
+
+    @property
+    def service_name(self) -> str:
+        """The Service that leads to the Deployment's pods."""
+        return str(self._service()["metadata"]["name"])
 
     def _service(self) -> Object:
         labels = self.kubectl.objects("get", "deployment", self.deployment, "-n", self.namespace)[0]

@@ -8,7 +8,7 @@ import pytest
 
 from app.settings import Settings
 
-from .manifests import RUNGS, Object, container, deployment, envoy, one, pod_spec, settings, text
+from .manifests import RUNGS, Object, container, deployment, envoy, objects, one, pod_spec, settings, text
 
 MARGIN = 2
 """Seconds left for the kubelet and for exiting."""
@@ -77,9 +77,39 @@ def test_v7_waits_for_the_longest_request() -> None:
 
 
 def test_the_ways_in_wait_for_the_longest_request() -> None:
-    timeouts = [rule["timeouts"]["request"] for rule in one("httproute", "HTTPRoute")["spec"]["rules"]]
-    timeouts += [one("ingress", "Ingress")["metadata"]["annotations"]["projectcontour.io/response-timeout"]]
-    assert min(map(seconds, timeouts)) > Settings().sleep_limit
+    waits = ways_in()
+    assert all(seconds(waits[way, "/"]) > Settings().sleep_limit for way in ("httproute", "ingress"))
+
+
+def test_the_ways_in_let_connections_last() -> None:
+    waits = ways_in()
+    for path in ("/api/events", "/api/ws"):
+        assert waits["httproute", path] == "0s"
+        assert waits["ingress", path] == "infinity"
+    (sockets,) = (
+        item["metadata"]["annotations"].get("projectcontour.io/websocket-routes")
+        for item in objects("ingress")
+        if "streams" in item["metadata"]["name"]
+    )
+    assert sockets == "/api/ws"
+    manager = envoy()["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
+    assert {"upgrade_type": "websocket"} in manager["upgrade_configs"]
+    (sidecar,) = manager["route_config"]["virtual_hosts"][0]["routes"]
+    assert sidecar["route"]["timeout"] == "0s"
+
+
+def ways_in() -> dict[tuple[str, str], str]:
+    """How long each way in waits for each path, by the manifest and the path."""
+    waits = {
+        ("httproute", match["path"]["value"]): rule["timeouts"]["request"]
+        for rule in one("httproute", "HTTPRoute")["spec"]["rules"]
+        for match in rule["matches"]
+    }
+    for item in objects("ingress"):
+        wait = item["metadata"]["annotations"]["projectcontour.io/response-timeout"]
+        (rule,) = item["spec"]["rules"]
+        waits |= {("ingress", path["path"]): wait for path in rule["http"]["paths"]}
+    return waits
 
 
 @pytest.mark.parametrize("rung", WITH_PROBES)

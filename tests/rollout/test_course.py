@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rollout.course import ENOUGH, PARTS, WITHOUT_PACE, goals, onto_itself, parts
+from rollout.course import ENOUGH, PARTS, STRATEGIES, WITHOUT_PACE, goals, onto_itself, parts
 from rollout.experiment import Experiment
 from rollout.load import LONG_MIX, Answer, Failure, Kind, Result
 from rollout.report import Report
@@ -37,13 +37,14 @@ def report(source: str, target: str, lost: int = 0, title: str = "", seconds: fl
 
 
 def test_the_course_rolls_every_rung_and_compares_v3_with_v5() -> None:
-    transitions, rungs, long = parts(BASE, PARTS)
+    transitions, rungs, pace, long = parts(BASE, PARTS)
     assert [each.name for each in transitions.experiments] == [f"v{n} → v{n + 1}" for n in range(1, 7)]
     assert [each.name for each in rungs.experiments] == [*(f"v{n} → v{n}" for n in range(1, 8)), WITHOUT_PACE]
-    assert all(each.source != each.destination for part in (rungs, long) for each in part.experiments)
+    assert all(each.source != each.destination for part in (rungs, pace, long) for each in part.experiments)
     assert [each.source.name for each in long.experiments] == ["v5", "v6", "v7"]
     assert all(set(LONG_MIX) <= set(each.clients) for each in long.experiments)
-    for part in (transitions, rungs, long):
+    assert [each.destination.strategy for each in pace.experiments] == list(STRATEGIES)
+    for part in (transitions, rungs, pace, long):
         assert {each.source.image for each in part.experiments} == {"registry/flask:9"}
         assert {each.destination.image for each in part.experiments} == {"registry/flask:9"}
     assert [part.name for part in parts(BASE, ["long"])] == ["long"]
@@ -56,6 +57,12 @@ def test_losses_count_from_v3_on_and_are_expected_before() -> None:
     assert goal.held
     (goal,) = goals([("transitions", report("v3", "v4", lost=1))])
     assert not goal.held
+
+
+def test_recreate_is_to_be_an_outage() -> None:
+    for lost, held in ((0, False), (100, True)):
+        (goal,) = goals([("pace", report("v5", "v5", lost=lost, title="v5 → v5, Recreate"))])
+        assert goal.held is held
 
 
 def test_none_lost_of_few_is_not_enough() -> None:
@@ -91,10 +98,23 @@ def test_a_rung_is_changed_only_as_asked() -> None:
         "spec"
     ]
     assert spec["minReadySeconds"] == 0
+    assert "strategy" not in spec
     envoy, flask = spec["template"]["spec"]["containers"]
     assert envoy == {"name": "envoy", "image": "e"}
     assert flask["image"] == "new:1"
     assert flask["env"] == [{"name": "DRAIN", "value": "on"}, {"name": "APP_VERSION", "value": "v5-new"}]
+
+
+@pytest.mark.parametrize(
+    ("text", "strategy"),
+    [
+        ("Recreate", {"type": "Recreate"}),
+        ("1/0", {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}),
+    ],
+)
+def test_a_rung_is_rolled_by_another_strategy(text: str, strategy: dict[str, object]) -> None:
+    manifest: list[dict[str, object]] = [{"kind": "Deployment", "spec": {"template": {}}}]
+    assert deployment_of(Rung("v5", strategy=text).changed(manifest), "")["spec"]["strategy"] == strategy
 
 
 def test_a_rung_that_is_not_there_is_named_with_those_that_are(tmp_path: Path) -> None:
