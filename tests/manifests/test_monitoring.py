@@ -1,0 +1,94 @@
+"""monitoring/ as promtool and Grafana read it. tests/process has it on a real Prometheus."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.process.prometheus import MONITORING, jobs, needs_promtool, rules, with_targets_from
+
+RULES = MONITORING / "alerts.yaml"
+TESTS = MONITORING / "alerts.test.yaml"
+ALERTS = [rule["alert"] for rule in rules() if "alert" in rule]
+OPERATIONS = MONITORING.parent / "docs" / "operations.md"
+
+
+def promtool(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["promtool", *arguments], capture_output=True, text=True, check=False, timeout=120)
+
+
+def expressions() -> list[str]:
+    """Every expression of the dashboard, annotations included."""
+    dashboard = json.loads((MONITORING / "dashboard.json").read_text())
+    found = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    return found + [each["expr"] for each in dashboard["annotations"]["list"]]
+
+
+@needs_promtool
+def test_the_rules_are_valid_and_do_what_their_tests_say() -> None:
+    for arguments in (("check", "rules", str(RULES)), ("test", "rules", str(TESTS))):
+        done = promtool(*arguments)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+@needs_promtool
+@pytest.mark.parametrize("alert", ALERTS)
+def test_the_tests_notice_an_alert_that_is_missing(alert: str, tmp_path: Path) -> None:
+    changed: Any = yaml.safe_load(RULES.read_text())
+    for group in changed["groups"]:
+        group["rules"] = [rule for rule in group["rules"] if rule.get("alert") != alert]
+    (tmp_path / RULES.name).write_text(yaml.safe_dump(changed))
+    (tmp_path / TESTS.name).write_text(TESTS.read_text())
+    assert promtool("test", "rules", str(tmp_path / TESTS.name)).returncode == 1
+
+
+@needs_promtool
+def test_the_scrape_configuration_is_valid(tmp_path: Path) -> None:
+    """All but Kubernetes' discovery, which Debian's promtool does not know, and the files a pod has."""
+    whole = yaml.safe_load((MONITORING / "prometheus.yaml").read_text())
+    whole["scrape_configs"] = [with_targets_from(job, tmp_path / "none.json") for job in jobs().values()]
+    configuration = tmp_path / "prometheus.yaml"
+    configuration.write_text(yaml.safe_dump(whole))
+    (tmp_path / RULES.name).write_text(RULES.read_text())
+    done = promtool("check", "config", "--syntax-only", str(configuration))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@needs_promtool
+def test_every_expression_of_the_dashboard_parses(tmp_path: Path) -> None:
+    made = [{"record": f"panel:{number}", "expr": each} for number, each in enumerate(expressions())]
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": made}]}))
+    done = promtool("check", "rules", str(rules))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_series_is_one_that_something_exposes() -> None:
+    """The service's own by their prefixes, the cluster's by the programs that alerts.yaml names."""
+    text = RULES.read_text() + "".join(expressions())
+    foreign = set(re.findall(r"\b(?:kube|prober)_[a-z_]+", text))
+    assert foreign == {
+        "kube_pod_container_status_restarts_total",
+        "kube_pod_status_ready",
+        "prober_probe_total",
+    }
+
+
+def test_the_dashboard_is_one_that_grafana_takes() -> None:
+    dashboard = json.loads((MONITORING / "dashboard.json").read_text())
+    panels = dashboard["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    taken = [(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in panels]
+    assert len(set(taken)) == len(taken)
+    assert all(panel["description"] and panel["targets"] for panel in panels)
+    assert {each["name"] for each in dashboard["templating"]["list"]} == {"datasource", "namespace"}
+
+
+def test_operations_explains_every_alert() -> None:
+    assert re.findall(r"^\| `([A-Za-z]+)` \|", OPERATIONS.read_text(), re.MULTILINE) == ALERTS
