@@ -1,0 +1,52 @@
+"""The command line: `python -m guide run PAGE...`, `python -m guide figures`."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from guide import blocks, figures
+
+TRUE, NOT_TRUE, COULD_NOT_RUN = 0, 1, 2
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    top = argparse.ArgumentParser(prog="python -m guide", description="Keeps the pages in docs/ true.")
+    commands = top.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run", help="run a page's commands and compare what they print")
+    run.add_argument("pages", nargs="+", type=Path, metavar="PAGE")
+    run.add_argument("--write", action="store_true", help="put the real output into the page")
+    fill = commands.add_parser("figures", help="put the measured figures into the pages")
+    fill.add_argument("--course", type=Path, nargs="*", default=[], help="report folders to take over first")
+    fill.add_argument("--propagation", type=Path, help="report folder to take over first")
+    fill.add_argument("--check", action="store_true", help="only tell which pages are not up to date")
+    return top
+
+
+def main() -> int:
+    """Run one command; returns the exit status."""
+    options = parser().parse_args()
+    try:
+        if options.command == "run":
+            wrong = [
+                said
+                for page in options.pages
+                for said in blocks.run(page, figures.ROOT, rewrite=options.write)
+            ]
+            print("\n\n".join(wrong) or "all as the pages say")
+            return NOT_TRUE if wrong else TRUE
+        if options.check:
+            stale = figures.stale()
+            print("\n".join(f"{page}: not as measured" for page in stale) or "all as measured")
+            return NOT_TRUE if stale else TRUE
+        if options.course or options.propagation:
+            figures.keep(options.course, options.propagation)
+        figures.fill()
+    except (blocks.PageError, figures.FigureError, OSError, ValueError, KeyError, TypeError) as error:
+        print(f"guide: {error}", file=sys.stderr)
+        return COULD_NOT_RUN
+    return TRUE
+
+
+if __name__ == "__main__":
+    sys.exit(main())
