@@ -42,6 +42,18 @@ test-cluster: $(VENV)/.dev ## the cluster tests that matter most, on kubectl's c
 test-matrix: $(VENV)/.dev ## all cluster tests; takes most of an hour
 	$(BIN)/pytest tests/cluster
 
+# What leans on Gunicorn's insides, with another release of it.
+GUNICORN ?= 27.0.0
+.PHONY: test-gunicorn
+test-gunicorn: $(VENV)-$(GUNICORN)/.dev ## the drain's and the workers' tests with another Gunicorn (GUNICORN=...)
+	$(VENV)-$(GUNICORN)/bin/pytest tests/unit tests/process
+
+$(VENV)-$(GUNICORN)/.dev: requirements.txt requirements-dev.txt rollout/requirements.txt
+	$(PYTHON) -m venv $(VENV)-$(GUNICORN)
+	$(VENV)-$(GUNICORN)/bin/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(VENV)-$(GUNICORN)/bin/pip install --quiet --disable-pip-version-check gunicorn==$(GUNICORN)
+	@touch $@
+
 .PHONY: check
 check: $(VENV)/.dev ## ruff and mypy
 	$(BIN)/ruff check .
@@ -52,6 +64,16 @@ check: $(VENV)/.dev ## ruff and mypy
 format: $(VENV)/.dev ## let ruff fix and format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# ---- measuring ----------------------------------------------------------------------------------
+$(VENV)-bench/.bench: requirements.txt benchmarks/requirements.txt
+	$(PYTHON) -m venv $(VENV)-bench
+	$(VENV)-bench/bin/pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
+	@touch $@
+
+.PHONY: bench
+bench: $(VENV)-bench/.bench ## the service beside other servers (ARGS=... as python -m benchmarks --help); needs wrk
+	$(VENV)-bench/bin/python -m benchmarks $(ARGS)
 
 # ---- the image ----------------------------------------------------------------------------------
 .PHONY: image
@@ -69,6 +91,23 @@ push-envoy: ## build and push the sidecar's image, which only v6 needs (ENVOY_IM
 	docker build --network=host -t $(ENVOY_IMAGE) k8s/envoy
 	docker push $(ENVOY_IMAGE)
 
+# ---- what is in it ------------------------------------------------------------------------------
+AUDIT := $(VENV)/audit
+SBOM  ?= sbom.json
+
+$(AUDIT)/.made: security/requirements.txt $(VENV)/.run
+	$(PYTHON) -m venv $(AUDIT)
+	$(AUDIT)/bin/pip install --quiet --disable-pip-version-check -r security/requirements.txt
+	@touch $@
+
+.PHONY: audit
+audit: $(AUDIT)/.made ## known vulnerabilities of every pinned package, where the data can be reached
+	$(AUDIT)/bin/python -m security.audit requirements.txt requirements-dev.txt rollout/requirements.txt security/requirements.txt
+
+.PHONY: sbom
+sbom: $(AUDIT)/.made ## what IMAGE=... holds, as CycloneDX in SBOM=sbom.json
+	$(AUDIT)/bin/python -m security.sbom $(IMAGE) $(SBOM)
+
 # ---- on a cluster -------------------------------------------------------------------------------
 # The manifests name localhost:5000/flask:latest, so that plain `kubectl apply -f` works with a local registry. Any
 # other image is set here, for every object of every manifest alike; `kubectl set image --local` refuses files with
@@ -82,6 +121,12 @@ manifest: ## print the manifest of RUNG=v1..v7 with IMAGE=... in it
 deploy: ## apply namespace, Service and RUNG=v1..v7 with IMAGE=..., and wait for the rollout
 	@manifest=$$($(MAKE) -s --no-print-directory manifest) && printf '%s\n' "$$manifest" | kubectl apply -f k8s/namespace.yaml -f k8s/service.yaml -f -
 	kubectl -n flask-cluster rollout status deployment/flask-deployment
+
+NAMESPACE ?= flask-cluster
+
+.PHONY: doctor
+doctor: $(VENV)/.dev ## what in a Deployment would lose requests (DEPLOYMENT=name NAMESPACE=...; or FILE=manifest.yaml; ARGS=...)
+	@$(BIN)/python -m doctor $(if $(FILE),$(FILE:%=-f %),-n $(NAMESPACE)) $(DEPLOYMENT) $(ARGS)
 
 # ---- the experiment -----------------------------------------------------------------------------
 LOAD_IMAGE ?= $(REGISTRY)/flask-load:latest

@@ -7,6 +7,7 @@ that are in it are deleted.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,6 +24,9 @@ NAMESPACE = "flask-cluster"
 NAME = "deployment/flask-deployment"
 ROLLED_OUT = 180.0
 """Seconds within which a Deployment is rolled out and its predecessor's pods are gone."""
+
+EDGE = os.environ.get("EDGE_URL", "http://10.99.0.1:8080")
+"""Where the cluster's ingress controller answers; the lab's unless set."""
 
 Deploy = Callable[[Rung], str]
 
@@ -67,6 +71,20 @@ def deployed(stage: Stage) -> Deploy:
         return url
 
     return deploy
+
+
+@pytest.fixture(params=["ingress", "httproute"])
+def edge(request: pytest.FixtureRequest, stage: Stage) -> Iterator[str]:
+    """A way through the cluster's edge to the service, taken away afterwards."""
+    manifest = str(MANIFESTS / f"{request.param}.yaml")
+    if not stage.kubectl("get", "crd", "httproutes.gateway.networking.k8s.io", "--ignore-not-found"):
+        pytest.skip("the cluster has no Ingress and Gateway API controller")
+    stage.apply(Rung("v5"), afresh=True)
+    stage.wait_until_settled(ROLLED_OUT)
+    stage.kubectl("apply", "-f", manifest)
+    wait_until(lambda: answers(EDGE, None), 30, f"{EDGE} answers")
+    yield EDGE
+    stage.kubectl("delete", "-f", manifest)
 
 
 @contextmanager

@@ -65,6 +65,7 @@ def test_everything_in_one_file(stage: Stage, deployed: Deploy) -> None:
     assert versions_now(stage.node_urls()[0])
 
 
+@pytest.mark.matrix  # the guide, which CI runs, does it too
 def test_history_undo_and_undo_to_a_revision(stage: Stage, deployed: Deploy) -> None:
     url = deployed(Rung("v4", min_ready_seconds=0))
     course = Course(stage)
@@ -104,6 +105,7 @@ def test_set_image_to_one_that_does_not_exist_stops_and_undo_goes_back(stage: St
         course.status()
 
 
+@pytest.mark.matrix  # the guide, which CI runs, does it too
 def test_pause_is_a_canary_and_resume_completes_it(stage: Stage, course: Course) -> None:
     url = stage.node_urls()[0]
     with nothing_lost(url), course.watch as watch:
@@ -132,7 +134,8 @@ def test_recreate_is_an_outage(stage: Stage, course: Course) -> None:
     assert load.result.lost > 0
 
 
-@pytest.mark.parametrize(("surge", "unavailable"), [pytest.param(1, 0, marks=pytest.mark.matrix), (1, 1)])
+@pytest.mark.matrix
+@pytest.mark.parametrize(("surge", "unavailable"), [(1, 0), (1, 1)])
 def test_the_pod_counts_stay_within_their_bounds(
     stage: Stage, course: Course, surge: int, unavailable: int
 ) -> None:

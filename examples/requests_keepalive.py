@@ -1,0 +1,75 @@
+"""Asks again and again on kept connections, and repeats what is safe to repeat.
+
+    python examples/requests_keepalive.py http://localhost:8080 --seconds 30
+
+A server may close a kept connection at any time. If it did so before the request, urllib3 notices and opens
+another one by itself. If it does so just then, the request may or may not have been worked on: only what may
+be done twice may be repeated. docs/clients.md says which failures are which.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
+
+TIMEOUT = (5.0, 30.0)
+"""Seconds to connect, and for the answer. requests has none of its own and would wait for ever."""
+
+
+def session() -> requests.Session:
+    """Make a session that repeats where that is safe."""
+    retry = Retry(
+        # For one request. What never reached the server is repeated whatever the method; what was sent and
+        # got no answer, for these methods only, which may be done twice (RFC 9110, 9.2.2).
+        total=6,
+        allowed_methods=["GET", "HEAD", "OPTIONS", "PUT", "DELETE"],
+        backoff_factor=0.1,  # the first repetition at once, then after 0.2 s, 0.4 s, 0.8 s ...
+        backoff_jitter=0.2,
+    )
+    made = requests.Session()
+    for scheme in ("http://", "https://"):
+        made.mount(scheme, HTTPAdapter(max_retries=retry))
+    return made
+
+
+def get(asking: requests.Session, url: str) -> requests.Response:
+    """GET, once more if the answer's body is cut: urllib3 has handed the answer over by then."""
+    try:
+        return asking.get(url, timeout=TIMEOUT)
+    except requests.exceptions.ChunkedEncodingError:
+        return asking.get(url, timeout=TIMEOUT)
+
+
+def main() -> int:
+    """Ask, and say how it went; status 1 if a request failed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("url", help="the service, such as http://localhost:8080")
+    parser.add_argument("--seconds", type=float, default=30.0, help="how long (30)")
+    arguments = parser.parse_args()
+    answers: dict[str, int] = {}
+    failures = 0
+    end = time.monotonic() + arguments.seconds
+    with session() as asking:
+        while time.monotonic() < end:
+            try:
+                response = get(asking, arguments.url.rstrip("/") + "/api")
+                response.raise_for_status()
+            except requests.RequestException as error:
+                failures += 1
+                print(error, file=sys.stderr)
+            else:
+                version = response.json()["version"]
+                answers[version] = answers.get(version, 0) + 1
+            time.sleep(0.02)
+    print(json.dumps({"answers": answers, "failures": failures}))
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,116 @@
+"""Follows the event stream through rolling updates: no event twice, none left out.
+
+    python examples/sse_client.py http://localhost:8080
+
+What a browser's EventSource does by itself, with requests: remember the last id, wait for the server's
+`retry`, resume. It adds two things that EventSource lacks: backoff, and an end to connections fallen silent.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import random
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import requests
+
+CONNECT = 5.0
+"""Seconds for a connection to be made."""
+
+SILENCE = 30.0
+"""Seconds without a byte after which a stream is dead. The server's heartbeats come every 15 s."""
+
+BACKOFF = (0.5, 15.0)
+"""Seconds: the first wait after a failure, which doubles each time, and the longest."""
+
+
+@dataclass
+class Event:
+    """One event of a stream."""
+
+    kind: str = "message"
+    data: str = ""
+    id: str | None = None
+    retry: float | None = None
+    """Seconds to wait before the next connection."""
+
+
+def parse(lines: Iterable[str]) -> Iterator[Event]:
+    """Read events. One that the stream's end cuts off is left out, as the format wants it."""
+    event, data = Event(), list[str]()
+    for line in lines:
+        field, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        if not line:
+            event.data = "\n".join(data)
+            if data or event.retry is not None:
+                yield event
+            event, data = Event(), []
+        elif field == "event":
+            event.kind = value
+        elif field == "data":
+            data.append(value)
+        elif field == "id":
+            event.id = value
+        elif field == "retry" and value.isascii() and value.isdigit():
+            event.retry = int(value) / 1000
+        # A line that begins with a colon is a comment: a heartbeat.
+
+
+def backoff(failures: int) -> float:
+    """Wait a random part of a time that doubles, so that those cut together do not come back together."""
+    first, longest = BACKOFF
+    return random.uniform(0.5, 1) * min(longest, first * 2.0 ** (failures - 1))  # noqa: S311 - no secret
+
+
+def follow(url: str) -> Iterator[Event]:
+    """Give the stream's events for ever, across reconnects.
+
+    Raises requests.HTTPError where the server does not take the request: a last id that is too old, say.
+    """
+    last: str | None = None
+    failures = 0
+    while True:
+        wait = None
+        headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last} if last is not None else {})
+        try:
+            with requests.get(url, headers=headers, stream=True, timeout=(CONNECT, SILENCE)) as response:
+                if 400 <= response.status_code < 500:
+                    print(response.text, file=sys.stderr)
+                response.raise_for_status()
+                for event in parse(line.decode() for line in response.iter_lines(chunk_size=None)):
+                    failures = 0
+                    last = last if event.id is None else event.id
+                    wait = event.retry if event.retry is not None else wait
+                    yield event
+            why = "the stream ended"
+        except requests.HTTPError as error:
+            if error.response.status_code < 500:
+                raise
+            why = f"status {error.response.status_code}"
+        except requests.RequestException as error:
+            why = type(error).__name__
+        if wait is None:
+            failures += 1
+            wait = backoff(failures)
+        print(f"{why}; again in {wait:.1f} s after {last}", file=sys.stderr)
+        time.sleep(wait)
+
+
+def main() -> None:
+    """Print ticks, a line of JSON each."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("url", help="the service, such as http://localhost:8080")
+    for event in follow(parser.parse_args().url.rstrip("/") + "/api/events"):
+        if event.kind == "tick":
+            print(json.dumps(json.loads(event.data)), flush=True)
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):
+        main()

@@ -1,0 +1,88 @@
+"""Follows the WebSocket through rolling updates: no message twice, none left out.
+
+    python examples/websocket_client.py http://localhost:8080
+
+A WebSocket does not reconnect by itself, and knows no last id. On close code 1012 (service restart) wait as
+long as the reason says; after any other end wait a random time that doubles. Then go on with ?last=.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import random
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+from websockets.frames import CloseCode
+from websockets.sync.client import connect
+
+BACKOFF = (0.5, 15.0)
+"""Seconds: the first wait after a failure, which doubles each time, and the longest."""
+
+
+def told(closed: ConnectionClosed) -> float | None:
+    """Seconds to wait, where the server said so; None after any other close."""
+    if closed.rcvd is None or closed.rcvd.code != CloseCode.SERVICE_RESTART:
+        return None
+    try:
+        return max(0.0, float(json.loads(closed.rcvd.reason)["retry"]) / 1000)
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def backoff(failures: int) -> float:
+    """Wait a random part of a time that doubles, so that those cut together do not come back together."""
+    first, longest = BACKOFF
+    return random.uniform(0.5, 1) * min(longest, first * 2.0 ** (failures - 1))  # noqa: S311 - no secret
+
+
+def follow(url: str) -> Iterator[dict[str, Any]]:
+    """Give the server's messages for ever, across reconnects.
+
+    Raises InvalidStatus where the server does not take the request: a number that is too old, say.
+    """
+    last: int | None = None
+    failures = 0
+    while True:
+        try:
+            # It answers pings and sends its own: a peer that vanished without a word is noticed in 40 s.
+            with connect(url if last is None else f"{url}?last={last}") as socket:
+                while True:
+                    message = json.loads(socket.recv())
+                    failures = 0
+                    last = message.get("sequence", last)
+                    yield message
+        except ConnectionClosed as closed:
+            wait, why = told(closed), f"closed: {closed}"
+        except InvalidStatus as error:
+            if error.response.status_code < 500:
+                print(error.response.body.decode(), file=sys.stderr)
+                raise
+            wait, why = None, str(error)
+        except (OSError, WebSocketException) as error:  # refused, or reset in the handshake
+            wait, why = None, f"{type(error).__name__}: {error}"
+        if wait is None:
+            failures += 1
+            wait = backoff(failures)
+        print(f"{why}; again in {wait:.1f} s after {last}", file=sys.stderr)
+        time.sleep(wait)
+
+
+def main() -> None:
+    """Print ticks, a line of JSON each."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("url", help="the service, such as http://localhost:8080")
+    url = parser.parse_args().url.rstrip("/").replace("http", "ws", 1)  # https becomes wss
+    for message in follow(f"{url}/api/ws"):
+        if message["type"] == "tick":
+            print(json.dumps(message), flush=True)
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):
+        main()

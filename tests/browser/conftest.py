@@ -1,0 +1,41 @@
+"""A headless Chromium for these tests, and tabs that are closed after each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser
+
+from tests.browser.watched import Watched, chromium
+from tests.process.service import Service
+
+Open = Callable[..., Watched]
+
+
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="package")
+def service(browser: Browser) -> Iterator[Service]:
+    """One that no test stops. Only where there is a browser to open it in."""
+    with Service(APP_VERSION="v5", SLEEP_LIMIT=7) as service:
+        yield service.ready()
+
+
+@pytest.fixture
+def tab(browser: Browser) -> Iterator[Open]:
+    """Opens the page of the service at a port."""
+    tabs: list[Watched] = []
+
+    def opened(port: int, query: str = "", **options: Any) -> Watched:
+        tabs.append(Watched(browser, f"http://127.0.0.1:{port}", query, **options))
+        return tabs[-1]
+
+    yield opened
+    for each in tabs:
+        each.close()

@@ -1,0 +1,53 @@
+"""The page is open while one instance leaves and another takes over, as in a rolling update."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tests.browser.conftest import Open
+from tests.browser.watched import STREAMS, Watched
+from tests.process.takeover import CUT, DRAIN, two_instances
+
+
+@contextmanager
+def handed_over(tab: Open, **settings: Any) -> Iterator[Watched]:
+    """Open the page at an instance of v5; give it once the successor has all of its requests and streams."""
+    with two_instances(**settings) as takeover:
+        watched = tab(takeover.port).open()
+        watched.wait_for_version("v5")
+        watched.wait_for_streams()
+        takeover.hand_over()
+        watched.wait_for_version("v6")
+        watched.wait_for_streams()
+        watched.pause()
+        yield watched
+
+
+def test_nothing_is_lost(browser: object, tab: Open) -> None:
+    with handed_over(tab, **DRAIN) as watched:
+        assert watched.number("failed") == watched.squares("lost") == 0, watched.summary()
+        for name in STREAMS:
+            assert watched.account(name) == {"lost": 0, "repeated": 0, "told": 1, "cut": 0}, watched.summary()
+        assert set(watched.versions()) == {"v5", "v6"}
+        assert (watched.squares("v0"), watched.squares("v1")) == tuple(watched.versions().values())
+        assert watched.page.inner_text("#verdict") == "✓ Nothing is lost (requests are paused)"
+        assert watched.complaints == [], watched.summary()
+
+
+def test_without_the_drain_it_turns_red(browser: object, tab: Open) -> None:
+    """The same page, so that its green means something."""
+    with handed_over(tab, **CUT) as watched:
+        assert watched.number("failed") > 0
+        assert watched.squares("lost") == watched.number("failed")
+        for name in STREAMS:
+            account = watched.account(name)
+            assert (account["told"], account["cut"]) == (0, 1), watched.summary()
+            # Cut, but nothing was lost: the numbers that came meanwhile are sent on.
+            assert (account["lost"], account["repeated"]) == (0, 0), watched.summary()
+        verdict = watched.page.inner_text("#verdict")
+        assert verdict.startswith("✗")
+        assert "cut" in verdict
+        assert watched.page.title().startswith("✗")
+        assert watched.page.is_visible("#failure")

@@ -1,0 +1,214 @@
+"""The page's counters see what goes wrong with a stream: here everything does, so that zero means something.
+
+The browser is real, and what comes from the streams is written here.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlsplit
+
+from playwright.sync_api import WebSocketRoute
+
+from tests.browser.conftest import Open
+from tests.browser.watched import Watched
+from tests.process.service import Service
+
+
+def tick(sequence: int) -> dict[str, object]:
+    return {"sequence": sequence, "version": "v5", "pod": "one"}
+
+
+def event(sequence: int) -> str:
+    return f"id: {sequence}\nevent: tick\ndata: {json.dumps(tick(sequence))}\n\n"
+
+
+RESTART = 'event: restart\nretry: 100\ndata: {"reason": "service restart", "pod": "one"}\n\n'
+
+
+class Scripted(ThreadingHTTPServer):
+    """Answers with one body after the other, a status where it is a number, and notes what was asked."""
+
+    def __init__(self, bodies: tuple[str, ...]) -> None:
+        self.bodies = bodies
+        self.resumed: list[str | None] = []
+        super().__init__(("127.0.0.1", 0), Handler)
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        assert isinstance(self.server, Scripted)
+        _, _, asked = self.path.partition("last_event_id=")
+        turn = len(self.server.resumed)
+        self.server.resumed.append(self.headers["Last-Event-ID"] or asked or None)
+        body = self.server.bodies[turn] if turn < len(self.server.bodies) else "503"
+        self.send_response(int(body) if body.isdigit() else 200)
+        self.send_header("Content-Type", "text/plain" if body.isdigit() else "text/event-stream")
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is http.server's
+        pass
+
+
+@contextmanager
+def events(watched: Watched, *bodies: str) -> Iterator[list[str | None]]:
+    """Script the event stream; gives the ids that it was resumed after."""
+    with Scripted(bodies) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,)).start()
+        place = f"127.0.0.1:{server.server_port}"
+        watched.page.route(
+            "**/api/events*",
+            lambda route: route.continue_(url=urlsplit(route.request.url)._replace(netloc=place).geturl()),
+        )
+        yield server.resumed
+        watched.close()
+        server.shutdown()
+
+
+def socket(watched: Watched, *scripts: Callable[[WebSocketRoute], None]) -> list[str]:
+    """Serve the WebSocket with one script after the other; gives the URLs that were asked."""
+    asked: list[str] = []
+
+    def serve(route: WebSocketRoute) -> None:
+        asked.append(route.url.partition("/api/ws")[2])
+        if len(asked) <= len(scripts):
+            scripts[len(asked) - 1](route)
+
+    watched.page.route_web_socket("**/api/ws*", serve)
+    return asked
+
+
+def sends(*sequences: int) -> Callable[[WebSocketRoute], None]:
+    def script(route: WebSocketRoute) -> None:
+        for sequence in sequences:
+            route.send(json.dumps({"type": "tick", **tick(sequence)}))
+
+    return script
+
+
+def closes(code: int, reason: str, *sequences: int) -> Callable[[WebSocketRoute], None]:
+    def script(route: WebSocketRoute) -> None:
+        sends(*sequences)(route)
+        route.close(code=code, reason=reason)
+
+    return script
+
+
+def shown(watched: Watched, name: str, field: str, value: int) -> None:
+    shown = f"document.querySelector('#{name} [data-field={field}]').textContent"
+    watched.wait(f"value => {shown} === String(value)", value)
+
+
+def test_lost_and_repeated_events_are_counted(service: Service, tab: Open) -> None:
+    watched = tab(service.port)
+    first = event(10) + event(11) + "event: tick\ndata: nonsense\n\n" + event(14) + RESTART
+    with events(watched, first, event(14) + event(15)) as resumed:
+        watched.open()
+        shown(watched, "event-stream", "cut", 1)  # the second answer ends without a notice
+        account = watched.account("event-stream")
+        assert (account["lost"], account["repeated"], account["told"]) == (2, 1, 1)
+        assert watched.page.locator("#event-stream .ticks .lost").count() == 2
+        assert "an event that is no tick" in watched.page.inner_text("#log")
+        assert "Event stream: 2 lost, 1 repeated, 1 cut" in watched.page.inner_text("#verdict")
+        assert resumed[:2] == [None, "14"]
+
+
+def test_the_event_stream_goes_on_after_an_answer_that_browsers_give_up_on(
+    service: Service, tab: Open
+) -> None:
+    watched = tab(service.port)
+    with events(watched, event(10) + RESTART, "503", event(11)) as resumed:
+        watched.open()
+        shown(watched, "event-stream", "received", 2)
+        assert resumed[:3] == [None, "10", "10"]
+        assert watched.account("event-stream")["lost"] == 0
+
+
+def test_a_number_that_is_too_old_is_given_up_and_the_gap_counted(service: Service, tab: Open) -> None:
+    watched = tab(service.port)
+    with events(watched, event(10) + RESTART, "503", "503", "400", event(500)) as resumed:
+        watched.open()
+        shown(watched, "event-stream", "received", 2)
+        assert resumed[:5] == [None, "10", "10", "10", None]
+        assert watched.account("event-stream")["lost"] == 489
+
+
+def test_lost_and_repeated_messages_are_counted(service: Service, tab: Open) -> None:
+    watched = tab(service.port)
+    asked = socket(watched, closes(1012, '{"retry": 50}', 10, 12), sends(12, 13))
+    watched.open()
+    shown(watched, "websocket", "received", 4)
+    assert watched.account("websocket") == {"lost": 1, "repeated": 1, "told": 1, "cut": 0}
+    assert asked == ["", "?last=12"]
+
+
+def test_a_restart_waits_as_long_as_it_is_told(service: Service, tab: Open) -> None:
+    watched = tab(service.port)
+    socket(watched, closes(1012, '{"retry": 1500}', 10), sends(11))
+    watched.open()
+    shown(watched, "websocket", "received", 2)
+    took = float(watched.stream("websocket", "longest").removesuffix(" s"))
+    assert took >= 1.4
+    assert watched.account("websocket") == {"lost": 0, "repeated": 0, "told": 1, "cut": 0}
+
+
+def test_whatever_else_closes_a_socket_is_a_cut(service: Service, tab: Open) -> None:
+    watched = tab(service.port)
+    asked = socket(
+        watched,
+        closes(1011, "", 10),
+        closes(1012, "not JSON", 11),
+        closes(1012, '{"retry": -5}', 12),
+        closes(1000, "null", 13),
+        sends(14),
+    )
+    watched.open()
+    shown(watched, "websocket", "received", 5)
+    assert watched.account("websocket") == {"lost": 0, "repeated": 0, "told": 0, "cut": 4}
+    assert asked == ["", "?last=10", "?last=11", "?last=12", "?last=13"]
+
+
+def test_a_stream_that_falls_silent_is_opened_again(service: Service, tab: Open) -> None:
+    watched = tab(service.port)
+    asked = socket(watched, sends(10), sends(11))
+    watched.page.clock.install()
+    watched.open()
+    shown(watched, "websocket", "received", 1)
+    watched.page.clock.run_for(12_000)
+    shown(watched, "websocket", "received", 2)
+    assert asked == ["", "?last=10"]
+    assert watched.account("websocket")["cut"] == 1
+
+
+def test_a_machine_that_slept_is_no_silence(service: Service, tab: Open) -> None:
+    watched = tab(service.port)
+    asked = socket(watched, sends(10))
+    watched.page.clock.install()
+    watched.open()
+    shown(watched, "websocket", "received", 1)
+    watched.page.clock.fast_forward(60_000)
+    watched.page.clock.run_for(2_000)
+    assert watched.account("websocket")["cut"] == 0
+    assert asked == [""]
+
+
+def test_a_service_that_is_gone_for_long_is_asked_less_and_less(service: Service, tab: Open) -> None:
+    watched = tab(service.port)
+    asked = socket(watched, sends(10), *[closes(1011, "")] * 10, sends(11))
+    watched.page.clock.install()
+    watched.page.add_init_script("Math.random = () => 0.9")  # the longer waits, of 95 %
+    watched.open()
+    shown(watched, "websocket", "received", 1)
+    took = 0
+    while len(asked) < 12:
+        watched.page.clock.run_for(2000)
+        took += 2
+    shown(watched, "websocket", "received", 2)
+    # 10 s of silence, 0.5 + 1 + 2 + 4 + 8 s, then 15 s each.
+    assert took >= 10 + 0.95 * (15.5 + 5 * 15)
+    assert watched.account("websocket") == {"lost": 0, "repeated": 0, "told": 0, "cut": 1}

@@ -1,0 +1,95 @@
+"""Which requests Chromium sends again by itself, as the page's help and docs/clients.md state it."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+from playwright.sync_api import Browser
+
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 2\r\n\r\nok"
+
+
+class Resets:
+    """Resets one connection when /asked comes on it: one that it has answered on before, or a new one."""
+
+    def __init__(self, used: bool) -> None:
+        self.used = used
+        self.methods: list[str] = []
+        """Of the requests for /asked from the one that was reset on."""
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/"
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self._listener.accept()
+                threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
+
+    def _answer(self, connection: socket.socket) -> None:
+        used = False
+        with connection, contextlib.suppress(OSError):
+            while head := connection.recv(65536):
+                method, path, _ = head.decode().split(" ", 2)
+                if path == "/asked":
+                    reset = not self.methods and used is self.used
+                    if reset or self.methods:
+                        self.methods.append(method)
+                    if reset:
+                        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                        return
+                connection.sendall(ANSWER)
+                if not self.used:
+                    return
+                used = True
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join()
+
+
+@pytest.fixture
+def ask(browser: Browser) -> Iterator[Callable[[Resets, str], str]]:
+    """Load the server's page, and fetch /asked from it until it has reset a connection; what came of that."""
+    context = browser.new_context()
+    page = context.new_page()
+    servers: list[Resets] = []
+
+    def asked(server: Resets, method: str) -> str:
+        servers.append(server)
+        page.goto(server.url)
+        script = (
+            "method => fetch('/asked', {method}).then(answer => answer.text()).catch(error => error.name)"
+        )
+        for _ in range(20):  # the browser may have opened a connection to spare
+            said = page.evaluate(script, method)
+            assert isinstance(said, str)
+            if server.methods:
+                return said
+        raise AssertionError("it had no such connection")
+
+    yield asked
+    context.close()
+    for server in servers:
+        server.close()
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_kept_connection_that_is_reset_is_not_seen(ask: Callable[[Resets, str], str], method: str) -> None:
+    server = Resets(used=True)
+    assert ask(server, method) == "ok"
+    assert server.methods == [method, method]
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_new_connection_that_is_reset_is(ask: Callable[[Resets, str], str], method: str) -> None:
+    server = Resets(used=False)
+    assert ask(server, method) == "TypeError"
+    assert server.methods == [method]

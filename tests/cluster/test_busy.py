@@ -1,0 +1,69 @@
+"""A service with more slow requests than threads: busy is not sick."""
+
+from __future__ import annotations
+
+import http.client
+import threading
+import time
+from collections import Counter
+from urllib.parse import urlsplit
+
+import pytest
+
+from rollout.stage import Rung, Stage
+from rollout.watch import State, Watch
+from tests.cluster.conftest import Deploy
+
+CONNECTIONS = 200
+"""v5 has 3 pods of 2 workers of 16 threads: half of the requests wait."""
+
+LASTING = 120.0
+"""Seconds. A kubelet restarts a container after 3 failed looks, 10 s apart."""
+
+
+def ask_again_and_again(url: str, over: threading.Event, answers: Counter[str]) -> None:
+    where = urlsplit(url)
+    connection = http.client.HTTPConnection(where.hostname or "", where.port, timeout=90)
+    while not over.is_set():
+        try:
+            connection.request("GET", "/api/sleep/5")
+            answer = connection.getresponse()
+            answer.read()
+            said = str(answer.status)
+        except OSError as error:
+            said = type(error).__name__
+            connection.close()
+        answers[said] += 1
+    connection.close()
+
+
+@pytest.mark.matrix
+def test_busy_pods_are_neither_restarted_nor_taken_out(stage: Stage, deployed: Deploy) -> None:
+    url = deployed(Rung("v5"))
+    answers: Counter[str] = Counter()
+    over = threading.Event()
+    clients = [
+        threading.Thread(target=ask_again_and_again, args=(url, over, answers)) for _ in range(CONNECTIONS)
+    ]
+    with Watch(stage.kubectl, stage.namespace, stage.deployment) as watch:
+        began = time.monotonic()
+        for each in clients:
+            each.start()
+        try:
+            unready = watch.wait(
+                lambda: any(pod.state is not State.READY for pod in watch.present()), LASTING
+            )
+            lasted = time.monotonic() - began
+        finally:
+            over.set()
+            for each in clients:
+                each.join()
+    print(answers)
+    assert not unready, f"a pod was unready after {lasted:.0f} s"
+    pods = stage.kubectl.objects("get", "pods", "-n", stage.namespace)
+    restarts = [each["restartCount"] for pod in pods for each in pod["status"]["containerStatuses"]]
+    assert restarts == [0] * 3
+    assert set(answers) == {"200"}
+    assert (
+        answers["200"] > CONNECTIONS * LASTING / 5 / 4
+    )  # it did work at a quarter of the clients' pace at least

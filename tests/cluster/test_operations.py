@@ -1,0 +1,175 @@
+"""What operators have: the doctor, and a Prometheus that scrapes the pods of a rolling update."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import yaml
+
+from rollout.experiment import Experiment, run
+from rollout.kubectl import Kubectl
+from rollout.load.connection import Connection, Target
+from rollout.stage import Rung, Stage
+from rollout.watch import State, Watch
+from tests.cluster.conftest import MANIFESTS, NAMESPACE, ROLLED_OUT, Deploy, wait_until
+from tests.process.prometheus import Labels, Prometheus, needs_prometheus
+
+IMAGE = os.environ.get("FLASK_IMAGE")
+"""The image of the service under test; the manifests' unless set."""
+
+
+# ---- the doctor ----------------------------------------------------------------------------------------
+
+
+def doctor(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "doctor", "-n", NAMESPACE, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+
+
+def test_the_doctor_reads_the_cluster(stage: Stage, deployed: Deploy) -> None:
+    deployed(Rung("v7"))
+    done = doctor("deployment/flask-deployment", "--json")
+    (report,) = json.loads(done.stdout)
+    assert (done.returncode, report["findings"]) == (0, []), done.stdout
+    assert "nothing found that would lose a request" in doctor().stdout
+    missing = doctor("elsewhere")
+    assert missing.returncode == 2
+    assert 'deployments.apps "elsewhere" not found' in missing.stderr
+
+    stage.apply(Rung("v2"), afresh=True)
+    done = doctor("flask-deployment")
+    assert done.returncode == 1, done.stdout
+    assert "drain: The service stops listening at SIGTERM" in done.stdout
+    assert "1 Service" in done.stdout
+
+
+# ---- Prometheus ----------------------------------------------------------------------------------------
+
+
+def targets(kubectl: Kubectl) -> dict[str, Labels]:
+    """What Prometheus' discovery of the role `pod` finds: a target for each declared port of each
+    container.
+    """
+    found: dict[str, Labels] = {}
+    for pod in kubectl.objects("get", "pods", "-n", NAMESPACE):
+        metadata, address = pod["metadata"], pod["status"].get("podIP")
+        for container in [*pod["spec"].get("initContainers", ()), *pod["spec"]["containers"]]:
+            for port in container.get("ports", ()) if address else ():
+                found[f"{address}:{port['containerPort']}"] = {
+                    "__meta_kubernetes_namespace": metadata["namespace"],
+                    "__meta_kubernetes_pod_name": metadata["name"],
+                    "__meta_kubernetes_pod_phase": pod["status"]["phase"],
+                    "__meta_kubernetes_pod_container_name": container["name"],
+                    "__meta_kubernetes_pod_container_port_number": str(port["containerPort"]),
+                    **{
+                        f"__meta_kubernetes_pod_label_{name}": value
+                        for name, value in metadata.get("labels", {}).items()
+                        if name.isidentifier()
+                    },
+                }
+    return found
+
+
+@contextlib.contextmanager
+def discovery(kubectl: Kubectl, prometheus: Prometheus) -> Iterator[None]:
+    """Keep Prometheus' targets as the cluster's pods are, in the place of its own discovery (see
+    prometheus.py).
+    """
+    over = threading.Event()
+
+    def follow() -> None:
+        before: dict[str, Labels] = {}
+        while not over.is_set():
+            now = targets(kubectl)
+            if now != before:
+                prometheus.targets("flask", now)
+                before = now
+            over.wait(1)
+
+    thread = threading.Thread(target=follow)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def seen_draining(prometheus: Prometheus) -> dict[str, float]:
+    """How long each pod's drain was seen to last, in seconds."""
+    found = prometheus.query("max_over_time(lifecycle_drain_duration_seconds[10m]) > 0")
+    return {labels["pod"]: value for labels, value in found}
+
+
+@needs_prometheus
+@pytest.mark.matrix
+def test_a_healthy_update_is_seen_and_fires_nothing(stage: Stage, tmp_path: Path) -> None:
+    with Prometheus(tmp_path, "flask") as prometheus, discovery(stage.kubectl, prometheus):
+        source, target = Rung("v5", image=IMAGE), Rung("v5", image=IMAGE, version="v5-new")
+        report = run(Experiment(source, target), stage)
+        assert report.problem is None, report.problem
+        assert report.load.lost == 0, report.load.summary()
+        drained = seen_draining(prometheus)
+        print(drained, prometheus.query("max_over_time(lifecycle_drain_last_request_seconds[10m]) > 0"))
+        assert set(drained) == set(report.old)
+        assert all(seconds > 2 for seconds in drained.values())
+        versions = {labels["version"] for labels, _ in prometheus.query("version:requests:rate1m > 0")}
+        assert "v5-new" in versions
+        assert prometheus.firing() == set()
+
+
+@needs_prometheus
+@pytest.mark.matrix
+def test_requests_that_outlast_the_drain_are_told_of(stage: Stage, deployed: Deploy, tmp_path: Path) -> None:
+    """v5 with a drain too short for its requests."""
+    documents = list(yaml.safe_load_all((MANIFESTS / "flask-deployment-v5.yaml").read_text()))
+    (flask,) = documents[0]["spec"]["template"]["spec"]["containers"]
+    flask["env"] += [{"name": "DRAIN_MIN", "value": "2"}, {"name": "DRAIN_MAX", "value": "10"}]
+    manifest = tmp_path / "short.yaml"
+    manifest.write_text(yaml.safe_dump_all(documents))
+    address = urlsplit(deployed(Rung(str(manifest), image=IMAGE)))
+    with (
+        Prometheus(tmp_path, "flask") as prometheus,
+        discovery(stage.kubectl, prometheus),
+        Watch(stage.kubectl, stage.namespace, stage.deployment) as watch,
+        contextlib.ExitStack() as stack,
+    ):
+        old = {pod.name for pod in watch.present()}
+        wait_until(lambda: len(prometheus.query("lifecycle_ready == 1")) == len(old), 60, "all are scraped")
+        for _ in range(12):
+            connection = Connection(Target.of(address.geturl(), None), timeout=120)
+            stack.callback(connection.close)
+            threading.Thread(target=ask_slowly, args=(connection,), daemon=True).start()
+        wait_until(
+            lambda: len(prometheus.query("lifecycle_requests_in_flight > 0")) == len(old), 30, "in flight"
+        )
+        stage.apply(Rung(str(manifest), image=IMAGE, version="new"))
+        expected = {
+            (alert, pod)
+            for alert in ("DrainReachesMaximum", "DrainLongerThanUsual", "RequestsInFlightAtExit")
+            for pod in old
+        }
+        wait_until(
+            lambda: not any(pod.name in old or pod.state is State.DRAINING for pod in watch.present()),
+            ROLLED_OUT,
+            "the old pods are gone",
+        )
+        fired = prometheus.firing()
+        print(fired)
+        # Which pods of the three had a request that began late enough to outlast their drain differs.
+        assert {alert for alert, _ in fired} == {alert for alert, _ in expected}
+        assert fired <= expected
+
+
+def ask_slowly(connection: Connection) -> None:
+    with contextlib.suppress(Exception):
+        connection.get("/api/sleep/60")

@@ -1,0 +1,106 @@
+"""The clients in examples/, each while one instance leaves and another takes over."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+import psutil
+import pytest
+
+from tests.process.delay import DelayProxy
+from tests.process.service import ROOT, Service, wait_until
+from tests.process.takeover import CUT, DRAIN, two_instances
+
+
+class Example:
+    """One example as a process of its own."""
+
+    def __init__(self, name: str, port: int, *arguments: str) -> None:
+        url = f"http://127.0.0.1:{port}"
+        self.process = subprocess.Popen(
+            [sys.executable, str(ROOT / "examples" / name), url, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+    def connected(self) -> bool:
+        """Whether it has reached the service."""
+        connections = psutil.Process(self.process.pid).net_connections()
+        return any(each.status == psutil.CONN_ESTABLISHED for each in connections)
+
+    def ticks(self) -> Iterator[dict[str, Any]]:
+        """Read what it prints, as it comes."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            yield json.loads(line)
+
+    def end(self) -> str:
+        """Interrupt it as Ctrl-C does; what it has written to stderr."""
+        self.process.send_signal(signal.SIGINT)
+        _, said = self.process.communicate(timeout=20)
+        return said
+
+
+@pytest.mark.parametrize("name", ["sse_client.py", "websocket_client.py"])
+@pytest.mark.parametrize("settings", [DRAIN, CUT], ids=["told", "cut"])
+def test_a_stream_goes_on_without_a_gap_or_a_repeat(name: str, settings: Mapping[str, Any]) -> None:
+    with two_instances(**settings) as takeover, Example(name, takeover.port) as example:
+        ticks = example.ticks()
+        seen = [next(ticks), next(ticks)]
+        takeover.hand_over()
+        for tick in ticks:
+            seen.append(tick)
+            if len({each["sequence"] for each in seen if each["version"] == "v6"}) >= 3:
+                break
+        said = example.end()
+    sequences = [tick["sequence"] for tick in seen]
+    assert sequences == list(range(sequences[0], sequences[0] + len(sequences))), said
+    assert [tick["version"] for tick in seen] == sorted(tick["version"] for tick in seen)
+    if settings is DRAIN:
+        assert said.count("again in") == 1, said
+    else:
+        assert "again in" in said
+
+
+@pytest.mark.parametrize("name", ["sse_client.py", "websocket_client.py"])
+def test_a_server_that_is_not_there_yet_is_waited_for(name: str) -> None:
+    with (
+        Service(APP_VERSION="v5") as service,
+        DelayProxy(1, 0.0) as proxy,  # nothing listens on port 1
+        Example(name, proxy.port) as example,
+    ):
+        assert example.process.stderr is not None
+        assert "again in" in example.process.stderr.readline()
+        proxy.target = service.ready().port
+        assert next(example.ticks())["version"] == "v5"
+
+
+@pytest.mark.parametrize("settings", [DRAIN, CUT], ids=["told", "cut"])
+def test_requests_are_repeated_where_that_is_safe(settings: Mapping[str, Any]) -> None:
+    """With the drain there is nothing to repeat; without it repeating covers the gap."""
+    with (
+        two_instances(**settings) as takeover,
+        Example("requests_keepalive.py", takeover.port, "--seconds", "12") as example,
+    ):
+        wait_until(example.connected, "a first connection")
+        takeover.hand_over()
+        out, said = example.process.communicate(timeout=60)
+    seen = json.loads(out)
+    assert seen["failures"] == 0, said
+    assert set(seen["answers"]) == {"v5", "v6"}

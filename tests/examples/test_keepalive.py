@@ -1,0 +1,163 @@
+"""What requests and urllib3 do with a kept connection that is closed, as docs/clients.md states it."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+import requests
+
+from examples import requests_keepalive
+from tests.process.service import wait_until
+
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+ANNOUNCED = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
+CUT = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok"
+
+
+class Server:
+    """Does with each request what the script says next, and then what it said last.
+
+    `answer`; `announce` the close and close; `close` after the answer; `hang up` instead of one, `reset` too;
+    `cut` the answer in its body.
+    """
+
+    def __init__(self, *script: str) -> None:
+        self.script = list(script)
+        self.methods: list[str] = []
+        self.connections = 0
+        self.closed = 0
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/"
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self._listener.accept()
+                self.connections += 1
+                self._answer(connection)
+                connection.close()
+                self.closed += 1
+
+    def _answer(self, connection: socket.socket) -> None:
+        while head := connection.recv(65536):
+            self.methods.append(head.split()[0].decode())
+            act = self.script.pop(0) if len(self.script) > 1 else self.script[0]
+            if act == "reset":
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            elif act != "hang up":
+                connection.sendall({"announce": ANNOUNCED, "cut": CUT}.get(act, ANSWER))
+            if act != "answer":
+                return
+
+    def close(self) -> None:
+        # accept() does not notice a close, but it does a shutdown.
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+
+Serve = Callable[..., Server]
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    servers: list[Server] = []
+
+    def started(*script: str) -> Server:
+        servers.append(Server(*script))
+        return servers[-1]
+
+    yield started
+    for server in servers:
+        server.close()
+
+
+@pytest.fixture
+def plain() -> Iterator[requests.Session]:
+    """As requests makes it: it repeats nothing."""
+    with requests.Session() as session:
+        yield session
+
+
+@pytest.fixture
+def careful() -> Iterator[requests.Session]:
+    """As the example makes it."""
+    with requests_keepalive.session() as session:
+        yield session
+
+
+def test_an_announced_close_costs_nothing(serve: Serve, plain: requests.Session) -> None:
+    server = serve("announce")
+    for _ in range(3):
+        assert plain.post(server.url, timeout=10).text == "ok"
+    assert (server.connections, len(server.methods)) == (3, 3)
+
+
+def test_a_close_that_came_before_the_request_is_noticed(serve: Serve, plain: requests.Session) -> None:
+    """Whatever the method: nothing was sent on the closed connection."""
+    server = serve("close")
+    for turn in range(1, 4):
+        assert plain.post(server.url, timeout=10).text == "ok"
+        wait_until(lambda turn=turn: server.closed == turn, "the close")  # type: ignore[misc]
+    assert len(server.methods) == 3
+
+
+@pytest.mark.parametrize("how", ["hang up", "reset"])
+def test_a_close_that_meets_the_request_is_an_error(serve: Serve, plain: requests.Session, how: str) -> None:
+    server = serve("answer", how)
+    plain.get(server.url, timeout=10)
+    with pytest.raises(requests.ConnectionError, match="Connection aborted"):
+        plain.get(server.url, timeout=10)
+
+
+@pytest.mark.parametrize("how", ["hang up", "reset"])
+def test_what_may_be_done_twice_is_repeated(serve: Serve, careful: requests.Session, how: str) -> None:
+    server = serve("answer", how, how, "answer")
+    assert careful.get(server.url, timeout=10).text == "ok"
+    assert careful.get(server.url, timeout=10).text == "ok"
+    assert server.methods == ["GET"] * 4
+
+
+@pytest.mark.parametrize("how", ["hang up", "reset"])
+def test_what_may_not_be_done_twice_is_not(serve: Serve, careful: requests.Session, how: str) -> None:
+    server = serve("answer", how, "answer")
+    assert careful.post(server.url, timeout=10).text == "ok"
+    with pytest.raises(requests.ConnectionError):
+        careful.post(server.url, timeout=10)
+    assert server.methods == ["POST"] * 2
+
+
+def test_what_never_reached_the_server_is_repeated_whatever_it_is(
+    serve: Serve, careful: requests.Session
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    late: list[socket.socket] = []
+
+    def listen_late() -> None:
+        late.append(socket.create_server(("127.0.0.1", port)))
+        connection, _ = late[0].accept()
+        connection.recv(65536)
+        connection.sendall(ANNOUNCED)
+        connection.close()
+
+    starting = threading.Timer(0.5, listen_late)
+    starting.start()
+    assert careful.post(f"http://127.0.0.1:{port}/", timeout=10).text == "ok"
+    starting.join()
+    late[0].close()
+
+
+def test_an_answer_cut_in_its_body_is_not_repeated_by_urllib3(
+    serve: Serve, careful: requests.Session
+) -> None:
+    server = serve("cut", "cut", "answer")
+    with pytest.raises(requests.exceptions.ChunkedEncodingError):
+        careful.get(server.url, timeout=10)
+    assert requests_keepalive.get(careful, server.url).text == "ok"
+    assert len(server.methods) == 3
