@@ -30,6 +30,11 @@ TICK = 0.05
 
 NANOSECONDS = 1_000_000_000
 
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGQUIT)
+"""What Gunicorn's master stops its workers with, gracefully and at once."""
+
+Handler = Callable[[int, FrameType | None], None]
+
 
 @dataclass(frozen=True)
 class DrainPolicy:
@@ -173,6 +178,22 @@ def _long_cell(kind: int, what: Long) -> int:
     return LONG_CELL + kind * len(Long) + what
 
 
+def _once_booted(worker: Any, handle: Handler) -> Handler:
+    """Make `handle` a signal handler that ends at once a worker which has served nothing yet.
+
+    The stop need not wait for a slow import. Not by sys.exit(): in the middle of an import its exception
+    may be swallowed (in a weak reference's callback), and the master waits GRACEFUL_TIMEOUT for the worker,
+    or be wrapped (from __set_name__), and it counts as a failed boot.
+    """
+
+    def on_signal(sig: int, frame: FrameType | None) -> None:
+        if not worker.booted:
+            os._exit(0)
+        handle(sig, frame)
+
+    return on_signal
+
+
 class Lifecycle:
     """The state that all processes of one service share, and the Gunicorn hooks that keep it.
 
@@ -190,6 +211,7 @@ class Lifecycle:
         self._master_pid = 0
         self._announced = False
         self._ending: Ending | None = None
+        self._held: set[int | signal.Signals] | None = None  # the signals that were blocked before a fork
         self._long_before = [0] * len(Long)  # counts of long connections when the drain began
         # The last slot serves where no Gunicorn is, as in unit tests.
         self._take_slot(HEAD_CELLS + (SLOTS - 1) * SLOT_CELLS)
@@ -324,12 +346,32 @@ class Lifecycle:
         server.stop = self._on_stop
         signal.signal(signal.SIGALRM, self._on_tick)
         signal.signal(signal.SIGTERM, self._on_sigterm)
+        os.register_at_fork(
+            before=self._before_fork,
+            after_in_parent=self._release_signals,
+            after_in_child=self._in_new_worker,
+        )
+
+    def _before_fork(self) -> None:
+        # Gunicorn sends a worker its SIGTERM or SIGQUIT once, and a new worker forgets what comes early:
+        # Python drops it (PyOS_AfterFork_Child), or the master's handler, still there, does. Held, it waits
+        # in the kernel.
+        if os.getpid() == self._master_pid:
+            self._held = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+
+    def _in_new_worker(self) -> None:
+        if self._held is not None:
+            for number in STOP_SIGNALS:
+                signal.signal(number, lambda *_: os._exit(0))
+            self._release_signals()
+
+    def _release_signals(self) -> None:
+        if self._held is not None:
+            held, self._held = self._held, None
+            signal.pthread_sigmask(signal.SIG_SETMASK, held)
 
     def _on_sigterm(self, sig: int, frame: FrameType | None) -> None:
         # In the handler, so that it does not wait behind a reload. It must not log or lock.
-        if os.getpid() != self._master_pid:
-            # A worker that has just been forked and has no handler of its own yet.
-            os._exit(0)
         if self.draining:
             self._ending = self._ending or Ending.SECOND_SIGNAL
         elif self._any_booted():
@@ -448,27 +490,17 @@ class Lifecycle:
         if self.policy is None:
             return
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
         # A SIGTERM or SIGINT for the whole process group is the master's to act on.
         os.setpgrp()
-        # Gunicorn makes this attribute the worker's SIGTERM handler a little later.
-        handle_exit = worker.handle_exit
-        worker.handle_exit = lambda sig, frame: self._on_worker_sigterm(worker, handle_exit, sig, frame)
+        # Gunicorn makes these attributes the worker's handlers of SIGTERM and SIGQUIT a little later.
+        worker.handle_exit = _once_booted(worker, partial(self._on_worker_sigterm, worker.handle_exit))
+        worker.handle_quit = _once_booted(worker, worker.handle_quit)
 
     def post_worker_init(self, worker: Any) -> None:  # noqa: ARG002 - Gunicorn's signature
         """Ready: the worker's application is built (Gunicorn's hook of this name)."""
         self.mark_ready()
 
-    def _on_worker_sigterm(
-        self,
-        worker: Any,
-        handle_exit: Callable[[int, FrameType | None], None],
-        sig: int,
-        frame: FrameType | None,
-    ) -> None:
-        if not worker.booted:
-            # Nothing was served yet; do not make the stop wait for a slow import.
-            sys.exit(0)
+    def _on_worker_sigterm(self, handle_exit: Handler, sig: int, frame: FrameType | None) -> None:
         if self._retired or self._page[Cell.PHASE] == Phase.STOPPING:
             handle_exit(sig, frame)
         elif not self._retiring_since:

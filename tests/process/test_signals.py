@@ -183,6 +183,7 @@ STARTS: dict[str, dict[str, Any]] = {
     "gevent": {"WORKER_CLASS": "gevent"},
     "slow import": {"WORKER_CLASS": "gevent"},
     "slow import before the fork": {"WORKER_CLASS": LANE_WORKER},
+    "quick": {"WORKER_CLASS": "gevent", "number": signal.SIGQUIT},
     "process group": {"WORKER_CLASS": LANE_WORKER, "group": True},
     "process group, gevent": {"WORKER_CLASS": "gevent", "group": True},
 }
@@ -193,17 +194,20 @@ def test_at_any_moment_of_the_start(start: str, tmp_path: Path) -> None:
     (tmp_path / "slow.py").write_text(SLOW_APPLICATION)
     flags = ("--pythonpath", str(tmp_path), "slow:application") if "slow" in start else ()
 
+    own = dict(STARTS[start])
+    number, group = own.pop("number", signal.SIGTERM), own.pop("group", False)
+    settings = {"DRAIN_MIN": 0.2, "DRAIN_QUIET": 0, "DRAIN_MAX": 1, "WORKERS": 2, **own}
+
     def stop_after(seconds: float) -> float:
-        settings = {"DRAIN_MIN": 0.2, "DRAIN_QUIET": 0, "DRAIN_MAX": 1, "WORKERS": 2, **STARTS[start]}
-        with Service(*flags, **settings) as service:
+        with Service(*flags, group=group, **settings) as service:
             time.sleep(seconds)  # the moment is what is tried here
-            if STARTS[start].get("group"):
+            if group:
                 service.signalled = time.monotonic()
-                os.killpg(service.process.pid, signal.SIGTERM)
+                os.killpg(service.process.pid, number)
             else:
-                service.signal(signal.SIGTERM)
+                service.signal(number)
             # Before Gunicorn has a handler, the signal itself is the end.
-            return service.wait(statuses=(0, -signal.SIGTERM))
+            return service.wait(statuses=(0, -number))
 
     with ThreadPoolExecutor(2) as pool:
         took = list(pool.map(stop_after, [step * 0.05 for step in range(13)]))
