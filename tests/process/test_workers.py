@@ -298,10 +298,12 @@ def test_thousands_of_idle_connections_cost_memory_only(worker_class: str) -> No
         port = service.ready().port
         empty.ready()
         with idle(port) as connections:
-            # Processor time and not the clock, and both in turn: others use this machine too.
-            ratios = [work(service) / work(empty) for _ in range(5)]
-            print(worker_class, ratios)
-            assert statistics.median(ratios) < 1.25
+            # Processor time and not the clock, both in turn, and the best of each: others use this machine
+            # too, and what they take from its caches only adds.
+            rounds = [(work(service), work(empty)) for _ in range(5)]
+            print(worker_class, rounds)
+            with_idle, without = map(min, zip(*rounds, strict=True))
+            assert with_idle < 1.25 * without
             service.begin_drain()
             told = [each.ask() for each in connections[:100]]
             assert all(each.status == 200 and each.closes for each in told)
