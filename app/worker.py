@@ -3,9 +3,9 @@
 Stock gthread gives a connection to a thread before it has said anything, answers probes in the
 order of their arrival behind slow requests, and lingers in the event loop on a peer that does not
 close its end. Here a thread is given to whole request heads only, a probe goes to threads of its
-own, and all waiting for peers is done by the poller. The parsing, the answering and the shutdown
-are Gunicorn's. Each override says what it replaces in Gunicorn 27.0.1. Copy this file together
-with app/lifecycle.py.
+own, and no request's thread waits for what no application asked for. The parsing, the answering
+and the shutdown are Gunicorn's. Each override says what it replaces in Gunicorn 27.0.1. Copy this
+file together with app/lifecycle.py.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from functools import partial
 from selectors import EVENT_READ
 from typing import Any
 
-from gunicorn.workers.gthread import TConn, ThreadWorker
+from gunicorn.http.body import LengthReader
+from gunicorn.http.errors import NoMoreData
+from gunicorn.workers.gthread import DEFAULT_WORKER_DATA_TIMEOUT, TConn, ThreadWorker
 
 from app.lifecycle import SERVICE, Probe
 
@@ -40,6 +42,9 @@ STOP_LINGER = 2.0
 """Seconds that a stopping worker leaves those who say nothing (gthread's STOP_KEEPALIVE_LINGER)."""
 
 PROBE_THREADS = 2
+
+UNREAD_THREADS = 2
+"""Threads that wait for the rest of bodies which no application has read."""
 
 SPARE_FILES = 64
 """File descriptors to keep for everything that is no client connection."""
@@ -109,6 +114,7 @@ class Connection(TConn):  # type: ignore[misc] # Gunicorn has no types
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.head = b""  # what has come of the next request's head
+        self.unread_since = 0.0  # when a request was answered of whose body the rest is still to come
         self.place = Waiting()  # where it waits
         self.lingered = 0  # bytes taken after our close
 
@@ -133,6 +139,13 @@ class Connection(TConn):  # type: ignore[misc] # Gunicorn has no types
             return bool(len(head) - 2 > self.cfg.limit_request_line > 0)
         return REQUEST_LINE.match(head) is None
 
+    def has_unread_body(self) -> bool:
+        """Whether more of the answered request's body may have to be waited for."""
+        reader = self.parser.mesg.body.reader
+        if isinstance(reader, LengthReader):
+            return bool(reader.length > self.parser.unreader.buf.getbuffer().nbytes)
+        return getattr(reader, "parser", None) is not None  # chunked, and the last chunk was not read
+
 
 class ProbeLaneWorker(ThreadWorker):  # type: ignore[misc] # Gunicorn has no types
     """The worker: `worker_class = "app.worker.ProbeLaneWorker"`."""
@@ -146,6 +159,7 @@ class ProbeLaneWorker(ThreadWorker):  # type: ignore[misc] # Gunicorn has no typ
         self.lingering_conns = Waiting()  # closed by us and not by the peer yet
         self.lane = ProbeLane(SERVICE.probes)
         self.lane_pool = ThreadPoolExecutor(PROBE_THREADS, thread_name_prefix="probe")
+        self.unread_pool = ThreadPoolExecutor(UNREAD_THREADS, thread_name_prefix="unread")
         # What comes first there is no HTTP/1 head: such connections go gthread's own way.
         self.plain = not (
             self.cfg.is_ssl or self.cfg.proxy_protocol != "off" or "h2" in self.cfg.http_protocols
@@ -266,10 +280,36 @@ class ProbeLaneWorker(ThreadWorker):  # type: ignore[misc] # Gunicorn has no typ
             keep = False
         self.keep_or_close(conn, keep)
 
+    def _keepalive_after(self, conn: Any, keepalive: bool) -> bool:
+        """Leave it to other threads to wait for the rest of a body (gthread: 5 s, in the request's)."""
+        if keepalive and isinstance(conn, Connection) and conn.has_unread_body():
+            conn.unread_since = time.monotonic()
+            return True
+        return bool(super()._keepalive_after(conn, keepalive))
+
+    def discard_body(self, conn: Connection) -> None:
+        """Have the rest of a body read and thrown away, to keep `conn`; closed if that takes too long."""
+        future = self.unread_pool.submit(self.finish_body, conn)
+        future.add_done_callback(lambda done: self.method_queue.defer(self.finish_request, conn, done))
+
+    def finish_body(self, conn: Connection) -> bool:
+        """Read the rest of a body; tell whether that is done, which is when `conn` can be kept."""
+        deadline, conn.unread_since = conn.unread_since + DEFAULT_WORKER_DATA_TIMEOUT, 0.0
+        try:
+            return bool(conn.parser.finish_body(deadline=deadline))
+        except (NoMoreData, OSError):
+            return False
+        except Exception as error:  # noqa: BLE001 - Gunicorn answers what is wrong with it, as handle() does
+            self.handle_error(conn.parser.mesg, conn.sock, conn.client, error)
+            return False
+
     def keep_or_close(self, conn: Connection, keep: bool) -> None:
         """Go on with `conn`, whose request is answered, or close it."""
         if not keep:
             self.linger(conn)
+            return
+        if conn.unread_since:
+            self.discard_body(conn)
             return
         conn.head = conn.parser.unreader.take_buffered()  # what a pipelining client sent early
         if not conn.head:
