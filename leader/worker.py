@@ -152,7 +152,8 @@ class LeaderWorker(ProbeLaneWorker):
 
         Ends sooner when the worker is to stop, and then after each event.
         """
-        self.call_follower()
+        with self.team:
+            self.call_follower()
         end = time.monotonic() + timeout
         seen, quiet = self.served, 0
         alive = self.alive
@@ -194,6 +195,7 @@ class LeaderWorker(ProbeLaneWorker):
 
     def relieve(self, seen: int) -> None:
         """Pass the loop on if the leader is still serving the request number `seen`."""
+        # Under one lock: a leader that is done in between must not go on while another begins.
         with self.team:
             if self.serving is None or self.served != seen:
                 return
@@ -202,12 +204,11 @@ class LeaderWorker(ProbeLaneWorker):
             self.slow.setdefault(self.serving.kind, Slow()).again()
             self.set_aside(self.serving)
             self.serving = None
-        self.call_follower()
+            self.call_follower()
 
     def call_follower(self) -> None:
-        """Give the loop to a follower. There is one: see `has_spare`."""
-        with self.team:
-            self.leader = self.follower()
+        """Give the loop to a follower. Needs the team's lock; there is one: see `has_spare`."""
+        self.leader = self.follower()
         self.leader.call.release()
 
     def follower(self) -> Member:
@@ -393,6 +394,11 @@ class LeaderWorker(ProbeLaneWorker):
             conn.parser.head = conn.asked = conn.head
             conn.head = b""
             self.arrived.append(conn)
+
+    def discard_body(self, conn: Connection) -> None:
+        """Have the rest of a body read by another thread: not for the poller to see."""
+        self.set_aside(conn)
+        super().discard_body(conn)
 
     def listen(self, conn: Connection, callback: Callable[[Connection, Any], None]) -> None:
         """Let the poller call back; it may have kept `conn` from before."""
