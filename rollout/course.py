@@ -21,9 +21,11 @@ ENOUGH = 10_000
 FASTER = 0.45
 """v5's time, without v4's minReadySeconds, is at most this share of v3's."""
 
-PARTS = ("transitions", "rungs", "pace", "long")
+PARTS = ("transitions", "rungs", "pace", "long", "replicas")
 STRATEGIES = (RECREATE, "0/1", "1/0", "1/1", "3/0")
 """How v5 is also rolled, without minReadySeconds: Recreate, or maxSurge/maxUnavailable."""
+REPLICAS = (3, 6, 12)
+"""Pods of the Deployments that show how an update's time grows with them."""
 NEW = "-new"
 """Put behind the version that a rung answers after it was rolled onto itself."""
 
@@ -60,6 +62,11 @@ def parts(base: Experiment, names: Sequence[str]) -> list[Part]:
         source = replace(rung("v5", 0), strategy=strategy)
         return replace(base, source=source, destination=onto_itself(source), title=f"v5 → v5, {strategy}")
 
+    def of_size(name: str, replicas: int) -> Experiment:
+        source = replace(rung(name, min_ready_seconds=0), replicas=replicas)
+        title = f"{name} → {name}, {replicas} replicas"
+        return replace(base, source=source, destination=onto_itself(source), title=title)
+
     long = {**base.clients, **LONG_MIX}
     every = [
         Part(
@@ -90,6 +97,13 @@ def parts(base: Experiment, names: Sequence[str]) -> list[Part]:
                 replace(to_itself(name, title=f"{name} → {name}, long requests"), clients=long)
                 for name in KEEPS_LONG
             ],
+        ),
+        Part(
+            "replicas",
+            "With more pods",
+            "v3 and v5 onto themselves without minReadySeconds, so that what grows is the pods' own part: "
+            "they start, and they leave.",
+            [of_size(name, replicas) for name in ("v3", "v5") for replicas in REPLICAS],
         ),
     ]
     return [part for part in every if part.name in names]

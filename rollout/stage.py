@@ -28,8 +28,9 @@ class Rung:
     """A Deployment to roll out: a manifest, and what is changed in it.
 
     `name` is a rung of the course (v1 ... v7) or the path of a manifest. `image` replaces the image of the
-    container `flask`, `min_ready_seconds` the Deployment's, `version` its APP_VERSION, `settings` others of
-    the service's settings. `strategy` is "Recreate", or maxSurge/maxUnavailable of a RollingUpdate: "1/0".
+    container `flask`, `min_ready_seconds` and `replicas` the Deployment's, `version` its APP_VERSION,
+    `settings` others of the service's settings. `strategy` is "Recreate", or maxSurge/maxUnavailable of a
+    RollingUpdate: "1/0".
     """
 
     name: str
@@ -38,6 +39,7 @@ class Rung:
     version: str | None = None
     strategy: str | None = None
     settings: tuple[tuple[str, str], ...] = ()
+    replicas: int | None = None
 
     def path(self, manifests: Path) -> Path:
         """The manifest's file.
@@ -64,6 +66,8 @@ class Rung:
         found = deployment_of(objects, self.name)
         if self.min_ready_seconds is not None:
             found["spec"]["minReadySeconds"] = self.min_ready_seconds
+        if self.replicas is not None:
+            found["spec"]["replicas"] = self.replicas
         if self.strategy == RECREATE:
             found["spec"]["strategy"] = {"type": RECREATE}
         elif self.strategy:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rollout.course import ENOUGH, PARTS, STRATEGIES, WITHOUT_PACE, goals, onto_itself, parts
+from rollout.course import ENOUGH, PARTS, REPLICAS, STRATEGIES, WITHOUT_PACE, goals, onto_itself, parts
 from rollout.experiment import Experiment
 from rollout.load import LONG_MIX, Answer, Failure, Kind, Result
 from rollout.report import Report
@@ -37,14 +37,16 @@ def report(source: str, target: str, lost: int = 0, title: str = "", seconds: fl
 
 
 def test_the_course_rolls_every_rung_and_compares_v3_with_v5() -> None:
-    transitions, rungs, pace, long = parts(BASE, PARTS)
+    transitions, rungs, pace, long, replicas = parts(BASE, PARTS)
     assert [each.name for each in transitions.experiments] == [f"v{n} → v{n + 1}" for n in range(1, 7)]
     assert [each.name for each in rungs.experiments] == [*(f"v{n} → v{n}" for n in range(1, 8)), WITHOUT_PACE]
     assert all(each.source != each.destination for part in (rungs, pace, long) for each in part.experiments)
     assert [each.source.name for each in long.experiments] == ["v5", "v6", "v7"]
     assert all(set(LONG_MIX) <= set(each.clients) for each in long.experiments)
     assert [each.destination.strategy for each in pace.experiments] == list(STRATEGIES)
-    for part in (transitions, rungs, pace, long):
+    sizes = [(each.source.name, each.source.replicas) for each in replicas.experiments]
+    assert sizes == [(name, size) for name in ("v3", "v5") for size in REPLICAS]
+    for part in (transitions, rungs, pace, long, replicas):
         assert {each.source.image for each in part.experiments} == {"registry/flask:9"}
         assert {each.destination.image for each in part.experiments} == {"registry/flask:9"}
     assert [part.name for part in parts(BASE, ["long"])] == ["long"]
@@ -94,9 +96,9 @@ def test_a_rung_is_changed_only_as_asked() -> None:
         return [{"kind": "Service"}, {"kind": "Deployment", "spec": spec}]
 
     assert Rung("v5").changed(manifest()) == manifest()
-    spec = deployment_of(onto_itself(Rung("v5", image="new:1", min_ready_seconds=0)).changed(manifest()), "")[
-        "spec"
-    ]
+    rung = onto_itself(Rung("v5", image="new:1", min_ready_seconds=0, replicas=6))
+    spec = deployment_of(rung.changed(manifest()), "")["spec"]
+    assert spec["replicas"] == 6
     assert spec["minReadySeconds"] == 0
     assert "strategy" not in spec
     envoy, flask = spec["template"]["spec"]["containers"]
