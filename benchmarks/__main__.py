@@ -1,4 +1,4 @@
-"""Command line: `python -m benchmarks [SCENARIO ...]`, tables on stdout and everything in one JSON file."""
+"""Command line: `python -m benchmarks [SCENARIO ...]`: tables on stdout, JSON and a picture in files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from pathlib import Path
 
 import gunicorn
 
-from benchmarks.scenarios import SCENARIOS, Row
+from benchmarks.plot import plot
+from benchmarks.scenarios import SCENARIOS, Row, throughput
 
 
 def table(rows: list[Row]) -> str:
@@ -54,6 +55,8 @@ def main() -> int:
         print(f"\n## {name}: {SCENARIOS[name].__doc__}\n\n{table(rows)}", flush=True)
         asked.output.parent.mkdir(parents=True, exist_ok=True)
         asked.output.write_text(json.dumps(results, indent=2) + "\n")
+        if name == throughput.__name__:
+            plot(rows, asked.output.with_suffix(".svg"))
     return 0
 
 

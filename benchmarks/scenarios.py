@@ -8,13 +8,25 @@ import signal
 import socket
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 from benchmarks.load import Measured, wrk
 from benchmarks.servers import CONTENDERS, LANE, LEADER, STOCK, STOCK_PRELOADED, Contender, Server
 
 Row = dict[str, Any]
+
+
+class Spread(NamedTuple):
+    """What several rounds gave."""
+
+    median: float
+    lowest: float
+    highest: float
+
+    def __str__(self) -> str:
+        return f"{self.median:.2f} ({self.lowest:.2f}-{self.highest:.2f})"
+
 
 SERVER_CPU, LOAD_CPU = 1, 0
 """Processors of their own for the server and its load, where there are two."""
@@ -210,10 +222,9 @@ def stop(rounds: int) -> list[Row]:
     return rows
 
 
-def _spread(values: Any) -> str:
-    """Tell the median and, in brackets, the lowest and the highest."""
+def _spread(values: Iterable[float]) -> Spread:
     found = list(values)
-    return f"{statistics.median(found):.2f} ({min(found):.2f}-{max(found):.2f})"
+    return Spread(statistics.median(found), min(found), max(found))
 
 
 SCENARIOS: dict[str, Callable[[int], list[Row]]] = {
