@@ -7,7 +7,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 
-from benchmarks.servers import LEADER, STOCK
+from benchmarks.servers import LANE, LEADER, STOCK
 
 OURS, OTHERS = "#0072b2", "#999999"
 
@@ -25,7 +25,7 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
             [ratio.median - ratio.lowest for ratio in ratios],
             [ratio.highest - ratio.median for ratio in ratios],
         ]
-        colours = [OURS if name == LEADER.name else OTHERS for name in names]
+        colours = [OURS if name in (LANE.name, LEADER.name) else OTHERS for name in names]
         axis.barh(names, [ratio.median for ratio in ratios], xerr=spread, color=colours, ecolor="#333333")
         axis.axvline(1, color="#333333", linewidth=0.8)
         axis.set_title(f"{count} connections", fontsize=10)
