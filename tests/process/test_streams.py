@@ -575,9 +575,11 @@ def test_when_a_worker_retires_its_streams_go_to_the_others(number: signal.Signa
             assert (streams.seen.lost, streams.seen.repeated, streams.seen.cuts.total()) == (0, 0, 0)
             assert streams_open(service) == 80
             told, moved, forced = farewells(service)
-            # Who comes back to a worker that is about to leave is told again, at the last moment even.
-            assert told == moved + forced >= 40
-            assert forced <= 8
+            # Who comes back to a worker that is about to leave is told again, at the last moment even: some
+            # are forced then, and the worker may end before it has seen one of them go.
+            assert told >= 40
+            assert told - moved <= 8
+            assert moved + forced <= told
         service.signal(signal.SIGINT)
         service.wait()
 
