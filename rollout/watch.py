@@ -9,6 +9,7 @@ It follows `kubectl get --watch`, so it sees every state and costs no polling. T
 arrived here, seconds since the epoch.
 """
 
+import contextlib
 import subprocess
 import threading
 import time
@@ -121,6 +122,7 @@ class Watch:
         self._kubectl = kubectl
         self._namespace = namespace
         self._name = deployment
+        self._labels = ""  # the Deployment's selector
         self._changed = threading.Condition()
         self._ending = False
         self._processes: dict[str, subprocess.Popen[str]] = {}
@@ -143,10 +145,10 @@ class Watch:
         """
         self._take_deployment(self._get_deployment())
         selector = self.deployment["spec"]["selector"]["matchLabels"]
-        labels = ",".join(f"{key}={value}" for key, value in selector.items())
-        self._list_pods(labels)
+        self._labels = ",".join(f"{key}={value}" for key, value in selector.items())
+        self._take_pods()
         for name, list_again, take, arguments in (
-            ("pods", lambda: self._list_pods(labels), self._take_pod, ["pods", "-l", labels]),
+            ("pods", self._take_pods, self._take_pod, ["pods", "-l", self._labels]),
             (
                 "deployment",
                 lambda: self._take_deployment(self._get_deployment()),
@@ -218,8 +220,10 @@ class Watch:
             )
             self._processes[name] = process
             assert process.stdout is not None  # noqa: S101 - for mypy: it was opened as a pipe
-            for event in follow(process.stdout):
+            for number, event in enumerate(follow(process.stdout)):
                 take(event["type"], event["object"])
+                if number == 0:
+                    self._miss_pods()
             process.communicate()
             if not self._ending:
                 time.sleep(RECONNECT_AFTER)
@@ -240,15 +244,25 @@ class Watch:
                 self.deployment = found
             self._changed.notify_all()
 
-    def _list_pods(self, labels: str) -> None:
-        found = self._kubectl.objects("get", "pods", "-l", labels, "-n", self._namespace)
-        for pod in found:
-            self._take_pod("ADDED", pod)
-        present = {pod["metadata"]["uid"] for pod in found}
+    def _list_pods(self) -> list[Object]:
+        """List the pods; those known before and not listed are gone."""
         with self._changed:
-            for uid in set(self.by_uid) - present:
+            known = set(self.by_uid)
+        found = self._kubectl.objects("get", "pods", "-l", self._labels, "-n", self._namespace)
+        with self._changed:
+            for uid in known - {pod["metadata"]["uid"] for pod in found}:
                 self._set(self.by_uid[uid], State.GONE)
             self._changed.notify_all()
+        return found
+
+    def _take_pods(self) -> None:
+        for pod in self._list_pods():
+            self._take_pod("ADDED", pod)
+
+    def _miss_pods(self) -> None:
+        """Find out who went between our list and the watch's own: the watch does not tell of them."""
+        with contextlib.suppress(KubectlError):
+            self._list_pods()
 
     def _take_pod(self, event: str, found: Object) -> None:
         metadata = found["metadata"]
