@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from http import HTTPMethod
 from timeit import default_timer
 
-from flask import Flask, Response, got_request_exception, request, request_finished, request_started
+from flask import Flask, Response, got_request_exception, request
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -105,18 +105,17 @@ class RequestMetrics:
             )
         )
         self._series: dict[tuple[str, str, int], tuple[Histogram, Counter]] = {}
-        # Signals, because Flask asks of each before_request and the like whether it is a coroutine.
-        request_started.connect(self._begin, app, weak=False)
-        request_finished.connect(self._count, app, weak=False)
+        app.before_request(self._begin)
+        app.after_request(self._count)
         got_request_exception.connect(self._count_exception, app, weak=False)
 
-    def _begin(self, app: Flask, **_: object) -> None:  # noqa: ARG002 - Flask's signature
+    def _begin(self) -> None:
         request.environ["metrics.began"] = default_timer()
 
-    def _count(self, app: Flask, response: Response, **_: object) -> None:  # noqa: ARG002
+    def _count(self, response: Response) -> Response:
         asked = request._get_current_object()  # type: ignore[attr-defined] # each look at the proxy costs
         if hasattr(asked, "prom_do_not_track"):
-            return
+            return response
         rule = asked.url_rule
         # A client can make up methods without end, and each would be a series for ever.
         method = asked.method if asked.method in HTTP_METHODS else "other"
@@ -125,6 +124,7 @@ class RequestMetrics:
         if (began := asked.environ.get("metrics.began")) is not None:
             series[0].observe(max(default_timer() - began, 0))
         series[1].inc()
+        return response
 
     def _look_up(self, key: tuple[str, str, int]) -> tuple[Histogram, Counter]:
         method, _, status = key
@@ -132,7 +132,7 @@ class RequestMetrics:
             key, (self._durations.labels(*key), self._totals.labels(method, status))
         )
 
-    def _count_exception(self, app: Flask, **_: object) -> None:  # noqa: ARG002
+    def _count_exception(self, app: Flask, **_: object) -> None:  # noqa: ARG002 - the signal's signature
         if not hasattr(request, "prom_do_not_track"):
             self._exceptions.labels(request.method, 500).inc()
 

@@ -52,6 +52,10 @@ APART_MOST = 256
 KINDS = 1024
 """Kinds of requests to remember as slow."""
 
+ACCEPTS = 16
+"""Connections to accept at once: the next look at the listener comes after all that is ready is served. Not
+all that wait, so that other workers have their share."""
+
 LET_GO = "leader.let_go"
 """The environ's key of a function to call before the connection is given a life of its own."""
 
@@ -378,6 +382,17 @@ class LeaderWorker(ProbeLaneWorker):
 
     # ---- what waits in the poller --------------------------------------------------------------------
 
+    def accept(self, listener: Any) -> None:
+        """Accept several (gthread: one), up to the limit (gthread leaves that to run(), here too rare)."""
+        for _ in range(ACCEPTS):
+            before = self.nr_conns
+            if before >= self.worker_connections:
+                self.set_accept_enabled(False)
+                return
+            super().accept(listener)
+            if self.nr_conns <= before:
+                return
+
     def enqueue_req(self, conn: Connection) -> None:
         """Have the request served by whoever leads; a probe by the lane's threads."""
         if not isinstance(conn, TeamConnection):
@@ -439,6 +454,8 @@ class LeaderWorker(ProbeLaneWorker):
             self.poller.unregister(conn.sock)
 
     def drop(self, conn: Connection) -> None:
-        """Close `conn`, which waits nowhere."""
+        """Close `conn`, which waits nowhere; there may be room for another."""
         self.set_aside(conn)
         super().drop(conn)
+        if not self._accepting and self.alive:
+            self.set_accept_enabled(True)

@@ -1,6 +1,7 @@
 """The course: all rungs in turn, and what they must show."""
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -62,9 +63,9 @@ def parts(base: Experiment, names: Sequence[str]) -> list[Part]:
         source = replace(rung("v5", 0), strategy=strategy)
         return replace(base, source=source, destination=onto_itself(source), title=f"v5 → v5, {strategy}")
 
-    def of_size(name: str, replicas: int) -> Experiment:
-        source = replace(rung(name, min_ready_seconds=0), replicas=replicas)
-        title = f"{name} → {name}, {replicas} replicas"
+    def of_size(name: str, replicas: int, strategy: str | None = None) -> Experiment:
+        source = replace(rung(name, min_ready_seconds=0), replicas=replicas, strategy=strategy)
+        title = f"{name} → {name}, {replicas} replicas" + (f", {strategy}" if strategy else "")
         return replace(base, source=source, destination=onto_itself(source), title=title)
 
     long = {**base.clients, **LONG_MIX}
@@ -102,8 +103,13 @@ def parts(base: Experiment, names: Sequence[str]) -> list[Part]:
             "replicas",
             "With more pods",
             "v3 and v5 onto themselves without minReadySeconds, so that what grows is the pods' own part: "
-            "they start, and they leave.",
-            [of_size(name, replicas) for name in ("v3", "v5") for replicas in REPLICAS],
+            "they start, and they leave. v3 has the default of 25% for maxSurge and maxUnavailable; v5 "
+            "takes one after the other, and then up to a quarter at once (maxSurge/maxUnavailable).",
+            [
+                *(of_size(name, replicas) for name in ("v3", "v5") for replicas in REPLICAS),
+                # A quarter of the first is v5's own 1.
+                *(of_size("v5", replicas, f"{math.ceil(replicas / 4)}/0") for replicas in REPLICAS[1:]),
+            ],
         ),
     ]
     return [part for part in every if part.name in names]

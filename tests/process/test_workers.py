@@ -219,7 +219,7 @@ class BreaksForOne(LeaderWorker):
 class BreaksForAll(LeaderWorker):
     def accept(self, listener):
         super().accept(listener)
-        if self.nr_conns == 3:
+        if self.nr_conns >= 3:
             raise ValueError("the loop breaks here")
 """
 
@@ -314,6 +314,26 @@ def test_thousands_of_idle_connections_cost_memory_only(worker_class: str) -> No
             # Gunicorn gives those that say nothing 2 s after the drain.
             assert service.wait() < settings["DRAIN_MIN"] + 2 + SLACK
             assert all(each.closed_within(1) for each in connections)
+
+
+@pytest.mark.parametrize("worker_class", OURS)
+def test_connections_beyond_the_limit_wait_their_turn(worker_class: str) -> None:
+    limit = 100
+    service = Service("--worker-connections", str(limit), WORKER_CLASS=worker_class, WORKERS=1)
+    with service, contextlib.ExitStack() as stack:
+        port = service.ready().port
+        worker = psutil.Process(*service.workers)
+
+        def taken_in() -> int:
+            return sum(each.status == psutil.CONN_ESTABLISHED for each in worker.net_connections("tcp"))
+
+        connections = [stack.enter_context(Connection(port)) for _ in range(3 * limit)]
+        wait_until(lambda: taken_in() >= limit, "as many as there may be")
+        assert connections[0].ask().status == 200  # the loop has gone round since
+        assert taken_in() <= limit
+        for each in connections:
+            assert each.ask().status == 200
+            each.close()
 
 
 @pytest.mark.parametrize("worker_class", OURS)

@@ -44,8 +44,10 @@ def test_the_course_rolls_every_rung_and_compares_v3_with_v5() -> None:
     assert [each.source.name for each in long.experiments] == ["v5", "v6", "v7"]
     assert all(set(LONG_MIX) <= set(each.clients) for each in long.experiments)
     assert [each.destination.strategy for each in pace.experiments] == list(STRATEGIES)
-    sizes = [(each.source.name, each.source.replicas) for each in replicas.experiments]
-    assert sizes == [(name, size) for name in ("v3", "v5") for size in REPLICAS]
+    sizes = [(each.source.name, each.source.replicas, each.source.strategy) for each in replicas.experiments]
+    assert sizes[:-2] == [(name, size, None) for name in ("v3", "v5") for size in REPLICAS]
+    assert sizes[-2:] == [("v5", 6, "2/0"), ("v5", 12, "3/0")]
+    assert len({each.name for each in replicas.experiments}) == len(sizes)
     for part in (transitions, rungs, pace, long, replicas):
         assert {each.source.image for each in part.experiments} == {"registry/flask:9"}
         assert {each.destination.image for each in part.experiments} == {"registry/flask:9"}

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import selectors
 import socket
 import threading
+from collections.abc import Iterator
 from typing import Any
 
+import pytest
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
 
-from leader.worker import LeaderWorker, Member, TeamConnection
+from leader.worker import ACCEPTS, LeaderWorker, Member, TeamConnection
 
 
 class Window:
@@ -28,21 +32,46 @@ class Window:
         self.lock.release()
 
 
-def test_a_relieved_leader_never_sees_itself_leading() -> None:
-    """Else it goes on with the loop while the next one begins, and a connection is served twice."""
+@pytest.fixture
+def worker() -> Iterator[LeaderWorker]:
     cfg = Config()
     cfg.set("worker_tmp_dir", "/dev/shm")
     worker = LeaderWorker(1, os.getpid(), [], None, 30, cfg, Logger(cfg))
+    yield worker
+    worker.tmp.close()
+
+
+def test_a_relieved_leader_never_sees_itself_leading(worker: LeaderWorker) -> None:
+    """Else it goes on with the loop while the next one begins, and a connection is served twice."""
     relieved, successor = Member(worker, 1), Member(worker, 2)
     window: Any = Window(worker)
     worker.team = window
     worker.leader, worker.followers, worker.members = relieved, [successor], 2
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        worker.serving = TeamConnection(cfg, ours, "", "")
+        worker.serving = TeamConnection(worker.cfg, ours, "", "")
         worker.relieve(worker.served)
     assert window.seen
     assert all(leader is successor for serving, leader in window.seen if serving is None)
     assert worker.leader is successor
     assert successor.call.acquire(blocking=False)  # it was called
-    worker.tmp.close()
+
+
+def test_connections_that_come_together_are_taken_in_together(worker: LeaderWorker) -> None:
+    """Else each waits for a round of the loop, and a round is as long as all that is served in it."""
+    with (
+        socket.create_server(("127.0.0.1", 0), backlog=2 * ACCEPTS) as listener,
+        contextlib.ExitStack() as stack,
+    ):
+        listener.setblocking(False)
+        for _ in range(ACCEPTS + 1):
+            stack.enter_context(socket.create_connection(listener.getsockname()))
+        worker.sockets, worker.poller = [listener], stack.enter_context(selectors.DefaultSelector())
+        worker.worker_connections = ACCEPTS + 2
+        worker.set_accept_enabled(True)
+        worker.accept(listener)
+        assert worker.nr_conns == ACCEPTS  # the others are for other workers, or for the next round
+        worker.accept(listener)
+        assert worker.nr_conns == ACCEPTS + 1
+        for conn in list(worker.pending_conns):
+            conn.close()
