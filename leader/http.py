@@ -56,12 +56,10 @@ class PlainHeads:
         secure_scheme_headers, _ = policy._peer_trusted_for_forwarded()
         return _FRAMING.union(secure_scheme_headers)
 
-    def parse(
-        self, head: bytes, unreader: Any, peer: Any, number: int, odd: frozenset[str]
-    ) -> Request | None:
-        """Make the request that Gunicorn would make of `head`; None if it is not plain or not alone.
+    def read(self, head: bytes, odd: frozenset[str]) -> PlainHead | None:
+        """Read `head` as Gunicorn would; None if it is not plain or not alone.
 
-        `number` counts the connection's requests, `odd` are the peer's `odd_fields()`.
+        `odd` are the peer's `odd_fields()`.
         """
         if len(head) > self._longest:
             return None
@@ -69,11 +67,14 @@ class PlainHeads:
         match = _HEAD.fullmatch(text)
         if match is None:
             return None
-        method, uri, path, query, minor, fields = match.groups()
-        headers = [(name.upper(), value.strip(" \t")) for name, value in _FIELDS.findall(fields)]
+        headers = [(name.upper(), value.strip(" \t")) for name, value in _FIELDS.findall(match[6])]
         names = {name for name, _ in headers}
         if len(names) < len(headers) or len(headers) > self._fields or not names.isdisjoint(odd):
             return None
+        return PlainHead(match, headers)
+
+    def request(self, head: PlainHead, unreader: Any, peer: Any, number: int) -> Request:
+        """Make the request that Gunicorn would make of `head`. `number` counts the connection's requests."""
         request = Request.__new__(Request)
         vars(request).update(
             self._template,
@@ -81,16 +82,40 @@ class PlainHeads:
             peer_addr=peer,
             remote_addr=peer,
             req_number=number,
-            method=method,
-            uri=uri,
-            path=path,
-            query=query or "",
-            version=(1, 1) if minor == "1" else (1, 0),
-            headers=headers,
             trailers=[],
             body=Body(LengthReader(unreader, 0)),
+            **head.of_request,
         )
+        # A list of its own: a hook may change it.
+        request.headers = request.headers[:]
         return request
+
+
+class PlainHead:
+    """What a plain head says, wherever and however often it comes."""
+
+    def __init__(self, match: re.Match[str], headers: list[tuple[str, str]]) -> None:
+        method, uri, path, query, minor, _ = match.groups()
+        self.of_request: dict[str, Any] = {
+            "method": method,
+            "uri": uri,
+            "path": path,
+            "query": query or "",
+            "version": (1, int(minor)),
+            "headers": headers,
+        }
+        """Attributes of the request."""
+        self.of_environ: dict[str, Any] = {
+            "REQUEST_METHOD": method,
+            "QUERY_STRING": query or "",
+            "RAW_URI": uri,
+            "SERVER_PROTOCOL": f"HTTP/1.{minor}",
+            "PATH_INFO": util.unquote_to_wsgi_str(path) if "%" in path else path,
+        }
+        """Its part of the environ."""
+        for name, value in headers:
+            key = name.replace("-", "_")
+            self.of_environ[key if key == "CONTENT_TYPE" else "HTTP_" + key] = value
 
 
 class HeadParser(RequestParser):  # type: ignore[misc] # Gunicorn has no types
@@ -101,19 +126,33 @@ class HeadParser(RequestParser):  # type: ignore[misc] # Gunicorn has no types
         self._plain = plain
         self._odd = plain.odd_fields(self.source_addr)
         self.head = b""
-        self.is_plain = False
+        self._last = b""
+        self.plain_head: PlainHead | None = None
+        """The head of the last request, if it was plain."""
 
     def __next__(self) -> Request:
         """Parse the next request."""
         head, self.head = self.head, b""
-        request = self._plain.parse(head, self.unreader, self.source_addr, self.req_count + 1, self._odd)
-        self.is_plain = request is not None
-        if request is None:
+        # A client that keeps its connection mostly says the same again.
+        if head != self._last:
+            self._last, self.plain_head = head, self._plain.read(head, self._odd)
+        if self.plain_head is None:
             self.unreader.unread(head)
             return super().__next__()
         self.req_count += 1
-        self.mesg = request
-        return request
+        self.mesg = self._plain.request(self.plain_head, self.unreader, self.source_addr, self.req_count)
+        return self.mesg
+
+
+class LateErrors(wsgi.WSGIErrorsWrapper):  # type: ignore[misc] # Gunicorn has no types
+    """Gunicorn's wsgi.errors for every request: looks where the log goes when there is something to write."""
+
+    def __init__(self, cfg: Config) -> None:
+        self._cfg = cfg
+
+    def write(self, data: str) -> None:
+        """Write to the log's streams, which may have been reopened since."""
+        wsgi.WSGIErrorsWrapper(self._cfg).write(data)
 
 
 class PlainEnvironment:
@@ -123,31 +162,22 @@ class PlainEnvironment:
         self._where = sock, client, server, cfg
         self._same: dict[str, Any] = {}
 
-    def create(self, request: Request) -> tuple[Response, dict[str, Any]]:
-        """Make both for a plain `request`."""
-        sock, _, _, cfg = self._where
+    def create(self, request: Request, head: PlainHead) -> tuple[Response, dict[str, Any]]:
+        """Make both for a plain `request` and its `head`."""
+        sock, client, _, cfg = self._where
         if not self._same:
             response, environ = wsgi.create(request, *self._where, response_class=WholeResponse)
-            if not environ["SCRIPT_NAME"] and isinstance(self._where[1], tuple):
+            if not environ["SCRIPT_NAME"] and isinstance(client, tuple):
                 self._same = {name: environ[name] for name in _OF_THE_CONNECTION}
+                self._same["wsgi.errors"] = LateErrors(cfg)
             return response, environ
         response = WholeResponse(request, sock, cfg)
-        major, minor = request.version
-        path = request.path
         environ = {
             **self._same,
-            "wsgi.errors": wsgi.WSGIErrorsWrapper(cfg),  # anew: the log may have been reopened
+            **head.of_environ,
             "wsgi.input": request.body,
             "wsgi.early_hints": wsgi._make_early_hints_callback(request, sock, response),
-            "REQUEST_METHOD": request.method,
-            "QUERY_STRING": request.query,
-            "RAW_URI": request.uri,
-            "SERVER_PROTOCOL": f"HTTP/{major}.{minor}",
-            "PATH_INFO": util.unquote_to_wsgi_str(path) if "%" in path else path,
         }
-        for name, value in request.headers:
-            key = name.replace("-", "_")
-            environ[key if key == "CONTENT_TYPE" else "HTTP_" + key] = value
         return response, environ
 
 

@@ -307,15 +307,15 @@ class LeaderWorker(ProbeLaneWorker):
 
     def _keepalive_after(self, conn: Any, keepalive: bool) -> bool:
         """Drain what was left of a body; a plain request has none."""
-        if keepalive and isinstance(conn.parser, HeadParser) and conn.parser.is_plain:
+        if keepalive and isinstance(conn.parser, HeadParser) and conn.parser.plain_head is not None:
             return True
         return bool(super()._keepalive_after(conn, keepalive))
 
     def create(self, req: Any, conn: Any) -> tuple[Any, dict[str, Any]]:
         """Make the response and the environ of a request."""
         ours = isinstance(conn, TeamConnection)
-        if ours and conn.parser.is_plain:
-            resp, environ = conn.environment.create(req)
+        if ours and (head := conn.parser.plain_head) is not None:
+            resp, environ = conn.environment.create(req, head)
         else:
             resp, environ = wsgi.create(
                 req, conn.sock, conn.client, conn.server, self.cfg, response_class=WholeResponse

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import socket
 from typing import Any
@@ -15,7 +16,7 @@ from gunicorn.http.unreader import IterUnreader
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from leader.http import PlainEnvironment, PlainHeads, WholeResponse
+from leader.http import HeadParser, LateErrors, PlainEnvironment, PlainHeads, WholeResponse
 
 TRUSTED, STRANGER = ("127.0.0.1", 4711), ("192.0.2.1", 4711)
 SERVER = ("192.0.2.2", 8080)
@@ -194,8 +195,13 @@ CONFIGURATIONS = {
 
 
 def short_way(cfg: Config, head: bytes, peer: Any = STRANGER) -> Request | None:
-    plain = PlainHeads(cfg)
-    return plain.parse(head, IterUnreader([]), peer, 1, plain.odd_fields(peer))
+    parser = parser_of(cfg, peer)
+    plain = parser._plain.read(head, parser._odd)
+    return None if plain is None else parser._plain.request(plain, IterUnreader([]), peer, 1)
+
+
+def parser_of(cfg: Config, peer: Any = STRANGER) -> HeadParser:
+    return HeadParser(PlainHeads(cfg), cfg, [], peer)
 
 
 def told(thing: Any) -> dict[str, Any]:
@@ -207,14 +213,19 @@ def told(thing: Any) -> dict[str, Any]:
 
 
 def said(environ: dict[str, Any]) -> dict[str, Any]:
-    objects = ("wsgi.errors", "wsgi.input", "wsgi.early_hints")
-    return {name: type(value) if name in objects else value for name, value in environ.items()}
+    objects = ("wsgi.input", "wsgi.early_hints")
+    told = {name: type(value) if name in objects else value for name, value in environ.items()}
+    assert isinstance(told.pop("wsgi.errors"), wsgi.WSGIErrorsWrapper)
+    return told
 
 
 def assert_the_same(cfg: Config, head: bytes, peer: Any) -> None:
-    ours = short_way(cfg, head, peer)
-    if ours is None:
+    parser = parser_of(cfg, peer)
+    parser.head = head
+    if parser._plain.read(head, parser._odd) is None:
         return  # Gunicorn's own code has it
+    ours = next(parser)
+    assert parser.plain_head is not None
     unreader = IterUnreader([head])
     theirs = Request(cfg, unreader, peer)  # raises where it refuses
     assert unreader.buf.getvalue() == b""
@@ -226,8 +237,8 @@ def assert_the_same(cfg: Config, head: bytes, peer: Any) -> None:
         assert request.body.reader.length == 0
     with socket.socket() as sock:
         environment = PlainEnvironment(cfg, sock, peer, SERVER)
-        environment.create(ours)  # the connection's first
-        response, environ = environment.create(ours)
+        environment.create(ours, parser.plain_head)  # the connection's first
+        response, environ = environment.create(ours, parser.plain_head)
         their_response, their_environ = wsgi.create(theirs, sock, peer, SERVER, cfg)
     assert said(environ) == said(their_environ)
     assert list(environ["wsgi.input"]) == []
@@ -262,6 +273,54 @@ def test_a_trusted_proxys_scheme_is_left_to_gunicorn_and_a_strangers_ignored() -
     request = short_way(Config(), head, STRANGER)
     assert request is not None
     assert request.scheme == "http"
+
+
+def test_what_is_said_again_is_read_again_as_it_was_said() -> None:
+    """A client that says the same costs less; what hooks and applications did to the last one is not seen."""
+    cfg = Config()
+    parser = parser_of(cfg)
+    said_first, said_next = HEADS["wrk"], HEADS["browser"]
+    with socket.socket() as sock:
+        environment = PlainEnvironment(cfg, sock, STRANGER, SERVER)
+        for number, head in enumerate([said_first, said_first, said_next, said_first, said_first], 1):
+            parser.head = head
+            request = next(parser)
+            theirs = Request(cfg, IterUnreader([head]), STRANGER, number)
+            assert told(request) == told(theirs)
+            assert parser.plain_head is not None
+            response, environ = environment.create(request, parser.plain_head)
+            their_response, their_environ = wsgi.create(theirs, sock, STRANGER, SERVER, cfg)
+            assert said(environ) == said(their_environ)
+            assert told(response) == told(their_response)
+            request.headers.append(("X-HOOK", "was here"))
+            request.force_close()
+            environ["PATH_INFO"] = "/elsewhere"
+            environ.clear()
+
+
+def test_odd_heads_between_plain_ones_are_left_to_gunicorn() -> None:
+    parser = parser_of(Config())
+    for number, name in enumerate(["plain", "odd", "odd", "plain"], 1):
+        parser.head = HEADS["wrk"] if name == "plain" else ODD["upgrade"]
+        request = next(parser)
+        assert (parser.plain_head is not None) == (name == "plain")
+        assert request.req_number == number
+        assert [each for each, _ in request.headers] == (["HOST"] if name == "plain" else ["UPGRADE"])
+
+
+def test_errors_of_requests_go_where_the_log_goes_by_then(capsys: pytest.CaptureFixture[str]) -> None:
+    cfg = Config()
+    errors = LateErrors(cfg)
+    log = logging.getLogger("gunicorn.error")
+    reopened = io.StringIO()
+    before = log.handlers
+    log.handlers = [logging.StreamHandler(io.StringIO()), logging.StreamHandler(reopened)]
+    try:
+        errors.write("a ")
+        errors.writelines(["line\n"])
+    finally:
+        log.handlers = before
+    assert reopened.getvalue() == capsys.readouterr().err == "a line\n"
 
 
 class Wire:
