@@ -29,7 +29,7 @@ LANE_WORKER = "app.worker.ProbeLaneWorker"
 LEADER_WORKER = "leader.worker.LeaderWorker"
 """The same, and the thread that runs the event loop serves requests itself."""
 
-WORKER_CLASSES = (LANE_WORKER, LEADER_WORKER, "gthread", "sync", "gevent")
+WORKER_CLASSES = (LEADER_WORKER, LANE_WORKER, "gthread", "sync", "gevent")
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 DECIMAL = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 """A whole or decimal number as people write it: float() takes nan, inf, 1e3 and 1_000 too."""
@@ -138,7 +138,7 @@ class Settings:
     port: int = _count(8080, 1, 65535, "TCP port")
     workers: int = _count(2, 1, 64, "processes")
     threads: int = _count(16, 1, 512, "threads a worker")
-    worker_class: str = _choice(LANE_WORKER, {name: name for name in WORKER_CLASSES})
+    worker_class: str = _choice(LEADER_WORKER, {name: name for name in WORKER_CLASSES})
     drain: bool = _choice(True, SWITCH)
     # Endpoints propagate within 5 s in an ordinary cluster; the whole drain and the graceful stop
     # then fit the 30 s that Kubernetes gives a pod unless told otherwise: 15 + 10 + some margin.

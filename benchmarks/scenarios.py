@@ -9,6 +9,7 @@ import socket
 import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 from benchmarks.load import Measured, wrk
@@ -33,6 +34,9 @@ SERVER_CPU, LOAD_CPU = 1, 0
 
 IDLE = 5000
 LAZY = 20
+
+LOAD_AFTER_SIGTERM = 2, 4, 8
+"""Seconds for which clients go on after SIGTERM, as long as endpoints take to propagate."""
 
 
 def throughput(rounds: int, contenders: Sequence[Contender] = CONTENDERS) -> list[Row]:
@@ -208,7 +212,7 @@ def _sleeping(port: int, count: int) -> Iterator[None]:
 
 
 def stop(rounds: int) -> list[Row]:
-    """Seconds from SIGTERM to the exit against open connections, with the drain's default times."""
+    """Seconds from SIGTERM to the exit with the default times: beside open connections, and under load."""
     rows = []
     for count in (0, 100, 1000, IDLE):
         took = []
@@ -218,8 +222,28 @@ def stop(rounds: int) -> list[Row]:
                 _connections(server.port, count, b"GET /api HTTP/1.1\r\nHost: a\r\n\r\n"),
             ):
                 took.append(server.stop(signal.SIGTERM))
-        rows.append({"server": LEADER.name, "open connections": count, "exit s": _spread(took)})
+        rows.append(_stopped(took, connections=count))
+    for lasting in LOAD_AFTER_SIGTERM:
+        took, loads = [], []
+        for _ in range(max(1, rounds // 3)):
+            with Server(LEADER, cpu=SERVER_CPU) as server, ThreadPoolExecutor(1) as pool:
+                load = pool.submit(wrk, server.port, connections=64, seconds=1 + lasting, cpu=LOAD_CPU)
+                time.sleep(1)  # wrk cannot say when it has begun
+                took.append(server.stop(signal.SIGTERM))
+                loads.append(load.result())
+        errors = sum(each.errors for each in loads)
+        rows.append(_stopped(took, connections=64, lasting=lasting, errors=errors))
     return rows
+
+
+def _stopped(took: list[float], connections: int, lasting: int = 0, errors: int = 0) -> Row:
+    return {
+        "server": LEADER.name,
+        "open connections": connections,
+        "full load goes on for s": lasting,
+        "exit s": _spread(took),
+        "errors": errors,
+    }
 
 
 def _spread(values: Iterable[float]) -> Spread:

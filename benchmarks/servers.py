@@ -18,7 +18,7 @@ from typing import Self
 
 import psutil
 
-from app.settings import LANE_WORKER, LEADER_WORKER, WORKER_TIMEOUT, Settings
+from app.settings import LANE_WORKER, LEADER_WORKER, WORKER_CONNECTIONS, WORKER_TIMEOUT, Settings
 
 ROOT = Path(__file__).parents[1]
 BASELINE = "benchmarks.baseline:app"
@@ -51,6 +51,8 @@ def stock(name: str, worker_class: str, *flags: str) -> Contender:
         "75",
         "--timeout",
         f"{WORKER_TIMEOUT:g}",
+        "--worker-connections",
+        f"{WORKER_CONNECTIONS}",
     )
     return Contender(name, (*command, *size, *flags, BASELINE), keeps=worker_class != "sync")
 
@@ -97,7 +99,7 @@ CONTENDERS: tuple[Contender, ...] = (
             "waitress-serve",
             "--listen=127.0.0.1:{port}",
             "--threads={threads}",
-            "--connection-limit=8192",
+            f"--connection-limit={WORKER_CONNECTIONS}",
             BASELINE,
         ),
     ),

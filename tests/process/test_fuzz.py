@@ -124,9 +124,9 @@ def unharmed(service: Service) -> Iterator[Crowd]:
     print(f"good clients meanwhile:\n{crowd}")
 
 
-@pytest.mark.parametrize("worker_class", [LANE_WORKER, "gthread"])
+@pytest.mark.parametrize("worker_class", [LEADER_WORKER, LANE_WORKER, "gthread"])
 def test_broken_requests_harm_nobody(worker_class: str) -> None:
-    cases = CASES if worker_class == LANE_WORKER else CASES // 4
+    cases = CASES if worker_class == LEADER_WORKER else CASES // 4
     seen: Counter[str] = Counter()
 
     def sender(number: int) -> Counter[str]:
@@ -260,7 +260,7 @@ def test_slow_bodies_that_are_read_take_a_thread_each(tmp_path: Path) -> None:
     """The limit that docs/security.md names: a proxy that buffers bodies has to stand in front."""
     (tmp_path / "reader.py").write_text(READER)
     flags = ("--pythonpath", str(tmp_path), "reader:application")
-    with Service(*flags, WORKER_CLASS=LANE_WORKER, WORKERS=1, THREADS=4) as service:
+    with Service(*flags, WORKER_CLASS=LEADER_WORKER, WORKERS=1, THREADS=4) as service:
         wait_until(lambda: service.get("/").status == 200, "the first answer")
         head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n"
         answered, late = slow_bodies(service, 40, head)

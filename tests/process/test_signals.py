@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from app.settings import LANE_WORKER, WORKER_CLASSES
+from app.settings import LEADER_WORKER, WORKER_CLASSES
 from tests.process.clients import Connection, Crowd, Kind, Lost
 from tests.process.delay import ROUND_TRIP, DelayProxy
 from tests.process.service import QUICK, SLACK, Service, for_each_class, wait_until
@@ -179,12 +179,12 @@ def application(environ, start_response): ...
 """
 
 STARTS: dict[str, dict[str, Any]] = {
-    "preload": {"WORKER_CLASS": LANE_WORKER},
+    "preload": {"WORKER_CLASS": LEADER_WORKER},
     "gevent": {"WORKER_CLASS": "gevent"},
     "slow import": {"WORKER_CLASS": "gevent"},
-    "slow import before the fork": {"WORKER_CLASS": LANE_WORKER},
+    "slow import before the fork": {"WORKER_CLASS": LEADER_WORKER},
     "quick": {"WORKER_CLASS": "gevent", "number": signal.SIGQUIT},
-    "process group": {"WORKER_CLASS": LANE_WORKER, "group": True},
+    "process group": {"WORKER_CLASS": LEADER_WORKER, "group": True},
     "process group, gevent": {"WORKER_CLASS": "gevent", "group": True},
 }
 

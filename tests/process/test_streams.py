@@ -15,7 +15,7 @@ import psutil
 import pytest
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 
-from app.settings import LANE_WORKER, WORKER_CLASSES
+from app.settings import LEADER_WORKER, WORKER_CLASSES
 from rollout.streams import Streams
 from tests.process.clients import Connection, Lost, get
 from tests.process.service import QUICK, SLACK, Service, for_each_class, wait_until
@@ -542,7 +542,7 @@ def test_without_the_drain_they_are_cut() -> None:
 
 @pytest.mark.parametrize(
     ("worker_class", "number"),
-    [*((name, signal.SIGTERM) for name in WORKER_CLASSES), (LANE_WORKER, signal.SIGINT)],
+    [*((name, signal.SIGTERM) for name in WORKER_CLASSES), (LEADER_WORKER, signal.SIGINT)],
 )
 def test_a_stop_without_a_drain_tells_them_without_waiting(worker_class: str, number: signal.Signals) -> None:
     with (

@@ -1,0 +1,72 @@
+"""Every answer belongs to its request, whoever serves it and whenever the loop changes hands."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from app.settings import LANE_WORKER, LEADER_WORKER
+from tests.process.clients import Connection
+from tests.process.service import Service, wait_until
+
+LASTING = float(os.environ.get("ANSWERS_SECONDS", "6"))
+"""Seconds for each worker class. A race that comes once in a million wants many: ANSWERS_SECONDS=600."""
+
+CLIENTS = 24
+"""More than threads, so that some of their requests wait for one."""
+
+SEED = int(os.environ.get("ANSWERS_SEED", "20261124"))
+
+
+def question(chance: random.Random, name: str) -> tuple[str, bytes]:
+    """A path that nobody else asks, and what its answer must hold."""
+    if chance.random() < 0.5:
+        return f"/api/{name}", f'"instance": "/api/{name}"'.encode()
+    # About as long as the leader's requests may be before the loop is taken from it, and longer.
+    asked = f"{chance.choice([0.0, 0.004, 0.006, 0.01, 0.02]) + chance.randrange(1_000_000) / 1e9:.9f}"
+    return f"/api/sleep/{asked}", f'"slept": {json.dumps(float(asked))},'.encode()
+
+
+@pytest.mark.parametrize("threads", [2, 16])
+@pytest.mark.parametrize("worker_class", [LANE_WORKER, LEADER_WORKER])
+def test_every_answer_belongs_to_its_request(worker_class: str, threads: int) -> None:
+    def client(number: int) -> Counter[str]:
+        chance, seen = random.Random(SEED + number), Counter[str]()
+        until = time.monotonic() + LASTING
+        while time.monotonic() < until:
+            with Connection(port) as connection:
+                for _ in range(chance.choice([1, 5, 200])):
+                    asked = [
+                        question(chance, f"{number}-{sum(seen.values())}-{place}")
+                        for place in range(chance.choice([1, 1, 1, 5]))  # the five are pipelined
+                    ]
+                    if chance.random() < 0.02:
+                        asked.append(("/health", b'"state": "ready"'))
+                    heads = b"".join(f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode() for path, _ in asked)
+                    cut = chance.randrange(len(heads)) if chance.random() < 0.1 else 0
+                    for part in (heads[:cut], heads[cut:]):
+                        connection.socket.sendall(part)
+                    for path, expected in asked:
+                        answer = connection.answer()
+                        assert expected in answer.body, (path, answer)
+                        seen[str(answer.status)] += 1
+                    if time.monotonic() > until:
+                        break
+        return seen
+
+    with Service(WORKER_CLASS=worker_class, WORKERS=1, THREADS=threads) as service:
+        port = service.ready().port
+        workers = service.workers
+        with ThreadPoolExecutor(CLIENTS) as pool:
+            seen = sum(pool.map(client, range(CLIENTS)), Counter[str]())
+        print(f"{worker_class}, {threads} threads, seed {SEED}: {dict(seen)}")
+        assert set(seen) == {"200", "404"}
+        assert service.workers == workers
+        wait_until(lambda: service.metric("lifecycle_requests_in_flight") == 0, "none in flight")
+        assert "Traceback" not in service.log, service.log
