@@ -14,7 +14,6 @@ it takes the loop back once a second, so a loop that hangs gives no sign of life
 from __future__ import annotations
 
 import contextlib
-import queue
 import re
 import sys
 import threading
@@ -131,7 +130,8 @@ class LeaderWorker(ProbeLaneWorker):
         self.arrived: deque[TeamConnection] = deque()  # requests not yet served or queued
         self.served = 0  # requests that a leader has begun
         # Between the loop and the main thread:
-        self.bell: queue.SimpleQueue[None] = queue.SimpleQueue()  # wakes the main thread
+        self.bell = threading.Lock()  # held until it is rung, which wakes the main thread
+        self.bell.acquire()
         self.dozing = False  # the main thread is to be woken for the next request
         self.recalled = False  # the main thread wants the loop
         self.failure: BaseException | None = None  # what broke the loop
@@ -149,7 +149,7 @@ class LeaderWorker(ProbeLaneWorker):
     def handle_exit(self, sig: int, frame: Any) -> None:
         """Wake the main thread too (gthread: it is the one that polls)."""
         super().handle_exit(sig, frame)
-        self.bell.put(None)
+        self.ring()
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
         """Let the team have the loop for so long (gthread: poll and dispatch).
@@ -176,14 +176,16 @@ class LeaderWorker(ProbeLaneWorker):
             seen = self.served
         self.recall(seen)
 
+    def ring(self) -> None:
+        """Wake the main thread. A signal handler may do it too, whatever it has interrupted."""
+        with contextlib.suppress(RuntimeError):  # it has rung already
+            self.bell.release()
+
     def hear_bell(self, seconds: float) -> None:
         """Wait until the bell rings, at most so long."""
-        try:
-            self.bell.get(timeout=seconds)
-            while True:
-                self.bell.get_nowait()
-        except queue.Empty:
-            pass
+        # Not SimpleQueue.get(): a signal whose handler lasts longer than the wait makes it wait for ever
+        # (seen in CPython 3.11), and Gunicorn has SIGTERM not interrupt that.
+        self.bell.acquire(timeout=seconds)
 
     def recall(self, seen: int) -> None:
         """Take the loop back, as soon as what is ready is dispatched. Raises what broke it."""
@@ -252,7 +254,7 @@ class LeaderWorker(ProbeLaneWorker):
         except BaseException as error:  # noqa: BLE001 - the main thread raises it
             self.failure = error
             self.leader = None
-        self.bell.put(None)
+        self.ring()
 
     def next_queued(self, me: Member) -> TeamConnection | None:
         """Give `me`, who leads no more, a request that waits for a thread; else make it a follower."""
@@ -284,7 +286,7 @@ class LeaderWorker(ProbeLaneWorker):
                 self.served += 1
             if self.dozing:
                 self.dozing = False
-                self.bell.put(None)
+                self.ring()
             keep = self.serve(conn)
             with self.team:
                 relieved = self.serving is not conn

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import selectors
+import signal
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -75,3 +77,33 @@ def test_connections_that_come_together_are_taken_in_together(worker: LeaderWork
         assert worker.nr_conns == ACCEPTS + 1
         for conn in list(worker.pending_conns):
             conn.close()
+
+
+def test_a_signal_that_takes_longer_than_the_wait_only_ends_it(worker: LeaderWorker) -> None:
+    """Else the main thread waits for ever: no sign of life, no more signals heard, no stop."""
+    interrupted = threading.Event()
+
+    def slow(*_: object) -> None:
+        interrupted.set()
+        time.sleep(0.2)  # not a wait for something: how long it takes
+
+    def others() -> None:
+        time.sleep(0.02)  # into the wait
+        os.kill(os.getpid(), signal.SIGUSR1)
+        over.wait(10)
+        worker.ring()  # so that a failure is no hang
+
+    over, thread = threading.Event(), threading.Thread(target=others)
+    before = signal.signal(signal.SIGUSR1, slow)
+    signal.siginterrupt(signal.SIGUSR1, False)  # as Gunicorn does with SIGTERM
+    try:
+        thread.start()
+        began = time.monotonic()
+        while not interrupted.is_set():
+            worker.hear_bell(0.1)
+        took = time.monotonic() - began
+    finally:
+        over.set()
+        thread.join()
+        signal.signal(signal.SIGUSR1, before)
+    assert took < 5
