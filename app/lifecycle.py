@@ -178,20 +178,15 @@ def _long_cell(kind: int, what: Long) -> int:
     return LONG_CELL + kind * len(Long) + what
 
 
-def _once_booted(worker: Any, handle: Handler) -> Handler:
-    """Make `handle` a signal handler that ends at once a worker which has served nothing yet.
+def _end_at_stops() -> None:
+    """Have the kernel end this process at the first of STOP_SIGNALS: a handler of Python's may come late.
 
-    The stop need not wait for a slow import. Not by sys.exit(): in the middle of an import its exception
-    may be swallowed (in a weak reference's callback), and the master waits GRACEFUL_TIMEOUT for the worker,
-    or be wrapped (from __set_name__), and it counts as a failed boot.
+    It waits for the interpreter, which may be in a C function for as long as an import takes, and is not
+    woken by a signal that came right before (gevent's loop). An exception from it may be swallowed (in a
+    weak reference's callback) or be taken for the application's failure (from __set_name__).
     """
-
-    def on_signal(sig: int, frame: FrameType | None) -> None:
-        if not worker.booted:
-            os._exit(0)
-        handle(sig, frame)
-
-    return on_signal
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
 
 
 class Lifecycle:
@@ -361,8 +356,7 @@ class Lifecycle:
 
     def _in_new_worker(self) -> None:
         if self._held is not None:
-            for number in STOP_SIGNALS:
-                signal.signal(number, lambda *_: os._exit(0))
+            _end_at_stops()
             self._release_signals()
 
     def _release_signals(self) -> None:
@@ -484,7 +478,7 @@ class Lifecycle:
     # ---- the workers' hooks ----------------------------------------------------------------------
 
     def post_fork(self, server: Any, worker: Any) -> None:  # noqa: ARG002 - Gunicorn's signature
-        """Set a new worker's signals right before its application loads (Gunicorn's hook of this name)."""
+        """Make a new worker's signals its own (Gunicorn's hook of this name)."""
         self._take_slot(worker.lifecycle_slot)
         self._lock = threading.Lock()
         if self.policy is None:
@@ -492,12 +486,24 @@ class Lifecycle:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         # A SIGTERM or SIGINT for the whole process group is the master's to act on.
         os.setpgrp()
-        # Gunicorn makes these attributes the worker's handlers of SIGTERM and SIGQUIT a little later.
-        worker.handle_exit = _once_booted(worker, partial(self._on_worker_sigterm, worker.handle_exit))
-        worker.handle_quit = _once_booted(worker, worker.handle_quit)
+        # Gunicorn looks both up a little later, right before the application loads.
+        worker.handle_exit = partial(self._on_worker_sigterm, worker.handle_exit)
+        worker.init_signals = partial(self._init_signals, worker.init_signals)
 
-    def post_worker_init(self, worker: Any) -> None:  # noqa: ARG002 - Gunicorn's signature
+    def _init_signals(self, init_signals: Callable[[], None]) -> None:
+        """Have Gunicorn set a worker's signals. Those that stop it end it at once until it can serve."""
+        held = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+        init_signals()
+        _end_at_stops()
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
+
+    def post_worker_init(self, worker: Any) -> None:
         """Ready: the worker's application is built (Gunicorn's hook of this name)."""
+        if self.policy is not None:
+            # What Gunicorn had set, and `_init_signals` put off.
+            signal.signal(signal.SIGQUIT, worker.handle_quit)
+            signal.signal(signal.SIGTERM, worker.handle_exit)
+            signal.siginterrupt(signal.SIGTERM, False)
         self.mark_ready()
 
     def _on_worker_sigterm(self, handle_exit: Handler, sig: int, frame: FrameType | None) -> None:

@@ -155,8 +155,9 @@ class Service:
         return self
 
     def _booted_workers(self) -> int:
-        # A worker whose handler is in place catches SIGWINCH; before, no worker class does.
-        return sum(_catches(pid, signal.SIGWINCH) for pid in self.workers)
+        # One that can serve catches SIGTERM. So does one just forked, by the master's handler still, but then
+        # SIGHUP too, which is not for workers.
+        return sum(catches(pid, signal.SIGTERM) and not catches(pid, signal.SIGHUP) for pid in self.workers)
 
     def _answers_ready(self, port: int, path: str) -> bool:
         assert self.process.poll() is None, f"ended with status {self.process.returncode}:\n{self.log}"
@@ -203,7 +204,8 @@ def _lives(process: psutil.Process) -> bool:
         return False
 
 
-def _catches(pid: int, number: signal.Signals) -> bool:
+def catches(pid: int, number: signal.Signals) -> bool:
+    """Whether the process has a handler of its own for a signal."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:

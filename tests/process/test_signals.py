@@ -17,7 +17,7 @@ import pytest
 from app.settings import LEADER_WORKER, WORKER_CLASSES
 from tests.process.clients import Connection, Crowd, Kind, Lost
 from tests.process.delay import ROUND_TRIP, DelayProxy
-from tests.process.service import QUICK, SLACK, Service, for_each_class, wait_until
+from tests.process.service import QUICK, SLACK, Service, catches, for_each_class, wait_until
 
 VERSION = "/api/nowater/version"
 PROBE_HEADER = "X-Custom-Header: Awesome"
@@ -212,6 +212,22 @@ def test_at_any_moment_of_the_start(start: str, tmp_path: Path) -> None:
     with ThreadPoolExecutor(2) as pool:
         took = list(pool.map(stop_after, [step * 0.05 for step in range(13)]))
     assert max(took) <= 0.2 + SLACK, took
+
+
+def test_a_worker_that_loads_is_ended_by_the_kernel(tmp_path: Path) -> None:
+    """Not by a handler of Python's, which comes as late as what the interpreter is busy with ends."""
+    (tmp_path / "slow.py").write_text(SLOW_APPLICATION)
+    flags = ("--pythonpath", str(tmp_path), "slow:application")
+    with Service(*flags, WORKER_CLASS="gevent", WORKERS=1) as service:
+        wait_until(lambda: "Booting worker" in service.log, "a worker")
+        (worker,) = service.workers
+        wait_until(lambda: not catches(worker, signal.SIGHUP), "its own signals")
+        wait_until(lambda: catches(worker, signal.SIGABRT), "its own handlers")
+        for number in (signal.SIGTERM, signal.SIGQUIT):
+            assert not catches(worker, number)
+        service.signal(signal.SIGTERM)
+        assert service.wait() < SLACK
+        assert service.said("was sent SIGTERM") == 1
 
 
 # ---- the other signals -------------------------------------------------------------------------------
