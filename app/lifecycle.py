@@ -382,6 +382,10 @@ class Lifecycle:
         if self._ending is not None:
             signal.setitimer(signal.ITIMER_REAL, 0)
             self._arbiter.signal(sig, frame)
+        else:
+            # Gunicorn's main loop waits in SimpleQueue.get(), which a handler that outlasts its time makes
+            # wait for ever (seen in CPython 3.11): a worker that hangs would go unnoticed until the drain ends.
+            self._arbiter.wakeup()
 
     def _backlog(self) -> int:
         # -1 and None are Gunicorn's words for "cannot tell" (a Unix socket, a closed one).

@@ -102,6 +102,17 @@ def test_a_worker_that_hangs_is_replaced_and_the_others_serve_on(
             assert get(port, "/health").status == 200
 
 
+def test_a_worker_that_hangs_in_a_drain_is_noticed_too(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"DRAIN_MIN": 4 * TIMEOUT, "DRAIN_MAX": 4 * TIMEOUT}
+    with Service("--timeout", str(TIMEOUT), WORKERS=2, **settings) as service:
+        service.ready().begin_drain()
+        hung = stop_one(service, tmp_path / "note")
+        wait_until(lambda: hung not in service.workers, "it is ended", 3 * TIMEOUT)
+        assert service.said("WORKER TIMEOUT") == 1
+        wait_until(lambda: len(service.workers) == 2, "another")
+        assert service.get("/api").closes  # a worker that is new in a drain says so too
+
+
 @pytest.mark.parametrize("worker_class", OURS)
 def test_requests_longer_than_the_timeout_are_no_hang(worker_class: str) -> None:
     settings: dict[str, Any] = {"WORKER_CLASS": worker_class, "WORKERS": 1, "THREADS": 2}

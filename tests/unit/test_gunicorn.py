@@ -22,6 +22,8 @@ HTTP = "leader/http.py"
 # Module, name in it, fingerprints in 27.0.1 (and in 27.0.0 where it differs), and what leans on it.
 LEANT_ON = [
     ("arbiter", "Arbiter.signal", "8b193e95e16a", f"{LIFECYCLE}: _on_sigterm, _on_tick"),
+    ("arbiter", "Arbiter.wakeup", "5a6a596d0a04", f"{LIFECYCLE}: _on_tick"),
+    ("arbiter", "Arbiter.wait_for_signals", "4abcab1deb7c", f"{LIFECYCLE}: _on_tick"),
     ("arbiter", "Arbiter.handle_term", "93d583480a66", f"{LIFECYCLE}: _handle_term"),
     ("arbiter", "Arbiter.stop", "7138b6afd9c4", f"{LIFECYCLE}: _on_stop"),
     ("arbiter", "Arbiter.run", "1ddfab9d644f", f"{LIFECYCLE}: when_ready"),
