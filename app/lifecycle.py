@@ -384,7 +384,7 @@ class Lifecycle:
             self._arbiter.signal(sig, frame)
         else:
             # Gunicorn's main loop waits in SimpleQueue.get(), which a handler that outlasts its time makes
-            # wait for ever (seen in CPython 3.11): a worker that hangs would go unnoticed until the drain ends.
+            # wait for ever (seen in CPython 3.11): a worker that hangs would not be noticed in a drain.
             self._arbiter.wakeup()
 
     def _backlog(self) -> int:
