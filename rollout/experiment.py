@@ -1,7 +1,7 @@
 """One rolling update under load, from one rung to the next."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from rollout.load import DEFAULT_MIX, Load, LoadError, Local, Mix
@@ -15,6 +15,8 @@ from rollout.watch import State, Watch
 LEAD = 5.0  # seconds of steady load before the update
 TAIL = 5.0  # and after the last old pod is gone
 PROGRESS_EVERY = 0.5  # seconds
+# Within which pods that are ready answer, seconds: without probes they are it before they listen.
+LISTENING = 5.0
 
 NODEPORT, DNS, CLUSTERIP = "nodeport", "dns", "clusterip"
 
@@ -83,7 +85,8 @@ def run(experiment: Experiment, stage: Stage, tell: Silent | None = None) -> Rep
     url, place = set_up(experiment, stage, tell)
     with Watch(stage.kubectl, stage.namespace, stage.deployment) as watch:
         old = {pod.name for pod in watch.present()}
-        tell.say(f"{experiment.name}: {len(old)} pods are ready; starting the load on {url}")
+        where = "" if isinstance(place, Local) else ", as a Job in the cluster"
+        tell.say(f"{experiment.name}: {len(old)} pods are ready; starting the load on {url}{where}")
         load = Load(url, clients=experiment.clients, host=experiment.host, place=place)
         complete: float | None = None
         problem: str | None = None
@@ -168,10 +171,21 @@ def find_way(experiment: Experiment, stage: Stage) -> tuple[str, Place]:
     urls = stage.node_urls()
     if experiment.inside and urls:
         return urls[0], job
-    for url in urls:
-        if answers(url, experiment.host):
-            return url, Local()
-    return stage.service_url(DNS), job
+    url = first_to_answer(urls, experiment.host)
+    return (url, Local()) if url else (stage.service_url(DNS), job)
+
+
+def first_to_answer(urls: Sequence[str], host: str | None, seconds: float = LISTENING) -> str | None:
+    """The first URL at which the service answers from here, tried in turn for so long; None if none does."""
+    until = time.monotonic() + seconds
+    while urls:
+        for url in urls:
+            if answers(url, host):
+                return url
+        if time.monotonic() > until:
+            break
+        time.sleep(0.1)
+    return None
 
 
 def keep_on(load: Load, seconds: float, tick: Callable[[], None]) -> None:
