@@ -175,13 +175,18 @@ class ProbeLaneWorker(ThreadWorker):  # type: ignore[misc] # Gunicorn has no typ
         super().init_process()
 
     def set_accept_enabled(self, enabled: bool) -> None:
-        """At the stop, first take in whom the kernel has accepted for us (gthread: they are reset)."""
+        """At the stop, first take in whom the kernel has accepted for us (gthread: they are reset).
+
+        And cut the time of connections that say nothing (gthread: from 27.0.1 on, and of kept ones only).
+        """
         if not enabled and not self.alive:
             for listener in self.sockets:
                 before = -1
                 while before < self.nr_conns < self.worker_connections:
                     before = self.nr_conns
                     self.accept(listener)
+            for conn in self.pending_conns:
+                conn.timeout = min(conn.timeout, time.monotonic() + STOP_LINGER)
         super().set_accept_enabled(enabled)
 
     def accept(self, listener: Any) -> None:
@@ -349,9 +354,3 @@ class ProbeLaneWorker(ThreadWorker):  # type: ignore[misc] # Gunicorn has no typ
             conn = self.lingering_conns[0]
             self.leave(conn)
             self.drop(conn)
-
-    def _cap_keepalive(self, deadline: float) -> None:
-        """At the stop, cut the time of connections that say nothing (gthread: of kept ones only)."""
-        super()._cap_keepalive(deadline)
-        for conn in self.pending_conns:
-            conn.timeout = min(conn.timeout, deadline)
