@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import time
 
-from flask import Blueprint, Response, json
+from flask import Blueprint, Response
 from werkzeug.exceptions import BadRequest
 
 from app.settings import DECIMAL, Settings

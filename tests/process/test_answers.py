@@ -30,7 +30,7 @@ def question(chance: random.Random, name: str) -> tuple[str, bytes]:
         return f"/api/{name}", f'"instance": "/api/{name}"'.encode()
     # About as long as the leader's requests may be before the loop is taken from it, and longer.
     asked = f"{chance.choice([0.0, 0.004, 0.006, 0.01, 0.02]) + chance.randrange(1_000_000) / 1e9:.9f}"
-    return f"/api/sleep/{asked}", f'"slept": {json.dumps(float(asked))},'.encode()
+    return f"/api/sleep/{asked}", f'"slept": {json.dumps(float(asked))}}}'.encode()
 
 
 @pytest.mark.parametrize("threads", [2, 16])
