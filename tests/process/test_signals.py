@@ -248,7 +248,7 @@ def test_int_and_quit_stop_at_once(number: signal.Signals, draining: bool) -> No
 
 @pytest.mark.parametrize("far", [False, True], ids=["near", "far"])
 def test_a_reload_under_load_loses_nothing(far: bool) -> None:
-    # An idle client says something every 4 s at the latest: then it can be told. The rest is for a busy machine.
+    # An idle client says something every 4 s at the latest: then it can be told. 2 s are for a busy machine.
     settings: dict[str, Any] = {"DRAIN_MIN": 6, "DRAIN_QUIET": 0.3, "DRAIN_MAX": 10}
 
     def reload(worker_class: str) -> Crowd:
