@@ -1,7 +1,6 @@
 """Flask without what each request pays for and this service has no use for, some 10 us a request.
 
-Nothing of Flask's behaviour is changed for views that are
-plain functions and use no session.
+Nothing of Flask's behaviour is changed for views that are plain functions and use no session.
 """
 
 from __future__ import annotations
