@@ -1,22 +1,20 @@
 """One rolling update under load, from one rung to the next."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from rollout.load import DEFAULT_MIX, Load, LoadError, Local, Mix
 from rollout.load.job import Job
 from rollout.load.process import Place
 from rollout.report import Report
-from rollout.stage import Rung, Stage, StageError, answers, wait_for_rollout
+from rollout.stage import Rung, Stage, StageError, first_to_answer, wait_for_rollout
 from rollout.streams import Seen, Streams
 from rollout.watch import State, Watch
 
 LEAD = 5.0  # seconds of steady load before the update
 TAIL = 5.0  # and after the last old pod is gone
 PROGRESS_EVERY = 0.5  # seconds
-# Within which pods that are ready answer, seconds: without probes they are it before they listen.
-LISTENING = 5.0
 
 NODEPORT, DNS, CLUSTERIP = "nodeport", "dns", "clusterip"
 
@@ -163,7 +161,7 @@ def find_way(experiment: Experiment, stage: Stage) -> tuple[str, Place]:
     if experiment.target != NODEPORT:
         if experiment.inside:
             return experiment.target, job
-        if not answers(experiment.target, experiment.host):
+        if not first_to_answer([experiment.target], experiment.host):
             raise StageError(
                 f"{experiment.target} does not answer GET /api from here: is it the right --target?"
             )
@@ -173,19 +171,6 @@ def find_way(experiment: Experiment, stage: Stage) -> tuple[str, Place]:
         return urls[0], job
     url = first_to_answer(urls, experiment.host)
     return (url, Local()) if url else (stage.service_url(DNS), job)
-
-
-def first_to_answer(urls: Sequence[str], host: str | None, seconds: float = LISTENING) -> str | None:
-    """The first URL at which the service answers from here, tried in turn for so long; None if none does."""
-    until = time.monotonic() + seconds
-    while urls:
-        for url in urls:
-            if answers(url, host):
-                return url
-        if time.monotonic() > until:
-            break
-        time.sleep(0.1)
-    return None
 
 
 def keep_on(load: Load, seconds: float, tick: Callable[[], None]) -> None:

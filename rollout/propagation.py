@@ -20,7 +20,7 @@ from rollout.kubectl import Kubectl, Object, follow
 from rollout.load import Load, Result
 from rollout.load.job import Job
 from rollout.report.figures import percentile
-from rollout.stage import Rung, Stage, StageError, answers
+from rollout.stage import REACHABLE, Rung, Stage, StageError, first_to_answer
 from rollout.watch import Pod, State, Watch
 
 CLIENTS = 6
@@ -178,9 +178,10 @@ def measure(survey: Survey, stage: Stage, tell: Silent | None = None) -> Propaga
 def _loads(survey: Survey, stage: Stage) -> dict[str, Load]:
     """The clients on each way."""
     ways = {f"NodePort, node {number}": url for number, url in enumerate(stage.node_urls(), 1)}
-    ways = {name: url for name, url in ways.items() if answers(url, None)}
+    until = time.monotonic() + REACHABLE
+    ways = {name: url for name, url in ways.items() if first_to_answer([url], None, until - time.monotonic())}
     for name, url in survey.more.items():
-        if not answers(url, None):
+        if not first_to_answer([url], None):
             raise StageError(f"{name}: {url} does not answer GET /api from here.")
     clients = {"new": CLIENTS}
     loads = {name: Load(url, clients=clients) for name, url in (ways | dict(survey.more)).items()}

@@ -4,7 +4,7 @@ import contextlib
 import http.client
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +17,9 @@ MANIFESTS = Path(__file__).parents[1] / "k8s"
 RECREATE = "Recreate"
 STUCK_FOR = 10.0
 """Seconds that a pod may be stuck before it counts: a first failed pull or crash can pass by itself."""
+REACHABLE = 10.0
+"""Seconds within which ready pods answer. Those without probes are ready before they listen, and kube-proxy
+learns of a ready pod late: 1.3 s on a quiet cluster of two nodes."""
 
 
 class StageError(Exception):
@@ -297,6 +300,22 @@ def answers(url: str, host: str | None) -> bool:
         connection.get("/api")
         return True
     return False
+
+
+def first_to_answer(urls: Sequence[str], host: str | None, seconds: float = REACHABLE) -> str | None:
+    """The first URL at which the service answers from here, tried in turn for so long; None if none does.
+
+    Each is tried once at least, also with no time left.
+    """
+    until = time.monotonic() + seconds
+    while urls:
+        for url in urls:
+            if answers(url, host):
+                return url
+        if time.monotonic() > until:
+            break
+        time.sleep(0.1)
+    return None
 
 
 def wait_for_rollout(

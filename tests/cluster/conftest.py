@@ -17,13 +17,16 @@ import pytest
 
 from rollout.kubectl import Kubectl, KubectlError
 from rollout.load import DEFAULT_MIX, Load, Mix
-from rollout.stage import Rung, Stage, answers
+from rollout.stage import Rung, Stage, first_to_answer
 
 MANIFESTS = Path(__file__).parents[2] / "k8s"
 NAMESPACE = "flask-cluster"
 NAME = "deployment/flask-deployment"
 ROLLED_OUT = 180.0
 """Seconds within which a Deployment is rolled out and its predecessor's pods are gone."""
+
+ROUTED = 30.0
+"""Seconds within which pods that are ready are reached through a node or the edge."""
 
 EDGE = os.environ.get("EDGE_URL", "http://10.99.0.1:8080")
 """Where the cluster's ingress controller answers; the lab's unless set."""
@@ -66,11 +69,16 @@ def deployed(stage: Stage) -> Deploy:
         stage.kubectl("delete", *left, "--cascade=foreground", "--wait", timeout=180)
         stage.apply(rung, afresh=True)
         stage.wait_until_settled(ROLLED_OUT)
-        url = next((url for url in stage.node_urls() if answers(url, None)), None)
-        assert url, f"none of {stage.node_urls()} answers from here"
-        return url
+        return way_in(stage)
 
     return deploy
+
+
+def way_in(stage: Stage) -> str:
+    """A node's URL at which the service answers; the first of those that do."""
+    url = first_to_answer(stage.node_urls(), None, ROUTED)
+    assert url, f"none of {stage.node_urls()} answers within {ROUTED:g} s"
+    return url
 
 
 @pytest.fixture(params=["ingress", "httproute"])
@@ -82,7 +90,7 @@ def edge(request: pytest.FixtureRequest, stage: Stage) -> Iterator[str]:
     stage.apply(Rung("v5"), afresh=True)
     stage.wait_until_settled(ROLLED_OUT)
     stage.kubectl("apply", "-f", manifest)
-    wait_until(lambda: answers(EDGE, None), 30, f"{EDGE} answers")
+    assert first_to_answer([EDGE], None, ROUTED), f"{EDGE} does not answer within {ROUTED:g} s"
     yield EDGE
     stage.kubectl("delete", "-f", manifest)
 

@@ -12,13 +12,22 @@ from rollout.kubectl import Kubectl, KubectlError
 from rollout.load import Load
 from rollout.stage import Rung, Stage
 from rollout.watch import State, Watch
-from tests.cluster.conftest import MANIFESTS, NAME, ROLLED_OUT, Deploy, nothing_lost, wait_until
+from tests.cluster.conftest import (
+    MANIFESTS,
+    NAME,
+    ROLLED_OUT,
+    Deploy,
+    nothing_lost,
+    wait_until,
+    way_in,
+)
 
 
 class Course:
     """The course's commands, in the course's namespace."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, url: str) -> None:
+        self.url = url
         self.kubectl: Kubectl = stage.kubectl
         self.namespace = stage.namespace
         self.watch = Watch(stage.kubectl, stage.namespace, stage.deployment)
@@ -44,8 +53,7 @@ class Course:
 
 @pytest.fixture
 def course(stage: Stage, deployed: Deploy) -> Course:
-    deployed(Rung("v5", min_ready_seconds=0))
-    return Course(stage)
+    return Course(stage, deployed(Rung("v5", min_ready_seconds=0)))
 
 
 def versions_now(url: str, least: int = 40) -> set[str]:
@@ -62,13 +70,13 @@ def test_everything_in_one_file(stage: Stage, deployed: Deploy) -> None:
     kubectl("delete", "namespace", stage.namespace, "--wait", timeout=180)
     kubectl("create", "-f", str(MANIFESTS / "flask-deployment-all.yaml"))
     kubectl("rollout", "status", NAME, "-n", stage.namespace, "--timeout=120s", timeout=130)
-    assert versions_now(stage.node_urls()[0])
+    assert versions_now(way_in(stage))
 
 
 @pytest.mark.matrix  # the guide, which CI runs, does it too
 def test_history_undo_and_undo_to_a_revision(stage: Stage, deployed: Deploy) -> None:
     url = deployed(Rung("v4", min_ready_seconds=0))
-    course = Course(stage)
+    course = Course(stage, url)
     for name in ("v5", "v6"):
         stage.apply(Rung(name, min_ready_seconds=0))
         stage.wait_until_settled(ROLLED_OUT)
@@ -93,8 +101,7 @@ def test_history_undo_and_undo_to_a_revision(stage: Stage, deployed: Deploy) -> 
 @pytest.mark.matrix
 def test_set_image_to_one_that_does_not_exist_stops_and_undo_goes_back(stage: Stage, course: Course) -> None:
     course.patch({"progressDeadlineSeconds": 15})
-    url = stage.node_urls()[0]
-    with nothing_lost(url):
+    with nothing_lost(course.url):
         course("set", "image", NAME, "flask=localhost:5000/flask:there-is-none")
         with pytest.raises(KubectlError, match="exceeded its progress deadline"):
             course.status()
@@ -107,8 +114,7 @@ def test_set_image_to_one_that_does_not_exist_stops_and_undo_goes_back(stage: St
 
 @pytest.mark.matrix  # the guide, which CI runs, does it too
 def test_pause_is_a_canary_and_resume_completes_it(stage: Stage, course: Course) -> None:
-    url = stage.node_urls()[0]
-    with nothing_lost(url), course.watch as watch:
+    with nothing_lost(course.url), course.watch as watch:
         course.set_version("canary")
         course("rollout", "pause", NAME)
         wait_until(
@@ -116,17 +122,17 @@ def test_pause_is_a_canary_and_resume_completes_it(stage: Stage, course: Course)
             60,
             "a canary is ready",
         )
-        wait_until(lambda: versions_now(url) == {"v5", "canary"}, 30, "both versions answer")
+        wait_until(lambda: versions_now(course.url) == {"v5", "canary"}, 30, "both versions answer")
         course("rollout", "resume", NAME)
         course.status()
         stage.wait_until_settled(ROLLED_OUT)
-    assert versions_now(url) == {"canary"}
+    assert versions_now(course.url) == {"canary"}
 
 
 @pytest.mark.matrix
 def test_recreate_is_an_outage(stage: Stage, course: Course) -> None:
     course.patch({"strategy": {"type": "Recreate", "rollingUpdate": None}})
-    with Load(stage.node_urls()[0], clients={"new": 4}) as load:
+    with Load(course.url, clients={"new": 4}) as load:
         course.set_version("after")
         course.status()
         stage.wait_until_settled(ROLLED_OUT)
@@ -140,7 +146,6 @@ def test_the_pod_counts_stay_within_their_bounds(
     stage: Stage, course: Course, surge: int, unavailable: int
 ) -> None:
     course.patch({"strategy": {"rollingUpdate": {"maxSurge": surge, "maxUnavailable": unavailable}}})
-    url = stage.node_urls()[0]
     most, fewest = 0, 99
 
     def counted() -> bool:
@@ -149,7 +154,7 @@ def test_the_pod_counts_stay_within_their_bounds(
         most, fewest = max(most, len(there)), min(fewest, there.count(State.READY))
         return watch.rolled_out(generation + 1)
 
-    with nothing_lost(url), course.watch as watch:
+    with nothing_lost(course.url), course.watch as watch:
         generation = json.loads(course("get", NAME, "-o", "json"))["metadata"]["generation"]
         course.set_version("bounded")
         wait_until(counted, 120, "rolled out")
@@ -159,7 +164,6 @@ def test_the_pod_counts_stay_within_their_bounds(
 
 def test_min_ready_seconds_keeps_a_version_out_that_turns_unready(stage: Stage, course: Course) -> None:
     """A version that is ready for 5 s and then no more, against minReadySeconds 10: it never takes over."""
-    url = stage.node_urls()[0]
     young = 'test -z "$(find /proc/1 -maxdepth 0 -mmin +0.08)"'
     probe = {
         "httpGet": None,
@@ -168,7 +172,7 @@ def test_min_ready_seconds_keeps_a_version_out_that_turns_unready(stage: Stage, 
         "failureThreshold": 1,
     }
     course.patch({"minReadySeconds": 10, "progressDeadlineSeconds": 25})
-    with nothing_lost(url), course.watch as watch:
+    with nothing_lost(course.url), course.watch as watch:
         course.patch_container("sours", readinessProbe=probe)
         with pytest.raises(KubectlError, match="exceeded its progress deadline"):
             course.status()
@@ -196,8 +200,8 @@ PROBES: dict[str, dict[str, Any]] = {
 def test_the_probe_forms(stage: Stage, course: Course, form: str) -> None:
     probe = {"exec": None, "tcpSocket": None, "httpGet": None, "timeoutSeconds": 5, **PROBES[form]}
     kinds = ("startupProbe", "livenessProbe", "readinessProbe")
-    with nothing_lost(stage.node_urls()[0]):
+    with nothing_lost(course.url):
         course.patch_container(form, **dict.fromkeys(kinds, probe))
         course.status()
         stage.wait_until_settled(ROLLED_OUT)
-    assert versions_now(stage.node_urls()[0]) == {form}
+    assert versions_now(course.url) == {form}

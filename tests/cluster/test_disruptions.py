@@ -27,13 +27,17 @@ def nobody_leaves(watch: Watch) -> bool:
 
 
 @pytest.fixture
-def watch(stage: Stage, deployed: Deploy) -> Iterator[Watch]:
-    deployed(Rung("v7"))
+def url(deployed: Deploy) -> str:
+    return deployed(Rung("v7"))
+
+
+@pytest.fixture
+def watch(stage: Stage, url: str) -> Iterator[Watch]:
     with Watch(stage.kubectl, stage.namespace, stage.deployment) as watch:
         yield watch
 
 
-def test_a_node_is_drained(stage: Stage, watch: Watch) -> None:
+def test_a_node_is_drained(stage: Stage, watch: Watch, url: str) -> None:
     kubectl = stage.kubectl
     nodes = [node["metadata"]["name"] for node in kubectl.objects("get", "nodes")]
     if len(nodes) < 2:
@@ -41,7 +45,7 @@ def test_a_node_is_drained(stage: Stage, watch: Watch) -> None:
     node = nodes[-1]
     # Through another node: a drained one may lose its way in.
     try:
-        with nothing_lost(stage.node_urls()[0]):
+        with nothing_lost(url):
             kubectl(
                 "drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=150s", timeout=160
             )
@@ -51,7 +55,7 @@ def test_a_node_is_drained(stage: Stage, watch: Watch) -> None:
 
 
 def test_an_eviction_beyond_the_budget_is_refused_and_one_within_it_loses_nothing(
-    stage: Stage, watch: Watch
+    stage: Stage, watch: Watch, url: str
 ) -> None:
     def evict(pod: str) -> bool:
         body = {
@@ -68,16 +72,16 @@ def test_an_eviction_beyond_the_budget_is_refused_and_one_within_it_loses_nothin
         return True
 
     first, second, _ = ready(watch)[:3]
-    with nothing_lost(stage.node_urls()[0]):
+    with nothing_lost(url):
         assert evict(first)
         assert not evict(second)
         wait_until(lambda: len(ready(watch)) >= 3 and nobody_leaves(watch), 120, "a new pod is ready")
 
 
 @pytest.mark.matrix
-def test_scaled_in(stage: Stage, watch: Watch) -> None:
+def test_scaled_in(stage: Stage, watch: Watch, url: str) -> None:
     stage.kubectl("delete", "hpa", "--all", "-n", stage.namespace)
-    with nothing_lost(stage.node_urls()[0]):
+    with nothing_lost(url):
         stage.kubectl("scale", NAME, "--replicas=6", "-n", stage.namespace)
         wait_until(lambda: len(ready(watch)) == 6, 90, "six pods")
         stage.kubectl("scale", NAME, "--replicas=2", "-n", stage.namespace)
@@ -85,15 +89,15 @@ def test_scaled_in(stage: Stage, watch: Watch) -> None:
 
 
 @pytest.mark.matrix
-def test_single_pods_are_deleted(stage: Stage, watch: Watch) -> None:
-    with nothing_lost(stage.node_urls()[0]):
+def test_single_pods_are_deleted(stage: Stage, watch: Watch, url: str) -> None:
+    with nothing_lost(url):
         for _ in range(3):
             stage.kubectl("delete", "pod", ready(watch)[0], "-n", stage.namespace, "--wait", timeout=120)
             wait_until(lambda: len(ready(watch)) >= 3 and nobody_leaves(watch), 90, "a new pod is ready")
 
 
-def test_an_update_is_undone_half_way(stage: Stage, watch: Watch) -> None:
-    with nothing_lost(stage.node_urls()[0]) as load:
+def test_an_update_is_undone_half_way(stage: Stage, watch: Watch, url: str) -> None:
+    with nothing_lost(url) as load:
         stage.apply(Rung("v7", version="regretted"))
         wait_until(lambda: "regretted" in load.result.versions(), 90, "the new version answers")
         stage.kubectl("rollout", "undo", NAME, "-n", stage.namespace)
@@ -101,7 +105,7 @@ def test_an_update_is_undone_half_way(stage: Stage, watch: Watch) -> None:
 
 
 @pytest.mark.matrix
-def test_scaled_by_the_autoscaler(stage: Stage, watch: Watch) -> None:
+def test_scaled_by_the_autoscaler(stage: Stage, watch: Watch, url: str) -> None:
     if not stage.kubectl("get", "apiservice", "v1beta1.metrics.k8s.io", "--ignore-not-found"):
         pytest.skip("the cluster has no metrics-server")
     # Of a request of 250m. Clients that do next to nothing take a pod 2 %, the crowd 20 to 40.
@@ -113,7 +117,6 @@ def test_scaled_by_the_autoscaler(stage: Stage, watch: Watch) -> None:
     }
     patch = json.dumps({"spec": spec})
     stage.kubectl("patch", "hpa", "flask-hpa", "-n", stage.namespace, "--type=merge", "-p", patch)
-    url = stage.node_urls()[0]
     with nothing_lost(url, {"idle": 20}):  # hardly any work, so that the pods can go again
         with Load(url, clients={"new": 80}) as more:
             wait_until(lambda: len(ready(watch)) > 3, 180, "the autoscaler adds pods")
@@ -136,11 +139,11 @@ def kube_proxies() -> list[int]:
     return found
 
 
-def test_a_kube_proxy_hangs_during_an_update(stage: Stage, watch: Watch) -> None:
+def test_a_kube_proxy_hangs_during_an_update(stage: Stage, watch: Watch, url: str) -> None:
     proxies = kube_proxies()
     if not proxies:
         pytest.skip("the nodes' kube-proxy does not run on this machine")
-    with nothing_lost(stage.node_urls()[0]):
+    with nothing_lost(url):
         stage.apply(Rung("v7", version="v7-new"))
         wait_until(lambda: any(pod.state is State.DRAINING for pod in watch.present()), 90, "a pod leaves")
         os.kill(proxies[0], signal.SIGSTOP)
@@ -152,8 +155,10 @@ def test_a_kube_proxy_hangs_during_an_update(stage: Stage, watch: Watch) -> None
 
 
 @pytest.mark.matrix
-def test_nothing_is_lost_of_long_requests_when_an_update_is_undone(stage: Stage, watch: Watch) -> None:
-    with Load(stage.node_urls()[0], clients=LONG_MIX) as load:
+def test_nothing_is_lost_of_long_requests_when_an_update_is_undone(
+    stage: Stage, watch: Watch, url: str
+) -> None:
+    with Load(url, clients=LONG_MIX) as load:
         stage.apply(Rung("v7", version="v7-new"))
         stage.wait_until_settled(ROLLED_OUT)
         stage.kubectl("rollout", "undo", NAME, "-n", stage.namespace)

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from rollout.experiment import Experiment, run
-from rollout.stage import Rung, Stage, StageError, answers
+from rollout.stage import Rung, Stage, StageError
 from rollout.watch import version_of
-from tests.cluster.conftest import MANIFESTS
+from tests.cluster.conftest import MANIFESTS, way_in
 
 pytestmark = pytest.mark.matrix
 SMALL = {"new": 2, "busy": 2}
@@ -105,4 +105,4 @@ def test_what_was_there_is_put_back_whatever_became_of_it(
     stage.wait_until_settled(SOON)
     (now,) = stage.kubectl.objects("get", "deployment", stage.deployment, "-n", stage.namespace)
     assert version_of(now["spec"]["template"]) == "found"
-    assert any(answers(url, None) for url in stage.node_urls())
+    assert way_in(stage)

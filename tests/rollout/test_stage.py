@@ -1,9 +1,9 @@
-"""rollout/experiment.py, as far as no cluster is needed: where the load finds the service."""
+"""rollout/stage.py, as far as no cluster is needed: where the load finds the service."""
 
 import threading
 from collections.abc import Callable
 
-from rollout.experiment import first_to_answer
+from rollout.stage import first_to_answer
 from tests.rollout.conftest import ServerProcess
 
 Serve = Callable[[str], ServerProcess]
