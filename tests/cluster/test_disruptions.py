@@ -75,7 +75,11 @@ def test_an_eviction_beyond_the_budget_is_refused_and_one_within_it_loses_nothin
     with nothing_lost(url):
         assert evict(first)
         assert not evict(second)
-        wait_until(lambda: len(ready(watch)) >= 3 and nobody_leaves(watch), 120, "a new pod is ready")
+        wait_until(
+            lambda: first not in ready(watch) and len(ready(watch)) >= 3 and nobody_leaves(watch),
+            120,
+            "a new pod in its place",
+        )
 
 
 @pytest.mark.matrix
