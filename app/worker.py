@@ -186,7 +186,7 @@ class ProbeLaneWorker(ThreadWorker):  # type: ignore[misc] # Gunicorn has no typ
                     before = self.nr_conns
                     self.accept(listener)
             for conn in self.pending_conns:
-                conn.timeout = min(conn.timeout, time.monotonic() + STOP_LINGER)
+                self.cut_wait(conn)
         super().set_accept_enabled(enabled)
 
     def accept(self, listener: Any) -> None:
@@ -208,10 +208,14 @@ class ProbeLaneWorker(ThreadWorker):  # type: ignore[misc] # Gunicorn has no typ
         conn.sock.setblocking(False)
         conn.timeout = time.monotonic() + seconds
         if not self.alive:
-            conn.timeout = min(conn.timeout, time.monotonic() + STOP_LINGER)
+            self.cut_wait(conn)
         conn.place = place
         place.append(conn)
         self.listen(conn, callback)
+
+    def cut_wait(self, conn: Connection) -> None:
+        """Leave `conn` as long as a stopping worker waits for those who say nothing."""
+        conn.timeout = min(conn.timeout, time.monotonic() + STOP_LINGER)
 
     def listen(self, conn: Connection, callback: Callable[[Connection, Any], None]) -> None:
         """Let the poller call back when `conn` says something."""

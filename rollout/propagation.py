@@ -178,7 +178,7 @@ def measure(survey: Survey, stage: Stage, tell: Silent | None = None) -> Propaga
 def _loads(survey: Survey, stage: Stage) -> dict[str, Load]:
     """The clients on each way."""
     ways = {f"NodePort, node {number}": url for number, url in enumerate(stage.node_urls(), 1)}
-    until = time.monotonic() + REACHABLE
+    until = time.monotonic() + REACHABLE  # for all nodes together: a cluster may have many out of reach
     ways = {name: url for name, url in ways.items() if first_to_answer([url], None, until - time.monotonic())}
     for name, url in survey.more.items():
         if not first_to_answer([url], None):

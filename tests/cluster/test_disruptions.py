@@ -26,6 +26,10 @@ def nobody_leaves(watch: Watch) -> bool:
     return all(pod.state is State.READY for pod in watch.present())
 
 
+def is_whole(watch: Watch) -> bool:
+    return len(ready(watch)) >= 3 and nobody_leaves(watch)
+
+
 @pytest.fixture
 def url(deployed: Deploy) -> str:
     return deployed(Rung("v7"))
@@ -49,7 +53,7 @@ def test_a_node_is_drained(stage: Stage, watch: Watch, url: str) -> None:
             kubectl(
                 "drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=150s", timeout=160
             )
-            wait_until(lambda: len(ready(watch)) >= 3 and nobody_leaves(watch), 60, "three pods elsewhere")
+            wait_until(lambda: is_whole(watch), 60, "three pods elsewhere")
     finally:
         kubectl("uncordon", node)
 
@@ -75,11 +79,7 @@ def test_an_eviction_beyond_the_budget_is_refused_and_one_within_it_loses_nothin
     with nothing_lost(url):
         assert evict(first)
         assert not evict(second)
-        wait_until(
-            lambda: first not in ready(watch) and len(ready(watch)) >= 3 and nobody_leaves(watch),
-            120,
-            "a new pod in its place",
-        )
+        wait_until(lambda: first not in ready(watch) and is_whole(watch), 120, "a new pod in its place")
 
 
 @pytest.mark.matrix
@@ -97,7 +97,7 @@ def test_single_pods_are_deleted(stage: Stage, watch: Watch, url: str) -> None:
     with nothing_lost(url):
         for _ in range(3):
             stage.kubectl("delete", "pod", ready(watch)[0], "-n", stage.namespace, "--wait", timeout=120)
-            wait_until(lambda: len(ready(watch)) >= 3 and nobody_leaves(watch), 90, "a new pod is ready")
+            wait_until(lambda: is_whole(watch), 90, "a new pod is ready")
 
 
 def test_an_update_is_undone_half_way(stage: Stage, watch: Watch, url: str) -> None:

@@ -52,8 +52,11 @@ class ServerProcess:
         self.process.communicate()
 
 
+Serve = Callable[[str], ServerProcess]
+
+
 @pytest.fixture
-def serve() -> Iterator[Callable[[str], ServerProcess]]:
+def serve() -> Iterator[Serve]:
     """Starts servers that end with the test."""
     servers: list[ServerProcess] = []
 

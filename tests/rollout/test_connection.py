@@ -8,9 +8,8 @@ import pytest
 
 from rollout.load.connection import Connection, Lost, Target
 from rollout.load.record import Kind
-from tests.rollout.conftest import ServerProcess, wait_for
+from tests.rollout.conftest import Serve, wait_for
 
-Serve = Callable[[str], ServerProcess]
 Connect = Callable[[str], Connection]
 
 

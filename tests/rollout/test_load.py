@@ -5,15 +5,13 @@ import json
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
 
 import pytest
 
 from rollout.load import Answer, Closed, Failure, Kind, Load, LoadError, Local, mix_from_text
 from rollout.load.record import from_line, to_line
-from tests.rollout.conftest import ServerProcess, wait_for
+from tests.rollout.conftest import Serve, wait_for
 
-Serve = Callable[[str], ServerProcess]
 SMALL = {"new": 2, "busy": 2, "idle": 2}
 
 

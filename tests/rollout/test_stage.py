@@ -1,12 +1,9 @@
 """rollout/stage.py, as far as no cluster is needed: where the load finds the service."""
 
 import threading
-from collections.abc import Callable
 
 from rollout.stage import first_to_answer
-from tests.rollout.conftest import ServerProcess
-
-Serve = Callable[[str], ServerProcess]
+from tests.rollout.conftest import Serve
 
 
 def test_a_pod_that_is_ready_before_it_listens_is_waited_for(serve: Serve) -> None:
