@@ -17,7 +17,7 @@ import pytest
 from app.settings import LEADER_WORKER, WORKER_CLASSES
 from tests.process.clients import Connection, Crowd, Kind, Lost
 from tests.process.delay import ROUND_TRIP, DelayProxy
-from tests.process.service import QUICK, SLACK, Service, catches, for_each_class, wait_until
+from tests.process.service import PATIENCE, QUICK, SLACK, Service, catches, for_each_class, wait_until
 
 VERSION = "/api/nowater/version"
 PROBE_HEADER = "X-Custom-Header: Awesome"
@@ -269,8 +269,11 @@ def test_a_reload_under_load_loses_nothing(far: bool) -> None:
                 )
                 answered = crowd.answered
                 wait_until(lambda: crowd.answered > answered + 50, "traffic after the reload")
+            assert "Traceback" not in service.log, service.log
+            # The end of the test, and not of a reload: stock sync may still be in the send of its last
+            # answer, and then logs how SIGINT ended that.
             service.signal(signal.SIGINT)
-            service.wait()
+            assert service.process.wait(PATIENCE) == 0, service.log
             return crowd
 
     for worker_class, crowd in for_each_class(reload).items():
