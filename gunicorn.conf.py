@@ -3,6 +3,7 @@
 Gunicorn executes this file again on every SIGHUP, so it holds no state: that is in app.lifecycle.
 """
 
+import gc
 from typing import Any
 
 from app import logs, multiprocess
@@ -36,13 +37,22 @@ access_log_format = logs.ACCESS
 multiprocess.prepare()
 SERVICE.configure(settings.drain_policy, PROBES)
 
-when_ready = SERVICE.when_ready
 pre_fork = SERVICE.pre_fork
 post_fork = SERVICE.post_fork
 post_worker_init = SERVICE.post_worker_init
 pre_request = SERVICE.pre_request
 post_request = SERVICE.post_request
 on_exit = SERVICE.on_exit
+
+
+def when_ready(server: Any) -> None:
+    """Begin the service's life, and keep what is loaded by now out of all garbage collections.
+
+    A collection writes to every object that it looks at: each worker would soon have a copy of what it shares
+    with the master.
+    """
+    SERVICE.when_ready(server)
+    gc.freeze()
 
 
 def child_exit(server: Any, worker: Any) -> None:

@@ -25,7 +25,7 @@ QUITE_A_WHILE = 1.0
 """Seconds that an answer which waits for nothing takes at most, on a machine that others use too."""
 
 APPLICATION = """
-import ctypes, os, time
+import ctypes, gc, os, time
 from pathlib import Path
 from flask import request
 from app import create_app
@@ -43,6 +43,10 @@ def spin(seconds):
     while time.monotonic() < end:
         pass
     return {}
+
+@application.get("/collect")
+def collect():
+    return {"found": gc.collect()}
 
 @application.get("/exit")
 def leave():
@@ -267,6 +271,18 @@ def test_a_broken_loop_ends_the_worker_and_another_comes(broken: tuple[str, ...]
         wait_until(lambda: service.workers != before and len(service.workers) == 1, "another worker")
         wait_until(lambda: service.said("ValueError: the loop breaks here") >= 1, "what the log says")
         wait_until(lambda: service.get("/health").status == 200, "it serves")
+
+
+# ---- memory ------------------------------------------------------------------------------------------
+
+
+def test_a_garbage_collection_leaves_the_workers_memory_shared(extended: tuple[str, ...]) -> None:
+    with Service(*extended, WORKERS=1) as service:
+        worker = psutil.Process(*service.ready().workers)
+        before = worker.memory_full_info().uss
+        assert service.get("/collect").status == 200
+        grown = worker.memory_full_info().uss - before
+        assert grown < 2_000_000  # 10 MB where it writes to all that the master has loaded
 
 
 # ---- many idle connections ---------------------------------------------------------------------------
