@@ -334,7 +334,7 @@ def compare_work(loaded: Service, empty: Service, turns: int = 100, requests: in
     Returns the processor time (not the clock's: others use this machine too) that the worker of `loaded`
     needs beside that of `empty`. On one processor, because two equal services that the kernel puts on
     different ones differ by 0.87 to 1.14; the median of the turns, because a machine slows down now and then.
-    That leaves 0.97 to 1.06.
+    That leaves 0.94 to 1.09.
     """
     workers = [*loaded.workers, *empty.workers]
     ratios = []
@@ -361,7 +361,7 @@ def test_thousands_of_idle_connections_cost_memory_only(worker_class: str) -> No
             ratio = compare_work(service, empty)
             print(f"{worker_class}: {ratio:.2f} times the processor time beside {IDLE} idle connections")
             # A look at every connection for each request would cost 80 us, a third of a request and more.
-            assert ratio < 1.2
+            assert ratio < 1.25
             service.begin_drain()
             told = [each.ask() for each in connections[:100]]
             assert all(each.status == 200 and each.closes for each in told)
