@@ -212,3 +212,9 @@ def catches(pid: int, number: signal.Signals) -> bool:
         return False
     match = re.search(r"^SigCgt:\s*([0-9a-f]+)$", status, re.MULTILINE)
     return match is not None and bool(int(match[1], 16) >> (number - 1) & 1)
+
+
+def connections_of(pid: int) -> int:
+    """Count the clients that a worker has taken in; one whose socket it has duplicated counts once."""
+    found = psutil.Process(pid).net_connections("tcp")
+    return len({each.raddr for each in found if each.status == psutil.CONN_ESTABLISHED})

@@ -17,7 +17,7 @@ import pytest
 
 from app.settings import LANE_WORKER, LEADER_WORKER
 from tests.process.clients import Connection, Lost, get
-from tests.process.service import QUICK, ROOT, SLACK, Service, wait_until
+from tests.process.service import QUICK, ROOT, SLACK, Service, connections_of, wait_until
 
 OURS = (LANE_WORKER, LEADER_WORKER)
 
@@ -376,15 +376,11 @@ def test_connections_beyond_the_limit_wait_their_turn(worker_class: str) -> None
     service = Service("--worker-connections", str(limit), WORKER_CLASS=worker_class, WORKERS=1)
     with service, contextlib.ExitStack() as stack:
         port = service.ready().port
-        worker = psutil.Process(*service.workers)
-
-        def taken_in() -> int:
-            return sum(each.status == psutil.CONN_ESTABLISHED for each in worker.net_connections("tcp"))
-
+        (worker,) = service.workers
         connections = [stack.enter_context(Connection(port)) for _ in range(3 * limit)]
-        wait_until(lambda: taken_in() >= limit, "as many as there may be")
+        wait_until(lambda: connections_of(worker) >= limit, "as many as there may be")
         assert connections[0].ask().status == 200  # the loop has gone round since
-        assert taken_in() <= limit
+        assert connections_of(worker) <= limit
         for each in connections:
             assert each.ask().status == 200
             each.close()
