@@ -9,6 +9,11 @@ ENVOY_IMAGE ?= $(REGISTRY)/flask-envoy:latest
 PORT     ?= 8080
 RUNG     ?= v5
 
+# Tests wait more than they compute: four at a time keep two processors busy. An idle worker takes over tests
+# of the others.
+JOBS     ?= 4
+PYTEST   := $(BIN)/pytest -n $(JOBS) --dist worksteal
+
 .DEFAULT_GOAL := help
 .PHONY: help
 help: ## list the targets
@@ -31,8 +36,8 @@ run: $(VENV)/.run ## serve on port 8080 (PORT=...); Ctrl-C stops
 	PORT=$(PORT) exec $(BIN)/gunicorn
 
 .PHONY: test
-test: $(VENV)/.dev check ## lint, types and tests; those on a cluster where kubectl reaches one
-	$(BIN)/pytest -m "not matrix"
+test: $(VENV)/.dev check ## lint, types and every test that needs no cluster, JOBS=4 at a time
+	$(PYTEST) -m "not cluster"
 
 .PHONY: test-cluster
 test-cluster: $(VENV)/.dev ## the cluster tests that matter most, on kubectl's cluster

@@ -120,7 +120,11 @@ class Server:
         self, contender: Contender, workers: int = 1, threads: int = 16, cpu: int | None = None
     ) -> None:
         self.contender = contender
-        self.port = _free_port()
+        # Bound, never listening: until stop() no other program gets this port by chance.
+        self._reservation = socket.socket()
+        self._reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._reservation.bind(("127.0.0.1", 0))
+        self.port: int = self._reservation.getsockname()[1]
         self.workers = workers
         fill = {"port": self.port, "workers": workers, "threads": threads}
         command = [each.format(**fill) for each in contender.command]
@@ -185,6 +189,7 @@ class Server:
                 for each in family:
                     each.kill()
                 self.process.wait()
+        self._reservation.close()
         return time.monotonic() - began
 
 
@@ -192,9 +197,3 @@ _NOT_INHERITED = {name.upper() for name in Settings.__dataclass_fields__} | {
     "GUNICORN_CMD_ARGS",
     "PROMETHEUS_MULTIPROC_DIR",
 }
-
-
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])

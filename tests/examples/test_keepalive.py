@@ -12,6 +12,7 @@ import pytest
 import requests
 
 from examples import requests_keepalive
+from tests.ports import reserve_port
 from tests.process.service import wait_until
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -135,8 +136,7 @@ def test_what_may_not_be_done_twice_is_not(serve: Serve, careful: requests.Sessi
 def test_what_never_reached_the_server_is_repeated_whatever_it_is(
     serve: Serve, careful: requests.Session
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+    port = reserve_port()
     late: list[socket.socket] = []
 
     def listen_late() -> None:

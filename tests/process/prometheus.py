@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import subprocess
 import time
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 import requests
 import yaml
 
+from tests.ports import port_of, reservation
 from tests.process.service import ROOT, wait_until
 
 MONITORING = ROOT / "monitoring"
@@ -75,8 +75,8 @@ class Prometheus:
                 }
             )
         )
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self._url = f"http://127.0.0.1:{free.getsockname()[1]}"
+        self._reservation = reservation()
+        self._url = f"http://127.0.0.1:{port_of(self._reservation)}"
         self._log = (directory / "prometheus.log").open("w")
         self._process = subprocess.Popen(
             [
@@ -110,6 +110,7 @@ class Prometheus:
             self._process.kill()
             self._process.wait()
         self._log.close()
+        self._reservation.close()
 
     def _ready(self) -> bool:
         log = (self._directory / "prometheus.log").read_text

@@ -19,6 +19,7 @@ from typing import Any, Self, TypeVar
 import psutil
 
 from app.settings import WORKER_CLASSES, Settings
+from tests.ports import port_of, reservation
 from tests.process.clients import Answer, Lost, get
 
 T = TypeVar("T")
@@ -62,7 +63,7 @@ def for_each_class(ask: Callable[[str], T]) -> dict[str, T]:
 
 
 class Service:
-    """One master with its workers, on a port that the kernel chose.
+    """One master with its workers, on a port reserved until `stop()`, even after the master has ended.
 
     `flags` are Gunicorn's, `settings` the service's environment. A context manager: at its end every
     process is gone, and one that outlived the master fails the test.
@@ -75,7 +76,8 @@ class Service:
         self._mark = uuid.uuid4().hex
         environment = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
         environment |= {name: str(value) for name, value in settings.items()}
-        own = ["-b", "127.0.0.1:0"] if bind else []
+        self._reservation = reservation()
+        own = ["-b", f"127.0.0.1:{port_of(self._reservation)}"] if bind else []
         self.process = subprocess.Popen(
             [sys.executable, "-m", "gunicorn", *own, *flags],
             cwd=directory,
@@ -110,6 +112,7 @@ class Service:
         self.process.wait()
         self.final_log = self.log
         self._log.close()
+        self._reservation.close()
 
     def processes(self) -> list[psutil.Process]:
         """Find every living process of this service, whoever its parent is by now."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 
+from tests.ports import reserve_port
 from tests.process.service import ROOT, Service, wait_until
 
 WRONG = {
@@ -18,12 +18,6 @@ WRONG = {
     "DRAIN_QIET": "1",
     "LOG_LEVEL": "loud",
 }
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 def test_all_that_is_wrong_is_said_at_once() -> None:
@@ -47,21 +41,21 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
 
 
 def test_the_port_is_a_setting() -> None:
-    port = free_port()
+    port = reserve_port()
     with Service(bind=False, PORT=port) as service:
         assert service.ready().port == port
         assert service.said(f"Listening at: http://0.0.0.0:{port}") == 1
 
 
 def test_gunicorns_flags_win() -> None:
-    port = free_port()
+    port = reserve_port()
     with Service("-b", f"127.0.0.1:{port}", "-w", "3", bind=False, PORT=1, WORKERS=1) as service:
         assert service.ready().port == port
         wait_until(lambda: len(service.workers) == 3, "three workers")
 
 
 def test_gunicorns_own_variable_wins() -> None:
-    port = free_port()
+    port = reserve_port()
     arguments = f"--bind=127.0.0.1:{port} --workers=3"
     with Service(bind=False, GUNICORN_CMD_ARGS=arguments, PORT=1, WORKERS=1) as service:
         assert service.ready().port == port

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import re
 import shutil
@@ -17,7 +18,8 @@ from security.audit import understood
 from security.sbom import DPKG, Package, docker, files, packages, text
 from tests.process.service import ROOT, wait_until
 
-IMAGE = "localhost:5000/flask:test-image"
+IMAGE = "localhost:5000/flask:test-image-"
+"""And a word of each test run's own: Docker is one for all who test at the same time."""
 
 OWN = ("srv/", "venv/", "root/", "home/", "tmp/", "etc/", "run/", "var/tmp/", "usr/local/")
 """Where a build may leave something; the rest is the base image's."""
@@ -47,19 +49,18 @@ needs_docker = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def image() -> str:
-    built = subprocess.run(
-        ["docker", "build", "--network=host", "-q", "-t", IMAGE, "."],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=500,
-    )
+def image(tmp_path_factory: pytest.TempPathFactory, testrun_uid: str, worker_id: str) -> Iterator[str]:
+    """Build the image once for all workers of this test run; the others wait, and find its layers built."""
+    name = f"{IMAGE}{testrun_uid}-{worker_id}"
+    command = ["docker", "build", "--network=host", "-q", "-t", name, "."]
+    with (tmp_path_factory.getbasetemp().parent / f"image-{testrun_uid}").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=500)
     if built.returncode and "pull" in built.stderr:
         pytest.skip(f"the base image cannot be had: {built.stderr.strip()}")
     assert built.returncode == 0, built.stderr
-    return IMAGE
+    yield name
+    subprocess.run(["docker", "image", "rm", "-f", name], capture_output=True, check=False)
 
 
 def secrets(path: str, content: str) -> list[str]:
@@ -170,11 +171,14 @@ def test_the_bill_of_materials_is_what_was_pinned_and_debians(image: str) -> Non
 
 @needs_docker
 @pytest.mark.timeout(600)
-def test_the_doctor_reads_an_images_entry_point(image: str, tmp_path: Path) -> None:
+def test_the_doctor_reads_an_images_entry_point(
+    image: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     """Shell form: what a Dockerfile's ENTRYPOINT without brackets makes of it."""
     shell_form = f"{image}-shell-form"
     dockerfile = f"FROM {image}\nENTRYPOINT export PORT=8080; gunicorn\n"
     subprocess.run(["docker", "build", "-q", "-t", shell_form, "-"], input=dockerfile, text=True, check=True)
+    request.addfinalizer(lambda: subprocess.run(["docker", "image", "rm", "-f", shell_form], check=False))
     manifest = (ROOT / "k8s" / "flask-deployment-v5.yaml").read_text()
 
     def doctor(name: str) -> subprocess.CompletedProcess[str]:

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from tests.ports import reserve_port
 from tests.process.clients import Connection, Crowd, Kind, Lost, get
 from tests.process.prometheus import MONITORING, Prometheus, needs_prometheus, rules
 from tests.process.service import Service, wait_until
@@ -181,8 +182,9 @@ def test_drains(prometheus: Prometheus) -> None:
 
 
 def test_a_worker_that_is_killed_and_a_container_that_is_started_again(prometheus: Prometheus) -> None:
-    with Service(WORKERS=1) as first:
-        port = first.ready().port
+    port = reserve_port()  # the restarted container serves where the first one did
+    with Service("-b", f"127.0.0.1:{port}", bind=False, WORKERS=1) as first:
+        first.ready()
         prometheus.targets("flask", {f"127.0.0.1:{port}": pod("killed")})
         wait_until(lambda: prometheus.scraped("killed"), "a scrape", PATIENCE)
         before = prometheus.firing()

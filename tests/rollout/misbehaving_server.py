@@ -100,8 +100,12 @@ class Server:
     def __init__(self, behaviour: str) -> None:
         self.behaviour = behaviour
         self.behave: Callable[[socket.socket], bool] = well
-        self.listener = self.listen(0)
-        self.port: int = self.listener.getsockname()[1]
+        # Bound, never listening: the port stays this server's while it refuses (tests/ports.py says more).
+        self.reservation = socket.socket()
+        self.reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.reservation.bind(("127.0.0.1", 0))
+        self.port: int = self.reservation.getsockname()[1]
+        self.listener = self.listen(self.port)
 
     def listen(self, port: int) -> socket.socket:
         listener = socket.create_server(("127.0.0.1", port), backlog=128)

@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import socket
 import subprocess
 import sys
 
@@ -10,6 +9,7 @@ import pytest
 
 from rollout.load import Answer, Closed, Failure, Kind, Load, LoadError, Local, mix_from_text
 from rollout.load.record import from_line, to_line
+from tests.ports import reserve_port
 from tests.rollout.conftest import Serve, wait_for
 
 SMALL = {"new": 2, "busy": 2, "idle": 2}
@@ -120,8 +120,7 @@ def test_the_command_line_ends_after_its_time_and_tells_lost_requests_by_its_sta
 
 def test_a_load_in_the_cluster_serves_its_lines_until_the_last(serve: Serve) -> None:
     """As the Job runs it; here without the cluster around it."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = reserve_port()
     options = ["--clients", "new=2", "--lines", "--port", str(port)]
     process = subprocess.Popen([sys.executable, "-m", "rollout.load", serve("well").url, *options])
     try:
