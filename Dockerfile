@@ -1,11 +1,13 @@
 # The service's image. Build: make image, or docker build --build-arg APP_VERSION=v1 -t flask:v1 .
-FROM python:3.13-slim AS build
+# BASE by digest builds the same image again: --build-arg BASE=python:3.13-slim@sha256:... (docs/security.md).
+ARG BASE=python:3.13-slim
+FROM $BASE AS build
 COPY requirements.txt .
 RUN python -m venv --without-pip /venv \
-    && pip --python /venv/bin/python install --no-cache-dir --no-compile -r requirements.txt \
+    && pip --python /venv/bin/python install --no-cache-dir --no-compile --require-hashes -r requirements.txt \
     && find /venv -type d \( -name tests -o -name test \) -prune -exec rm -rf {} +
 
-FROM python:3.13-slim
+FROM $BASE
 # tini is PID 1: Python as PID 1 ignores a SIGTERM until its handler is installed.
 RUN apt-get update \
     && apt-get install -y --no-install-recommends tini \
@@ -16,7 +18,7 @@ COPY --from=build /venv /venv
 WORKDIR /srv
 COPY app app
 COPY leader leader
-COPY gunicorn.conf.py .
+COPY gunicorn.conf.py LICENSE NOTICE ./
 RUN /venv/bin/python -m compileall -q /venv app leader
 
 ARG APP_VERSION=dev

@@ -20,15 +20,18 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # ---- running and testing ------------------------------------------------------------------------
-# The environment is remade when a pin changes; the stamp says which pins it holds.
+# The environment is built again when a locked file changes; the stamp says which ones it holds.
+PIP_INSTALL := pip install --quiet --disable-pip-version-check
+PIP_LOCKED  := $(PIP_INSTALL) --require-hashes
+
 $(VENV)/.run: requirements.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; name another with make PYTHON=...")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/$(PIP_LOCKED) -r requirements.txt
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.run requirements-dev.txt rollout/requirements.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+$(VENV)/.dev: $(VENV)/.run requirements-dev.txt
+	$(BIN)/$(PIP_LOCKED) -r requirements-dev.txt
 	@touch $@
 
 .PHONY: run
@@ -53,10 +56,10 @@ GUNICORN ?= 27.0.0
 test-gunicorn: $(VENV)-$(GUNICORN)/.dev ## the drain's and the workers' tests with another Gunicorn (GUNICORN=...)
 	$(VENV)-$(GUNICORN)/bin/pytest tests/unit tests/process
 
-$(VENV)-$(GUNICORN)/.dev: requirements.txt requirements-dev.txt rollout/requirements.txt
+$(VENV)-$(GUNICORN)/.dev: requirements-dev.txt
 	$(PYTHON) -m venv $(VENV)-$(GUNICORN)
-	$(VENV)-$(GUNICORN)/bin/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
-	$(VENV)-$(GUNICORN)/bin/pip install --quiet --disable-pip-version-check gunicorn==$(GUNICORN)
+	$(VENV)-$(GUNICORN)/bin/$(PIP_LOCKED) -r requirements-dev.txt
+	$(VENV)-$(GUNICORN)/bin/$(PIP_INSTALL) gunicorn==$(GUNICORN)
 	@touch $@
 
 .PHONY: check
@@ -65,15 +68,31 @@ check: $(VENV)/.dev ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+.PHONY: lint-workflows
+lint-workflows: $(VENV)/.dev ## actionlint and zizmor on the GitHub workflows
+	$(BIN)/actionlint
+	$(BIN)/zizmor --quiet --offline --no-progress .github
+
+# Each lock holds to those before it, so that a package has one version in all of them.
+LOCKS := requirements rollout/requirements requirements-dev benchmarks/requirements security/requirements \
+  k8s/envoy/requirements
+LOCK_FLAGS ?= --upgrade
+.PHONY: lock
+lock: $(VENV)/.dev ## renew every requirements.txt from its requirements.in (LOCK_FLAGS= keeps what still fits)
+	@for lock in $(LOCKS); do \
+	  UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
+	    --generate-hashes --annotation-style line $(LOCK_FLAGS) $$lock.in --output-file $$lock.txt || exit; \
+	done
+
 .PHONY: format
 format: $(VENV)/.dev ## let ruff fix and format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 # ---- measuring ----------------------------------------------------------------------------------
-$(VENV)-bench/.bench: requirements.txt benchmarks/requirements.txt
+$(VENV)-bench/.bench: benchmarks/requirements.txt
 	$(PYTHON) -m venv $(VENV)-bench
-	$(VENV)-bench/bin/pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
+	$(VENV)-bench/bin/$(PIP_LOCKED) -r benchmarks/requirements.txt
 	@touch $@
 
 .PHONY: bench
@@ -102,12 +121,12 @@ SBOM  ?= sbom.json
 
 $(AUDIT)/.made: security/requirements.txt $(VENV)/.run
 	$(PYTHON) -m venv $(AUDIT)
-	$(AUDIT)/bin/pip install --quiet --disable-pip-version-check -r security/requirements.txt
+	$(AUDIT)/bin/$(PIP_LOCKED) -r security/requirements.txt
 	@touch $@
 
 .PHONY: audit
 audit: $(AUDIT)/.made ## known vulnerabilities of every pinned package, where the data can be reached
-	$(AUDIT)/bin/python -m security.audit requirements.txt requirements-dev.txt rollout/requirements.txt security/requirements.txt
+	$(AUDIT)/bin/python -m security.audit $(addsuffix .txt,$(LOCKS))
 
 .PHONY: sbom
 sbom: $(AUDIT)/.made ## what IMAGE=... holds, as CycloneDX in SBOM=sbom.json

@@ -332,7 +332,10 @@ class LeaderWorker(ProbeLaneWorker):
             self.set_aside(conn)
 
     def handle_request(self, req: Any, conn: Any) -> bool:  # noqa: PLR0912 - as long as Gunicorn's
-        """Answer a request: a copy of Gunicorn's, which has no setting for the class of response."""
+        """Respond to a request: a copy of Gunicorn's, which has no setting for the class of response.
+
+        Copyright (c) Benoit Chesneau and Paul J. Davis, MIT License: see NOTICE.
+        """
         environ: dict[str, Any] = {}
         resp = None
         try:
