@@ -4,6 +4,8 @@ VENV    := .venv
 BIN     := $(VENV)/bin
 REGISTRY ?= localhost:5000
 VERSION  ?= $(shell git describe --always --dirty 2>/dev/null || echo dev)
+# What `docker build` needs on this machine, such as --network=host where the engine has no bridge.
+DOCKER_BUILD_ARGS ?=
 IMAGE    ?= $(REGISTRY)/flask:$(VERSION)
 ENVOY_IMAGE ?= $(REGISTRY)/flask-envoy:latest
 PORT     ?= 8080
@@ -40,15 +42,21 @@ run: $(VENV)/.run ## serve on port 8080 (PORT=...); Ctrl-C stops
 
 .PHONY: test
 test: $(VENV)/.dev check ## lint, types and every test that needs no cluster, JOBS=4 at a time
-	$(PYTEST) -m "not cluster"
+	$(PYTEST) --ignore=tests/cluster
+
+# They take over the namespace flask-cluster of the cluster that CONTEXT names: everything in it is deleted. Draining a
+# node, evicting and stopping a kube-proxy need DISRUPTIVE=1. Images come from the manifests' registry, or are those of
+# IMAGE=... ENVOY_IMAGE=... LOAD_IMAGE=... on the nodes.
+CLUSTER_TESTS = $(BIN)/pytest tests/cluster --cluster-context '$(NAMED)' $(if $(filter 1,$(DISRUPTIVE)),--disruptive) \
+	$(foreach name,IMAGE ENVOY_IMAGE LOAD_IMAGE,$(if $(filter command,$(origin $(name))),--$(subst _,-,$(shell echo $(name) | tr A-Z a-z)) '$($(name))'))
 
 .PHONY: test-cluster
-test-cluster: $(VENV)/.dev ## the cluster tests that matter most, on kubectl's cluster
-	$(BIN)/pytest tests/cluster -m "not matrix"
+test-cluster: named $(VENV)/.dev ## the cluster tests that matter most (CONTEXT=name, DISRUPTIVE=1)
+	$(CLUSTER_TESTS) -m "not matrix"
 
 .PHONY: test-matrix
-test-matrix: $(VENV)/.dev ## all cluster tests; takes most of an hour
-	$(BIN)/pytest tests/cluster
+test-matrix: named $(VENV)/.dev ## all cluster tests; takes most of an hour (CONTEXT=name, DISRUPTIVE=1)
+	$(CLUSTER_TESTS)
 
 # What leans on Gunicorn's insides, with another release of it.
 GUNICORN ?= 27.0.0
@@ -102,7 +110,7 @@ bench: $(VENV)-bench/.bench ## the service beside other servers (ARGS=... as pyt
 # ---- the image ----------------------------------------------------------------------------------
 .PHONY: image
 image: ## build the image (REGISTRY=... VERSION=...)
-	docker build --network=host --build-arg APP_VERSION=$(VERSION) -t $(IMAGE) .
+	docker build $(DOCKER_BUILD_ARGS) --build-arg APP_VERSION=$(VERSION) -t $(IMAGE) .
 
 .PHONY: push
 push: image ## build and push the image, as latest too, which the manifests name (REGISTRY=... VERSION=...)
@@ -110,9 +118,12 @@ push: image ## build and push the image, as latest too, which the manifests name
 	docker push $(IMAGE)
 	docker push $(REGISTRY)/flask:latest
 
+.PHONY: image-envoy
+image-envoy: ## build the sidecar's image, which only v6 needs (ENVOY_IMAGE=...)
+	docker build $(DOCKER_BUILD_ARGS) -t $(ENVOY_IMAGE) k8s/envoy
+
 .PHONY: push-envoy
-push-envoy: ## build and push the sidecar's image, which only v6 needs (ENVOY_IMAGE=...)
-	docker build --network=host -t $(ENVOY_IMAGE) k8s/envoy
+push-envoy: image-envoy ## build and push the sidecar's image (ENVOY_IMAGE=...)
 	docker push $(ENVOY_IMAGE)
 
 # ---- what is in it ------------------------------------------------------------------------------
@@ -133,6 +144,20 @@ sbom: $(AUDIT)/.made ## what IMAGE=... holds, as CycloneDX in SBOM=sbom.json
 	$(AUDIT)/bin/python -m security.sbom $(IMAGE) $(SBOM)
 
 # ---- on a cluster -------------------------------------------------------------------------------
+# What changes a cluster changes the one of the context named on make's command line, and no other: kubectl's current
+# context is whatever was used last, and a variable of the environment may be meant for something else.
+NAMED := $(if $(filter command,$(origin CONTEXT)),$(CONTEXT))
+
+.PHONY: named
+named:
+	@contexts=$$(kubectl config get-contexts -o name) || exit 2; \
+	if [ -z '$(NAMED)' ]; then said='CONTEXT is not set on the command line; write CONTEXT=name'; \
+	elif ! printf '%s\n' "$$contexts" | grep -qxF -e '$(NAMED)'; then said="CONTEXT is '"'$(NAMED)'"'"; \
+	else exit 0; fi; \
+	if [ -n "$$contexts" ]; then echo "$$said; allowed are:" $$contexts; else echo "$$said; kubectl knows no context yet"; fi >&2; \
+	echo "A cluster on this machine, without a registry: kind create cluster && kind load docker-image $(IMAGE); then CONTEXT=kind-kind" >&2; \
+	exit 2
+
 # The manifests name localhost:5000/flask:latest, so that plain `kubectl apply -f` works with a local registry. Any
 # other image is set here, for every object of every manifest alike; `kubectl set image --local` refuses files with
 # more than Deployments in them, and kustomize cannot be told on its command line which file to take.
@@ -141,29 +166,35 @@ manifest: ## print the manifest of RUNG=v1..v7 with IMAGE=... in it
 	@test -f k8s/flask-deployment-$(RUNG).yaml || { echo "RUNG is '$(RUNG)'; allowed are:" $(patsubst k8s/flask-deployment-%.yaml,%,$(wildcard k8s/flask-deployment-*.yaml)) >&2; exit 2; }
 	@sed -e 's|image: localhost:5000/flask:latest$$|image: $(IMAGE)|' -e 's|image: localhost:5000/flask-envoy:latest$$|image: $(ENVOY_IMAGE)|' k8s/flask-deployment-$(RUNG).yaml
 
+# namespace.yaml would give its label, by which the tests know the project's namespace, to one that is somebody else's.
 .PHONY: deploy
-deploy: ## apply namespace, Service and RUNG=v1..v7 with IMAGE=..., and wait for the rollout
-	@manifest=$$($(MAKE) -s --no-print-directory manifest) && printf '%s\n' "$$manifest" | kubectl apply -f k8s/namespace.yaml -f k8s/service.yaml -f -
-	kubectl -n flask-cluster rollout status deployment/flask-deployment
+deploy: named ## apply namespace, Service and RUNG=v1..v7 with IMAGE=..., and wait for the rollout (CONTEXT=name)
+	@label=$$(kubectl --context '$(NAMED)' get namespace flask-cluster --ignore-not-found -o 'jsonpath={.metadata.name} {.metadata.labels.app\.kubernetes\.io/part-of}') || exit 2; \
+	case "$$label" in ''|'flask-cluster rolling-updates') ;; *) echo "The namespace flask-cluster of the context $(NAMED) is not this project's: it has no label app.kubernetes.io/part-of=rolling-updates. Nothing was changed." >&2; exit 2;; esac
+	@manifest=$$($(MAKE) -s --no-print-directory manifest) && printf '%s\n' "$$manifest" | kubectl --context '$(NAMED)' apply -f k8s/namespace.yaml -f k8s/service.yaml -f -
+	kubectl --context '$(NAMED)' -n flask-cluster rollout status deployment/flask-deployment
 
 NAMESPACE ?= flask-cluster
 
 .PHONY: doctor
-doctor: $(VENV)/.dev ## what in a Deployment would lose requests (DEPLOYMENT=name NAMESPACE=...; or FILE=manifest.yaml; ARGS=...)
-	@$(BIN)/python -m doctor $(if $(FILE),$(FILE:%=-f %),-n $(NAMESPACE)) $(DEPLOYMENT) $(ARGS)
+doctor: $(VENV)/.dev ## what in a Deployment would lose requests (DEPLOYMENT=name NAMESPACE=... CONTEXT=...; or FILE=manifest.yaml; ARGS=...)
+	@$(BIN)/python -m doctor $(if $(FILE),$(FILE:%=-f %),$(if $(NAMED),--context '$(NAMED)') -n $(NAMESPACE)) $(DEPLOYMENT) $(ARGS)
 
 # ---- the experiment -----------------------------------------------------------------------------
 LOAD_IMAGE ?= $(REGISTRY)/flask-load:latest
 
 .PHONY: rollout
-rollout: $(VENV)/.dev ## a rolling update under load (FROM=v2 TO=v3, ARGS=... as python -m rollout update --help)
-	$(BIN)/python -m rollout update $(FROM) $(TO) --load-image $(LOAD_IMAGE) $(ARGS)
+rollout: named $(VENV)/.dev ## a rolling update under load (CONTEXT=name FROM=v2 TO=v3, ARGS=... as python -m rollout update --help)
+	$(BIN)/python -m rollout update $(FROM) $(TO) --context '$(NAMED)' --load-image $(LOAD_IMAGE) $(ARGS)
 
 .PHONY: course
-course: $(VENV)/.dev ## all rungs in turn under load, one report (ARGS=...)
-	$(BIN)/python -m rollout course --load-image $(LOAD_IMAGE) $(ARGS)
+course: named $(VENV)/.dev ## all rungs in turn under load, one report (CONTEXT=name ARGS=...)
+	$(BIN)/python -m rollout course --context '$(NAMED)' --load-image $(LOAD_IMAGE) $(ARGS)
+
+.PHONY: image-load
+image-load: ## build the load's image (LOAD_IMAGE=...)
+	docker build $(DOCKER_BUILD_ARGS) -f rollout/Dockerfile -t $(LOAD_IMAGE) .
 
 .PHONY: load-image
-load-image: ## build and push the load, for running it in the cluster (REGISTRY=...)
-	docker build --network=host -f rollout/Dockerfile -t $(LOAD_IMAGE) .
+load-image: image-load ## build and push the load, for running it in the cluster (REGISTRY=...)
 	docker push $(LOAD_IMAGE)

@@ -15,6 +15,9 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="run a page's commands and compare what they print")
     run.add_argument("pages", nargs="+", type=Path, metavar="PAGE")
+    run.add_argument(
+        "--disruptive", action="store_true", help="also what disturbs others, such as a node drain"
+    )
     run.add_argument("--write", action="store_true", help="put the real output into the page")
     fill = commands.add_parser("figures", help="put the measured figures into the pages")
     fill.add_argument("--course", type=Path, nargs="*", default=[], help="report folders to take over first")
@@ -31,7 +34,9 @@ def main() -> int:
             wrong = [
                 said
                 for page in options.pages
-                for said in blocks.run(page, figures.ROOT, rewrite=options.write)
+                for said in blocks.run(
+                    page, figures.ROOT, rewrite=options.write, disruptive=options.disruptive
+                )
             ]
             print("\n\n".join(wrong) or "all as the pages say")
             return NOT_TRUE if wrong else TRUE

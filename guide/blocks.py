@@ -8,7 +8,8 @@ A command block is fenced as `console`:
     ...                          are the same to us, and a line of three dots stands for any lines
     ```
 
-`console exit=1` says with which status the block's commands end, 0 otherwise.
+`console exit=1` says with which status the block's commands end, 0 otherwise. A block `console disruptive`
+disturbs what else runs on the cluster, and runs only where that is asked for.
 """
 
 import os
@@ -23,7 +24,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 ANY = "..."
-FENCE = re.compile(r"^( *)```console(?: exit=(\d+))?$")
+FENCE = re.compile(r"^( *)```console(?: exit=(\d+))?( disruptive)?$")
 TIMEOUT = 300.0
 """Seconds that one command may take."""
 
@@ -54,6 +55,7 @@ class Step:
     output: tuple[str, ...]
     status: int
     indent: str = ""
+    disruptive: bool = False
 
 
 def steps(text: str) -> list[Step]:
@@ -72,7 +74,7 @@ def steps(text: str) -> list[Step]:
         if inner == "```":
             block = None
         elif inner.startswith("$ "):
-            found.append(Step(number, inner[2:], (), int(block[2] or 0), block[1]))
+            found.append(Step(number, inner[2:], (), int(block[2] or 0), block[1], bool(block[3])))
             fresh = False
         elif fresh:
             raise PageError(
@@ -161,11 +163,11 @@ class Shell:
         return said[: over.start()].decode().splitlines(), int(over[1])
 
 
-def run(page: Path, folder: Path, *, rewrite: bool = False) -> list[str]:
+def run(page: Path, folder: Path, *, rewrite: bool = False, disruptive: bool = False) -> list[str]:
     """Run a page's commands in a folder; returns what is not as the page says, a text for each command.
 
     It stops at the first wrong exit status: what follows depends on it. `rewrite` puts the real output where
-    the page shows another. Raises PageError.
+    the page shows another; `disruptive` runs the blocks that are marked so, too. Raises PageError.
     """
     text = page.read_text()
     lines = text.splitlines()
@@ -173,6 +175,8 @@ def run(page: Path, folder: Path, *, rewrite: bool = False) -> list[str]:
     moved = 0
     with Shell(folder) as shell:
         for step in steps(text):
+            if step.disruptive and not disruptive:
+                continue
             actual, status = shell.run(step.command)
             shown = "\n".join(actual)
             if status != step.status:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rollout.course import PARTS, goals, onto_itself, parts
 from rollout.experiment import Experiment, Silent, run, run_streams
-from rollout.kubectl import Kubectl, KubectlError
+from rollout.kubectl import KubectlError, named
 from rollout.load import DEFAULT_MIX, LONG_MIX, LoadError, mix_from_text
 from rollout.load.clients import CLIENTS, mix_to_text
 from rollout.propagation import MARGIN, Survey, measure
@@ -53,10 +53,11 @@ def parser() -> argparse.ArgumentParser:
     """The options."""
     top = argparse.ArgumentParser(
         prog="python -m rollout",
-        description="Rolling updates under load, measured, on the cluster that kubectl points to.",
+        description="Measure rolling updates under load, on the cluster of the context that you name.",
         epilog="Exit status: 0 the goal held, 1 it did not, 2 it could not run, 130 interrupted. "
         "The cluster is left as it was found, also after Ctrl-C: a namespace that was not there is deleted, "
-        "a Deployment that was there is put back. --keep leaves all as it is.",
+        "a Deployment that was there is put back. What a killed experiment could not put back, the next one "
+        "does. --keep leaves all as it is.",
     )
     commands = top.add_subparsers(dest="command", required=True)
 
@@ -64,7 +65,12 @@ def parser() -> argparse.ArgumentParser:
     to = stage.add_argument_group("what is rolled out")
     to.add_argument("--manifests", type=Path, default=MANIFESTS, help="folder of the rungs (default: k8s)")
     to.add_argument("--image", help="image of the container flask, instead of the manifests'")
-    to.add_argument("--context", help="kubectl context (default: the current one)")
+    to.add_argument("--context", help="kubectl context of the cluster; always needed")
+    to.add_argument(
+        "--yes",
+        action="store_true",
+        help="go ahead without asking in a namespace that holds what no experiment has created",
+    )
     to.add_argument("--timeout", type=float, default=240.0, help="seconds for each rollout (default: 240)")
     to.add_argument("--keep", action="store_true", help="leave the cluster as the experiment left it")
     stage.add_argument("--output", type=Path, help="report folder (default: reports/TIME-NAME)")
@@ -272,6 +278,21 @@ def propagation(options: argparse.Namespace, stage: Stage, console: Console) -> 
     return HELD
 
 
+def asker(options: argparse.Namespace, console: Console) -> Callable[[str], bool]:
+    """Return the function that asks whether to go ahead: --yes is a yes, a stdin that is no terminal a no."""
+
+    def ask(fact: str) -> bool:
+        if options.yes:
+            console.say(fact)
+            return True
+        if not sys.stdin.isatty():
+            return False
+        console.say(f"{fact}\nGo ahead? [y/N]")
+        return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+    return ask
+
+
 def finish(reports: list[Report], held: list[Goal], where: Path) -> None:
     """Tell the outcome."""
     print(terminal.text(reports, held))
@@ -312,7 +333,13 @@ def main() -> int:
     console = Console()
     try:
         with contextlib.ExitStack() as stack:
-            stage = Stage(Kubectl(options.context), options.manifests, keep=options.keep, say=console.say)
+            stage = Stage(
+                named(options.context),
+                options.manifests,
+                keep=options.keep,
+                ask=asker(options, console),
+                say=console.say,
+            )
             return commands[options.command](options, stack.enter_context(stage), console)
     except KeyboardInterrupt:
         console.say("interrupted")

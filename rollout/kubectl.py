@@ -1,4 +1,4 @@
-"""kubectl, the one way to the cluster: whatever context it points to works."""
+"""kubectl, the one way to the cluster. Only a context that was named is ever changed."""
 
 import json
 import subprocess
@@ -24,6 +24,60 @@ ADVICE = {
 }
 
 
+READS: dict[str, frozenset[str]] = {
+    **dict.fromkeys(
+        (
+            *("api-resources", "api-versions", "cluster-info", "describe", "events", "explain", "get"),
+            *("help", "kustomize", "logs", "options", "top", "version", "wait"),
+        ),
+        frozenset[str](),
+    ),
+    "auth": frozenset({"can-i", "whoami"}),
+    "config": frozenset({"current-context", "get-clusters", "get-contexts", "get-users", "view"}),
+    "rollout": frozenset({"history", "status"}),
+}
+"""kubectl's commands that change nothing, with the subcommands of which that is true. All others count as
+changes, as do those of later versions of kubectl."""
+
+HARMLESS_EXEC = ("cat", "/proc/1/cmdline")
+"""The only command that may be run in a container of a cluster that was not named."""
+
+WITH_VALUE = frozenset(
+    {
+        *("--as", "--as-group", "--as-uid", "--cache-dir", "--certificate-authority", "--client-certificate"),
+        *("--client-key", "--cluster", "--context", "--kubeconfig", "--namespace", "--password", "--profile"),
+        *("--profile-output", "--request-timeout", "--server", "--tls-server-name", "--token", "--user"),
+        *("--username", "--v", "-n", "-s", "-v"),
+    }
+)
+"""kubectl's global options whose value is the next argument."""
+
+
+def changes(arguments: Sequence[str]) -> bool:
+    """Return whether kubectl with these arguments may change a cluster; true where that is not sure."""
+    words = iter(arguments)
+    commands: list[str] = []
+    for word in words:
+        if word == "--":
+            break
+        if word in WITH_VALUE:
+            next(words, None)
+        elif word in ("--dry-run=client", "--dry-run=server"):
+            return False
+        elif not word.startswith("-"):
+            commands.append(word)
+        elif not commands and "=" not in word and word not in ("-h", "--help"):
+            return True  # an option that may have taken the command for its value
+    if not commands:
+        return False  # it prints its help, or its version
+    if commands[0] == "exec":
+        return tuple(words) != HARMLESS_EXEC
+    if commands[0] not in READS:
+        return True
+    subcommands = READS[commands[0]]
+    return bool(subcommands) and not (len(commands) > 1 and commands[1] in subcommands)
+
+
 class KubectlError(Exception):
     """kubectl failed. The message is what it said, and what to do about it where that is known."""
 
@@ -31,6 +85,14 @@ class KubectlError(Exception):
         self.said = said.strip() or "nothing"
         advice = next((text for part, text in ADVICE.items() if part in said.lower()), "")
         super().__init__(f"`{command}` failed. kubectl said: {self.said}" + (f"\n{advice}" if advice else ""))
+
+
+class ContextError(KubectlError):
+    """The context is not named, or not in the kubeconfig."""
+
+    def __init__(self, message: str) -> None:
+        self.said = message
+        Exception.__init__(self, message)
 
 
 def documents(text: str) -> list[Object]:
@@ -57,9 +119,13 @@ def follow(stream: IO[str]) -> Iterator[Object]:
 
 
 class Kubectl:
-    """Runs kubectl against one context."""
+    """Runs kubectl against one context.
+
+    `context`: its name. Without one kubectl's current context is read, and every change is refused.
+    """
 
     def __init__(self, context: str | None = None) -> None:
+        self.context = context
         self._base = ["kubectl", *(["--context", context] if context else [])]
 
     def __call__(self, *arguments: str, stdin: str | None = None, timeout: float = 30.0) -> str:
@@ -67,7 +133,7 @@ class Kubectl:
 
         `timeout`: seconds. Raises KubectlError.
         """
-        command = [*self._base, *arguments]
+        command = self._command(arguments)
         shown = " ".join(command)
         try:
             done = subprocess.run(  # noqa: S603 - our own arguments, no shell
@@ -81,6 +147,12 @@ class Kubectl:
             raise KubectlError(shown, done.stderr or done.stdout)
         return done.stdout
 
+    def _command(self, arguments: Sequence[str]) -> list[str]:
+        command = [*self._base, *arguments]
+        if self.context is None and changes(arguments):
+            raise KubectlError(" ".join(command), "nothing: it was not run, because no context was named")
+        return command
+
     def objects(self, *arguments: str, stdin: str | None = None) -> list[Object]:
         """The objects that a command prints with `-o json`."""
         return documents(self(*arguments, "-o", "json", stdin=stdin))
@@ -91,7 +163,7 @@ class Kubectl:
         A Ctrl-C at the terminal does not reach it: it is its caller's to end.
         """
         return subprocess.Popen(  # noqa: S603 - our own arguments, no shell
-            [*self._base, *arguments],
+            self._command(arguments),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -106,6 +178,34 @@ class Kubectl:
         """
         versions = json.loads(self("version", "-o", "json", "--request-timeout=10s"))
         return str(versions["serverVersion"]["gitVersion"])
+
+    @property
+    def server(self) -> str:
+        """The address of the context's API server, for people who have to recognise a cluster."""
+        template = "{.clusters[0].cluster.server}"
+        return self("config", "view", "--minify", "-o", f"jsonpath={template}").strip()
+
+
+NO_CLUSTER = (
+    "`kind create cluster` and `kind load docker-image IMAGE` create one on this machine and give it an "
+    "image, without a registry; its context is kind-kind (README.md, On a cluster)."
+)
+
+
+def named(context: str | None) -> Kubectl:
+    """Return a kubectl of the context of that name.
+
+    Raises ContextError for no name and for one that the kubeconfig does not have; it lists the names.
+    """
+    contexts = Kubectl()("config", "get-contexts", "-o", "name").split()
+    allowed = f"allowed are: {', '.join(contexts)}" if contexts else f"there is none yet. {NO_CLUSTER}"
+    if not context:
+        raise ContextError(
+            f"The context of the cluster is not named (--context NAME, make CONTEXT=NAME); {allowed}"
+        )
+    if context not in contexts:
+        raise ContextError(f"The context is {context!r}; {allowed}")
+    return Kubectl(context)
 
 
 def to_list(objects: Sequence[Object]) -> str:

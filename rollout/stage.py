@@ -4,13 +4,15 @@ import contextlib
 import http.client
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from rollout.kubectl import Kubectl, Object, documents, to_list
+from rollout.kubectl import Kubectl, KubectlError, Object, documents, to_list
 from rollout.load.connection import Connection, Lost, Target
+from rollout.load.job import NAME as LOAD_JOB
+from rollout.namespace import MADE_BY, Journal, foreign, get_namespace, is_made, listed, mark_made
 from rollout.watch import State, Watch
 
 MANIFESTS = Path(__file__).parents[1] / "k8s"
@@ -108,6 +110,10 @@ class Stage:
 
     A namespace that was not there is deleted. Otherwise each object of the applied manifests is replaced by
     what it was, or deleted if it was not there. `keep` leaves everything as it is instead.
+
+    `ask` is for clusters that may be somebody's. It gets a sentence and returns whether to go ahead, before
+    anything changes in a namespace with objects that no experiment has created. What was found is then kept
+    in the cluster too, so that the next such stage puts it back if this process is killed.
     """
 
     def __init__(
@@ -116,6 +122,7 @@ class Stage:
         manifests: Path = MANIFESTS,
         *,
         keep: bool = False,
+        ask: Callable[[str], bool] | None = None,
         say: Callable[[str], None] = print,
     ) -> None:
         self.kubectl = kubectl
@@ -127,6 +134,7 @@ class Stage:
         self._applied: Rung | None = None
         self._brought: set[tuple[str, str]] = set()
         self._say = say
+        self._ask = ask
         self._namespace_found: bool | None = None
         self._found: dict[tuple[str, str], Object | None] = {}
 
@@ -142,7 +150,11 @@ class Stage:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Give the cluster back."""
-        if not self._keep and self._namespace_found is not None:
+        if self._namespace_found is None:
+            return
+        if self._keep:
+            self._forget()
+        else:
             self.restore()
 
     def objects(self, path: Path) -> list[Object]:
@@ -169,6 +181,7 @@ class Stage:
         if self._applied not in (None, rung) and afresh:
             self._delete_ours()
         self._applied = rung
+        self._mark(objects)
         self._brought.update((item["kind"], item["metadata"]["name"]) for item in objects)
         applied = self.kubectl.objects("apply", "-f", "-", stdin=to_list(objects))
         return int(deployment_of(applied, rung.name)["metadata"]["generation"])
@@ -197,24 +210,98 @@ class Stage:
             for item in self.objects(self._manifests / name)
         ]
         if self._namespace_found is None:
-            found = self.kubectl("get", "namespace", self.namespace, "--ignore-not-found", "-o", "name")
-            self._namespace_found = bool(found.strip())
+            self._claim()
         self._remember(around)
+        self._mark(around)
         if around:
             self.kubectl("apply", "-f", "-", stdin=to_list(around))
 
+    def _claim(self) -> None:
+        """Find the namespace, or create it; put back what a killed experiment left in it.
+
+        Raises StageError if it is not to be used.
+        """
+        found = get_namespace(self.kubectl, self.namespace)
+        if self._ask:
+            self._say(f"context {self.kubectl.context} ({self.kubectl.server}), namespace {self.namespace}")
+            if found:
+                found = self._take_over(found)
+            else:
+                self._create_namespace()
+        self._namespace_found = found is not None
+
+    def _take_over(self, found: Object) -> Object | None:
+        """Put back what a killed experiment left, ask about the rest; return the namespace if it stays."""
+        journal = Journal.read(self.kubectl, self.namespace)
+        if journal and journal.runs:
+            raise StageError(
+                f"Another experiment uses the namespace {self.namespace}: process {journal.process}."
+            )
+        if journal and journal.elsewhere:
+            self._agree(
+                f"An experiment uses the namespace {self.namespace} from the host {journal.host}, or was "
+                "killed there."
+            )
+        if journal and not is_made(found):
+            self._say("an experiment was killed in the middle: putting back what it found")
+            self._put_back(journal.found)
+            journal.remove(self.kubectl)
+        if others := self._others():
+            self._agree(others)
+        if not is_made(found):
+            return found
+        self._say("an experiment was killed in the middle: deleting the namespace that it created")
+        self._delete_namespace()
+        self._create_namespace()
+        return None
+
+    def _agree(self, fact: str) -> None:
+        """Ask whether to go ahead. Raises StageError for a no."""
+        if self._ask is None or not self._ask(fact):
+            raise StageError(f"{fact} Nothing was changed; --yes goes ahead without asking.")
+
+    def _others(self) -> str | None:
+        """What there is that no experiment has created, as a sentence."""
+        try:
+            names = foreign(self.kubectl, self.namespace)
+        except KubectlError as error:
+            return f"The namespace {self.namespace} may hold other objects; they cannot be listed. {error}"
+        if not names:
+            return None
+        return (
+            f"The namespace {self.namespace} holds {listed(names)}, which no experiment has created. Those "
+            "that the experiment's manifests name too are replaced, and put back at its end."
+        )
+
+    def _create_namespace(self) -> None:
+        """Create the namespace with a mark that no later apply takes away."""
+        namespace: Object = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}}
+        mark_made(namespace)
+        self.kubectl("create", "-f", "-", stdin=to_list([namespace]))
+
+    def _delete_namespace(self) -> None:
+        self.kubectl("delete", "namespace", self.namespace, "--ignore-not-found", timeout=180)
+
     def _remember(self, objects: list[Object]) -> None:
         """Keep what the cluster has of these objects before they are applied."""
-        new = [item for item in objects if (item["kind"], item["metadata"]["name"]) not in self._found]
+        new = [item for item in objects if key_of(item) not in self._found]
         if not new:
             return
         there = documents(
             self.kubectl("get", "--ignore-not-found", "-o", "json", "-f", "-", stdin=to_list(new)) or "{}"
         )
-        by_name = {(item["kind"], item["metadata"]["name"]): item for item in there if item}
+        by_name = {key_of(item): bare(item) for item in there if item}
         for item in new:
-            key = (item["kind"], item["metadata"]["name"])
-            self._found[key] = by_name.get(key)
+            self._found[key_of(item)] = by_name.get(key_of(item))
+        if self._ask:
+            Journal(self.namespace, self._found).write(self.kubectl)
+
+    def _mark(self, objects: list[Object]) -> None:
+        """Mark the objects that this stage creates, so that no later one takes them for somebody's."""
+        for item in objects:
+            found = self._found[key_of(item)]
+            if self._ask and item["kind"] != "Namespace" and (found is None or is_made(found)):
+                mark_made(item)
 
     def wait_until_settled(self, timeout: float) -> None:
         """Wait until the applied rung is rolled out and only its own pods are left.
@@ -267,27 +354,45 @@ class Stage:
     def restore(self) -> None:
         """Put back what was there before the first `apply`."""
         self._say("putting the cluster back as it was")
-        if not self._namespace_found:
-            # Everything else was in it.
-            self.kubectl("delete", "namespace", self.namespace, "--ignore-not-found", timeout=180)
-            return
-        before = [found for found in self._found.values() if found]
-        for kind, name in (key for key, found in self._found.items() if found is None):
+        if self._namespace_found:
+            self._put_back(self._found)
+            self._forget()
+        else:
+            self._delete_namespace()  # everything else was in it
+
+    def _put_back(self, found: Mapping[tuple[str, str], Object | None]) -> None:
+        """Replace each object by what it was, and delete those that were not there; may be done again."""
+        for kind, name in (key for key, item in found.items() if item is None):
             self._delete(kind, name)
-        for item in before:
-            put_back = bare(item)
-            is_there = self.kubectl("get", "-f", "-", "--ignore-not-found", "-o", "name", stdin=put_back)
-            self.kubectl("replace" if is_there.strip() else "create", "-f", "-", stdin=put_back)
+        self._delete("job", LOAD_JOB)  # a killed experiment's load
+        for item in found.values():
+            if item:
+                put_back = json.dumps(item)
+                is_there = self.kubectl("get", "-f", "-", "--ignore-not-found", "-o", "name", stdin=put_back)
+                self.kubectl("replace" if is_there.strip() else "create", "-f", "-", stdin=put_back)
+
+    def _forget(self) -> None:
+        """Take away what the next stage would take for a killed experiment's."""
+        if not self._ask:
+            return
+        Journal(self.namespace).remove(self.kubectl)
+        if not self._namespace_found:
+            self.kubectl("annotate", "namespace", self.namespace, f"{MADE_BY}-")
 
 
-def bare(found: Object) -> str:
+def key_of(item: Object) -> tuple[str, str]:
+    """Return an object's kind and name."""
+    return item["kind"], item["metadata"]["name"]
+
+
+def bare(found: Object) -> Object:
     """An object as kubectl gave it, without what the cluster decides and would not let anybody set."""
     kept = {key: value for key, value in found.items() if key != "status"}
     decided = ("uid", "resourceVersion", "generation", "creationTimestamp", "managedFields")
     kept["metadata"] = {key: value for key, value in found["metadata"].items() if key not in decided}
     if found["kind"] == "Service":
         kept["spec"] = {key: value for key, value in found["spec"].items() if not key.startswith("clusterIP")}
-    return json.dumps(kept)
+    return kept
 
 
 def answers(url: str, host: str | None) -> bool:

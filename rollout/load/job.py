@@ -5,6 +5,7 @@ import time
 
 from rollout.kubectl import Kubectl, KubectlError, Object, to_list
 from rollout.load.process import LoadError
+from rollout.namespace import EXPERIMENT, MADE_BY
 from rollout.watch import State, state_of, stuck_of
 
 NAME = "rollout-load"
@@ -119,7 +120,12 @@ class Job:
         return {
             "apiVersion": "batch/v1",
             "kind": "Job",
-            "metadata": {"name": NAME, "namespace": self._namespace, "labels": {"app": NAME}},
+            "metadata": {
+                "name": NAME,
+                "namespace": self._namespace,
+                "labels": {"app": NAME},
+                "annotations": {MADE_BY: EXPERIMENT},
+            },
             "spec": {
                 "backoffLimit": 0,
                 "template": {"metadata": {"labels": {"app": NAME}}, "spec": pod},

@@ -1,13 +1,15 @@
-"""A real cluster, whichever kubectl points to. Without one these tests are skipped, and say so.
+"""A real cluster, of the context that --cluster-context names; without it these tests are skipped.
 
-They expect the images in the registry that the manifests name (`make push load-image`), and an address
-of a node that this machine reaches. They take the namespace flask-cluster for themselves: Deployments
-that are in it are deleted.
+They expect the images in the registry that the manifests name (`make push push-envoy load-image`), or on the
+nodes those that --image, --envoy-image and --load-image name; and a node's address that this machine reaches.
+They take the namespace flask-cluster for themselves: what is in it is deleted.
 """
 
 from __future__ import annotations
 
+import functools
 import os
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,12 +17,13 @@ from pathlib import Path
 
 import pytest
 
-from rollout.kubectl import Kubectl, KubectlError
+from rollout.experiment import Experiment
+from rollout.kubectl import Kubectl
 from rollout.load import DEFAULT_MIX, Load, Mix
 from rollout.stage import Rung, Stage, first_to_answer
+from tests.cluster.beforehand import NAMESPACE
 
-MANIFESTS = Path(__file__).parents[2] / "k8s"
-NAMESPACE = "flask-cluster"
+__all__ = ["NAMESPACE"]
 NAME = "deployment/flask-deployment"
 ROLLED_OUT = 180.0
 """Seconds within which a Deployment is rolled out and its predecessor's pods are gone."""
@@ -28,34 +31,68 @@ ROLLED_OUT = 180.0
 ROUTED = 30.0
 """Seconds within which pods that are ready are reached through a node or the edge."""
 
-EDGE = os.environ.get("EDGE_URL", "http://10.99.0.1:8080")
-"""Where the cluster's ingress controller answers; the lab's unless set."""
+EDGE = os.environ.get("EDGE_URL")
+"""The URL of the cluster's ingress controller and Gateway; without it the tests through them are skipped."""
+
+K8S = Path(__file__).parents[2] / "k8s"
 
 Deploy = Callable[[Rung], str]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
     for item in items:
+        if here in item.path.parents and not config.getoption("--cluster-context"):
+            item.add_marker(pytest.mark.skip(reason="no cluster is named: make test-cluster CONTEXT=name"))
+        if item.get_closest_marker("disruptive") and not config.getoption("--disruptive"):
+            item.add_marker(
+                pytest.mark.skip(reason="disruptive: make test-cluster CONTEXT=name DISRUPTIVE=1")
+            )
         if here in item.path.parents:
             item.add_marker(pytest.mark.cluster)
             item.add_marker(pytest.mark.timeout(600))  # seconds; some roll several updates
 
 
 @pytest.fixture(scope="session")
-def kubectl() -> Kubectl:
-    found = Kubectl()
-    try:
-        found.check()
-    except KubectlError as error:
-        pytest.skip(f"no cluster: {error}")
-    return found
+def kubectl(request: pytest.FixtureRequest) -> Kubectl:
+    return Kubectl(request.config.getoption("--cluster-context"))
 
 
 @pytest.fixture(scope="session")
-def stage(kubectl: Kubectl) -> Iterator[Stage]:
+def disruptive(request: pytest.FixtureRequest) -> bool:
+    return bool(request.config.getoption("--disruptive"))
+
+
+@functools.cache
+def with_images(image: str, envoy_image: str) -> Path:
+    """A folder of k8s/'s manifests with other images, as `make manifest` prints them."""
+    folder = Path(tempfile.mkdtemp(prefix="manifests-"))
+    for manifest in K8S.glob("*.yaml"):
+        text = manifest.read_text()
+        for name, other in (("flask", image), ("flask-envoy", envoy_image)):
+            default = f"image: localhost:5000/{name}:latest\n"
+            text = text.replace(default, f"image: {other}\n") if other else text
+        (folder / manifest.name).write_text(text)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def manifests(request: pytest.FixtureRequest) -> Path:
+    """The folder of the manifests to roll."""
+    images = [request.config.getoption(name) for name in ("--image", "--envoy-image")]
+    return with_images(*images) if any(images) else K8S
+
+
+@pytest.fixture(scope="session")
+def load_image(request: pytest.FixtureRequest) -> str:
+    """The image of a load in the cluster."""
+    return str(request.config.getoption("--load-image") or Experiment.load_image)
+
+
+@pytest.fixture(scope="session")
+def stage(kubectl: Kubectl, manifests: Path) -> Iterator[Stage]:
     """The course's namespace, deleted at the end if it was not there before."""
-    with Stage(kubectl, MANIFESTS) as stage:
+    with Stage(kubectl, manifests) as stage:
         yield stage
 
 
@@ -84,7 +121,9 @@ def way_in(stage: Stage) -> str:
 @pytest.fixture(params=["ingress", "httproute"])
 def edge(request: pytest.FixtureRequest, stage: Stage) -> Iterator[str]:
     """A way through the cluster's edge to the service, taken away afterwards."""
-    manifest = str(MANIFESTS / f"{request.param}.yaml")
+    manifest = str(K8S / f"{request.param}.yaml")
+    if EDGE is None:
+        pytest.skip("EDGE_URL does not say where the cluster's edge is")
     if not stage.kubectl("get", "crd", "httproutes.gateway.networking.k8s.io", "--ignore-not-found"):
         pytest.skip("the cluster has no Ingress and Gateway API controller")
     stage.apply(Rung("v5"), afresh=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,6 @@ from rollout.load import Load
 from rollout.stage import Rung, Stage
 from rollout.watch import State, Watch
 from tests.cluster.conftest import (
-    MANIFESTS,
     NAME,
     ROLLED_OUT,
     Deploy,
@@ -64,11 +64,11 @@ def versions_now(url: str, least: int = 40) -> set[str]:
     return set(load.result.between(began, time.time()).versions())
 
 
-def test_everything_in_one_file(stage: Stage, deployed: Deploy) -> None:
+def test_everything_in_one_file(stage: Stage, deployed: Deploy, manifests: Path) -> None:
     deployed(Rung("v5"))
     kubectl = stage.kubectl
     kubectl("delete", "namespace", stage.namespace, "--wait", timeout=180)
-    kubectl("create", "-f", str(MANIFESTS / "flask-deployment-all.yaml"))
+    kubectl("create", "-f", str(manifests / "flask-deployment-all.yaml"))
     kubectl("rollout", "status", NAME, "-n", stage.namespace, "--timeout=120s", timeout=130)
     assert versions_now(way_in(stage))
 

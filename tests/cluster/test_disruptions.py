@@ -41,6 +41,7 @@ def watch(stage: Stage, url: str) -> Iterator[Watch]:
         yield watch
 
 
+@pytest.mark.disruptive
 def test_a_node_is_drained(stage: Stage, watch: Watch, url: str) -> None:
     kubectl = stage.kubectl
     nodes = [node["metadata"]["name"] for node in kubectl.objects("get", "nodes")]
@@ -58,6 +59,7 @@ def test_a_node_is_drained(stage: Stage, watch: Watch, url: str) -> None:
         kubectl("uncordon", node)
 
 
+@pytest.mark.disruptive
 def test_an_eviction_beyond_the_budget_is_refused_and_one_within_it_loses_nothing(
     stage: Stage, watch: Watch, url: str
 ) -> None:
@@ -130,21 +132,23 @@ def test_scaled_by_the_autoscaler(stage: Stage, watch: Watch, url: str) -> None:
         )
 
 
-def kube_proxies() -> list[int]:
-    """The processes that run kube-proxy, where they are on this machine, as in the lab."""
+def kube_proxies(nodes: list[str]) -> list[int]:
+    """The processes that run these nodes' kube-proxy, where they are on this machine."""
     found = []
+    own = {f"--hostname-override={node}".encode() for node in nodes}
     for entry in Path("/proc").glob("[0-9]*"):
         try:
-            program = (entry / "cmdline").read_bytes().split(b"\0")[0]
+            program, *arguments = (entry / "cmdline").read_bytes().split(b"\0")
         except OSError:
             continue
-        if program.endswith(b"/kube-proxy"):
+        if program.endswith(b"/kube-proxy") and own & set(arguments):
             found.append(int(entry.name))
     return found
 
 
+@pytest.mark.disruptive
 def test_a_kube_proxy_hangs_during_an_update(stage: Stage, watch: Watch, url: str) -> None:
-    proxies = kube_proxies()
+    proxies = kube_proxies([node["metadata"]["name"] for node in stage.kubectl.objects("get", "nodes")])
     if not proxies:
         pytest.skip("the nodes' kube-proxy does not run on this machine")
     with nothing_lost(url):

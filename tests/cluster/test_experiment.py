@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 
 from rollout.experiment import Experiment, run
+from rollout.kubectl import Kubectl
+from rollout.namespace import JOURNAL, get_namespace
 from rollout.stage import Rung, Stage, StageError
 from rollout.watch import version_of
-from tests.cluster.conftest import MANIFESTS, way_in
+from tests.cluster.conftest import K8S, way_in
 
-pytestmark = pytest.mark.matrix
 SMALL = {"new": 2, "busy": 2}
 SOON = 90.0
 """Seconds within which an update that cannot go on is told; it is never the timeout that tells it."""
@@ -33,12 +34,14 @@ def failing(stage: Stage, source: Rung, destination: Rung) -> str:
     return report.problem
 
 
+@pytest.mark.matrix
 def test_a_wrong_image_is_told_with_what_to_do(stage: Stage) -> None:
     problem = failing(stage, Rung("v4"), Rung("v4", image="localhost:5000/flask:never-pushed"))
     assert "never-pushed" in problem
     assert "make push" in problem
 
 
+@pytest.mark.matrix
 def test_a_quota_is_told_with_what_to_do(stage: Stage) -> None:
     stage.apply(Rung("v4"))
     stage.wait_until_settled(SOON)
@@ -52,56 +55,139 @@ def test_a_quota_is_told_with_what_to_do(stage: Stage) -> None:
     assert "Raise the ResourceQuota" in problem
 
 
-def test_a_pod_that_never_gets_ready_ends_in_bounded_time(stage: Stage, tmp_path: Path) -> None:
+@pytest.mark.matrix
+def test_a_pod_that_never_gets_ready_ends_in_bounded_time(
+    stage: Stage, manifests: Path, tmp_path: Path
+) -> None:
     manifest = tmp_path / "never-ready.yaml"
     manifest.write_text(
-        (MANIFESTS / "flask-deployment-v4.yaml").read_text().replace("/api/nowater/version", "/no")
+        (manifests / "flask-deployment-v4.yaml").read_text().replace("/api/nowater/version", "/no")
     )
     with pytest.raises(StageError, match=r"not over after 15 s.*not ready") as caught:
         run(Experiment(Rung(str(manifest)), Rung("v5"), clients=SMALL, timeout=15), stage)
     assert "readiness probe" in str(caught.value)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_experiment_puts_back_what_was_there(
-    stage: Stage, deployed: Callable[[Rung], str], tmp_path: Path, number: int
-) -> None:
-    deployed(Rung("v2", version="found"))
-    command = ["update", "v4", "v5", "--clients", "new=2", "--output", str(tmp_path / "report")]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "rollout", *command],
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=MANIFESTS.parent,
-    )
-    assert process.stderr is not None
-    try:
-        said = ""
-        while "applying v5" not in said:
-            assert process.poll() is None, said
-            said += process.stderr.readline()
-        process.send_signal(number)
-        said += process.communicate(timeout=120)[1]
-    finally:
-        process.kill()
-    assert process.returncode == 130, said
-    assert "putting the cluster back" in said
+class Rollout:
+    """An experiment as a process; ended at the end of the `with` block."""
+
+    def __init__(self, kubectl: Kubectl, manifests: Path, *arguments: str) -> None:
+        self.said = ""
+        command = [sys.executable, "-m", "rollout", *arguments, "--context", str(kubectl.context)]
+        self.process = subprocess.Popen(
+            [*command, "--manifests", str(manifests)],
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=K8S.parent,
+        )
+
+    def __enter__(self) -> Rollout:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+    def wait_for(self, text: str) -> None:
+        assert self.process.stderr is not None
+        while text not in self.said:
+            line = self.process.stderr.readline()
+            assert line, self.said
+            self.said += line
+
+    def wait(self) -> int:
+        self.said += self.process.communicate(timeout=120)[1]
+        return self.process.returncode
+
+    def interrupt(self, number: signal.Signals = signal.SIGINT) -> None:
+        self.process.send_signal(number)
+        assert self.wait() == 130, self.said
+        assert "putting the cluster back" in self.said
+
+
+UPDATE = ("update", "v4", "v5", "--clients", "new=2")
+
+
+def is_as_found(stage: Stage) -> None:
     stage.wait_until_settled(SOON)
     (now,) = stage.kubectl.objects("get", "deployment", stage.deployment, "-n", stage.namespace)
     assert version_of(now["spec"]["template"]) == "found"
     assert "minReadySeconds" not in now["spec"]
+    assert not stage.kubectl("get", "secret", JOURNAL, "-n", stage.namespace, "--ignore-not-found")
 
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_experiment_puts_back_what_was_there(
+    stage: Stage, deployed: Callable[[Rung], str], manifests: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    deployed(Rung("v2", version="found"))
+    output = ("--output", str(tmp_path / "report"))
+    with Rollout(stage.kubectl, manifests, *UPDATE, "--yes", *output) as experiment:
+        experiment.wait_for("applying v5")
+        experiment.interrupt(number)
+    is_as_found(stage)
     assert not (tmp_path / "report").exists()
 
 
-def test_what_was_there_is_put_back_whatever_became_of_it(
-    stage: Stage, deployed: Callable[[Rung], str]
+def test_experiment_asks_before_it_touches_what_it_did_not_create(
+    stage: Stage, deployed: Callable[[Rung], str], manifests: Path
 ) -> None:
     deployed(Rung("v2", version="found"))
-    with Stage(stage.kubectl, MANIFESTS) as other:
+    with Rollout(stage.kubectl, manifests, *UPDATE) as experiment:  # whose stdin can answer nothing
+        assert experiment.wait() == 2
+    assert f"context {stage.kubectl.context} (" in experiment.said
+    assert f"namespace {stage.namespace}" in experiment.said
+    assert "holds Deployment/flask-deployment, Service/flask-service, which no experiment" in experiment.said
+    assert "Nothing was changed; --yes goes ahead" in experiment.said
+    is_as_found(stage)
+
+
+def test_killed_experiment_is_put_back_by_the_next(
+    stage: Stage, deployed: Callable[[Rung], str], manifests: Path
+) -> None:
+    deployed(Rung("v2", version="found"))
+    with Rollout(stage.kubectl, manifests, *UPDATE, "--yes") as killed:
+        killed.wait_for("pods are ready")
+        with Rollout(stage.kubectl, manifests, *UPDATE, "--yes") as second:
+            assert second.wait() == 2
+        assert "Another experiment uses the namespace" in second.said
+        killed.process.kill()
+        killed.process.wait()
+    (left,) = stage.kubectl.objects("get", "deployment", stage.deployment, "-n", stage.namespace)
+    assert version_of(left["spec"]["template"]) == "v4"
+    with Rollout(stage.kubectl, manifests, *UPDATE, "--yes") as again:
+        again.wait_for("an experiment was killed in the middle: putting back what it found")
+        again.wait_for("pods are ready")
+        again.interrupt()
+    is_as_found(stage)
+
+
+def test_namespace_of_a_killed_experiment_is_deleted_by_the_next(stage: Stage, manifests: Path) -> None:
+    stage.apply(Rung("v5"))  # so that the fixture knows its namespace
+    delete = ("delete", "namespace", stage.namespace, "--ignore-not-found")
+    stage.kubectl(*delete, timeout=180)
+    with Rollout(stage.kubectl, manifests, *UPDATE) as killed:
+        killed.wait_for("pods are ready")
+        killed.process.kill()
+        killed.process.wait()
+    with Rollout(stage.kubectl, manifests, *UPDATE) as again:  # nothing but its own is there: it does not ask
+        again.wait_for("an experiment was killed in the middle: deleting the namespace that it created")
+        again.wait_for("pods are ready")
+        again.interrupt()
+    assert get_namespace(stage.kubectl, stage.namespace) is None
+
+
+@pytest.mark.matrix
+def test_what_was_there_is_put_back_whatever_became_of_it(
+    stage: Stage, deployed: Callable[[Rung], str], manifests: Path
+) -> None:
+    deployed(Rung("v2", version="found"))
+    with Stage(stage.kubectl, manifests) as other:
         other.apply(Rung("v4"))
         stage.kubectl("delete", "deployment,service", "--all", "-n", stage.namespace, timeout=60)
-        stage.kubectl("apply", "-f", str(MANIFESTS / "service.yaml"))  # with another address
+        stage.kubectl("apply", "-f", str(manifests / "service.yaml"))  # with another address
     stage.wait_until_settled(SOON)
     (now,) = stage.kubectl.objects("get", "deployment", stage.deployment, "-n", stage.namespace)
     assert version_of(now["spec"]["template"]) == "found"

@@ -16,40 +16,92 @@ import pytest
 import yaml
 
 from rollout.experiment import Experiment, run
-from rollout.kubectl import Kubectl
+from rollout.kubectl import Kubectl, KubectlError
 from rollout.load.connection import Connection, Target
 from rollout.stage import Rung, Stage
 from rollout.watch import State, Watch
-from tests.cluster.conftest import MANIFESTS, NAMESPACE, ROLLED_OUT, Deploy, wait_until
+from tests.cluster.conftest import NAMESPACE, ROLLED_OUT, Deploy, wait_until
 from tests.process.prometheus import Labels, Prometheus, needs_prometheus
 
-IMAGE = os.environ.get("FLASK_IMAGE")
-"""The image of the service under test; the manifests' unless set."""
+ENFORCED = os.environ.get("NETWORK_POLICIES") == "enforced"
+"""Whether the cluster is known to enforce NetworkPolicies; where it is not known, it may not."""
 
 
 # ---- the doctor ----------------------------------------------------------------------------------------
 
 
-def doctor(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "doctor", "-n", NAMESPACE, *arguments]
+def doctor(stage: Stage, *arguments: str) -> subprocess.CompletedProcess[str]:
+    context = str(stage.kubectl.context)
+    command = [sys.executable, "-m", "doctor", "--context", context, "-n", NAMESPACE, *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
 
 
 def test_the_doctor_reads_the_cluster(stage: Stage, deployed: Deploy) -> None:
     deployed(Rung("v7"))
-    done = doctor("deployment/flask-deployment", "--json")
+    done = doctor(stage, "deployment/flask-deployment", "--json")
     (report,) = json.loads(done.stdout)
     assert (done.returncode, report["findings"]) == (0, []), done.stdout
-    assert "nothing found that would lose a request" in doctor().stdout
-    missing = doctor("elsewhere")
+    assert "nothing found that would lose a request" in doctor(stage).stdout
+    missing = doctor(stage, "elsewhere")
     assert missing.returncode == 2
     assert 'deployments.apps "elsewhere" not found' in missing.stderr
 
     stage.apply(Rung("v2"), afresh=True)
-    done = doctor("flask-deployment")
+    done = doctor(stage, "flask-deployment")
     assert done.returncode == 1, done.stdout
     assert "drain: The service stops listening at SIGTERM" in done.stdout
     assert "1 Service" in done.stdout
+
+
+def test_doctor_reads_pid_1_of_a_running_pod(
+    stage: Stage, deployed: Deploy, manifests: Path, tmp_path: Path
+) -> None:
+    """A shell that the manifest does not show: `kubectl exec` does."""
+    documents = list(yaml.safe_load_all((manifests / "flask-deployment-v5.yaml").read_text()))
+    (flask,) = documents[0]["spec"]["template"]["spec"]["containers"]
+    flask["command"] = ["env", "SHELL=sh", "sh", "-c", "gunicorn; true"]
+    manifest = tmp_path / "shell.yaml"
+    manifest.write_text(yaml.safe_dump_all(documents))
+    offline = [sys.executable, "-m", "doctor", "-f", str(manifest)]
+    unseen = subprocess.run(offline, capture_output=True, text=True, check=False, timeout=60)
+    assert "shell-entrypoint" not in unseen.stdout  # the control: only the cluster can tell
+    deployed(Rung(str(manifest)))
+    done = doctor(stage, "flask-deployment")
+    assert "shell-entrypoint: PID 1 of flask is a shell: gunicorn; true" in done.stdout, (
+        done.stdout + done.stderr
+    )
+
+
+# ---- network policy ------------------------------------------------------------------------------------
+
+CONNECTS = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 2)"
+CLOSED_WITHIN = 30.0
+"""Seconds within which the nodes apply a policy's change."""
+
+
+def test_v7_network_policy_closes_egress(stage: Stage, deployed: Deploy) -> None:
+    """The pods reach nobody; without the policy, the control, they reach what they did not reach with it."""
+    deployed(Rung("v7"))
+    kubectl = stage.kubectl
+    pod = kubectl.objects("get", "pods", "-n", NAMESPACE, "-l", "app=flask")[0]["metadata"]["name"]
+    api = kubectl.objects("get", "service", "kubernetes", "-n", "default")[0]["spec"]
+    address = (api["clusterIP"], str(api["ports"][0]["port"]))
+
+    def reaches() -> bool:
+        try:
+            kubectl("exec", pod, "-n", NAMESPACE, "--", "python", "-c", CONNECTS, *address)
+        except KubectlError as error:
+            assert "TimeoutError" in error.said or "ConnectionRefusedError" in error.said, error  # noqa: PT017
+            return False
+        return True
+
+    if reaches() and not ENFORCED:
+        pytest.skip("the cluster does not enforce NetworkPolicies (NETWORK_POLICIES=enforced where it does)")
+    wait_until(lambda: not reaches(), CLOSED_WITHIN, "egress is closed")
+    kubectl("delete", "networkpolicy", "flask-network-policy", "-n", NAMESPACE)
+    wait_until(reaches, CLOSED_WITHIN, "egress is open without the policy")
+    stage.apply(Rung("v7"))
+    wait_until(lambda: not reaches(), CLOSED_WITHIN, "egress is closed again")
 
 
 # ---- Prometheus ----------------------------------------------------------------------------------------
@@ -114,7 +166,7 @@ def seen_draining(prometheus: Prometheus) -> dict[str, float]:
 @pytest.mark.matrix
 def test_a_healthy_update_is_seen_and_fires_nothing(stage: Stage, tmp_path: Path) -> None:
     with Prometheus(tmp_path, "flask") as prometheus, discovery(stage.kubectl, prometheus):
-        source, target = Rung("v5", image=IMAGE), Rung("v5", image=IMAGE, version="v5-new")
+        source, target = Rung("v5"), Rung("v5", version="v5-new")
         report = run(Experiment(source, target), stage)
         assert report.problem is None, report.problem
         assert report.load.lost == 0, report.load.summary()
@@ -129,14 +181,16 @@ def test_a_healthy_update_is_seen_and_fires_nothing(stage: Stage, tmp_path: Path
 
 @needs_prometheus
 @pytest.mark.matrix
-def test_requests_that_outlast_the_drain_are_told_of(stage: Stage, deployed: Deploy, tmp_path: Path) -> None:
+def test_requests_that_outlast_the_drain_are_told_of(
+    stage: Stage, deployed: Deploy, manifests: Path, tmp_path: Path
+) -> None:
     """v5 with a drain too short for its requests."""
-    documents = list(yaml.safe_load_all((MANIFESTS / "flask-deployment-v5.yaml").read_text()))
+    documents = list(yaml.safe_load_all((manifests / "flask-deployment-v5.yaml").read_text()))
     (flask,) = documents[0]["spec"]["template"]["spec"]["containers"]
     flask["env"] += [{"name": "DRAIN_MIN", "value": "2"}, {"name": "DRAIN_MAX", "value": "10"}]
     manifest = tmp_path / "short.yaml"
     manifest.write_text(yaml.safe_dump_all(documents))
-    address = urlsplit(deployed(Rung(str(manifest), image=IMAGE)))
+    address = urlsplit(deployed(Rung(str(manifest))))
     with (
         Prometheus(tmp_path, "flask") as prometheus,
         discovery(stage.kubectl, prometheus),
@@ -152,7 +206,7 @@ def test_requests_that_outlast_the_drain_are_told_of(stage: Stage, deployed: Dep
         wait_until(
             lambda: len(prometheus.query("lifecycle_requests_in_flight > 0")) == len(old), 30, "in flight"
         )
-        stage.apply(Rung(str(manifest), image=IMAGE, version="new"))
+        stage.apply(Rung(str(manifest), version="new"))
         expected = {
             (alert, pod)
             for alert in ("DrainReachesMaximum", "DrainLongerThanUsual", "RequestsInFlightAtExit")

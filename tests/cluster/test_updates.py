@@ -65,8 +65,8 @@ def test_requests_of_five_seconds_are_not_lost(stage: Stage, name: str) -> None:
 @pytest.mark.matrix
 @pytest.mark.parametrize("target", [DNS, CLUSTERIP])
 @pytest.mark.parametrize("name", ["v3", "v5", "v6", "v7"])
-def test_nothing_is_lost_inside_the_cluster(stage: Stage, name: str, target: str) -> None:
-    report = rolled(stage, *onto_itself(name), target=target)
+def test_nothing_is_lost_inside_the_cluster(stage: Stage, load_image: str, name: str, target: str) -> None:
+    report = rolled(stage, *onto_itself(name), target=target, load_image=load_image)
     assert report.load.lost == 0, report.load.summary()
 
 

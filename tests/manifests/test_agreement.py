@@ -7,6 +7,7 @@ import re
 import pytest
 
 from app.settings import PROBES, Settings
+from rollout.namespace import PROJECT, PROJECT_LABEL
 
 from .manifests import (
     K8S,
@@ -25,6 +26,7 @@ from .manifests import (
 
 NAMESPACE = "flask-cluster"
 LABELS = {"app": "flask"}
+OURS = {PROJECT_LABEL: PROJECT}
 
 
 def socket(address: Object) -> tuple[str, int]:
@@ -44,6 +46,7 @@ def test_everything_is_in_the_one_namespace(path: object) -> None:
         metadata = each["metadata"]
         if each["kind"] == "Namespace":
             assert metadata["name"] == NAMESPACE
+            assert metadata["labels"].items() >= OURS.items()
         else:
             assert metadata["namespace"] == NAMESPACE
             assert metadata["labels"] == LABELS
@@ -55,6 +58,11 @@ def test_selectors_find_the_pods(rung: str) -> None:
     assert spec["template"]["metadata"]["labels"] == LABELS
     assert spec["selector"]["matchLabels"] == LABELS
     assert one("service", "Service")["spec"]["selector"] == LABELS
+
+
+@pytest.mark.parametrize("rung", ["all", *RUNGS])
+def test_services_of_the_namespace_set_no_environment_variables(rung: str) -> None:
+    assert pod_spec(rung)["enableServiceLinks"] is False
 
 
 @pytest.mark.parametrize("rung", RUNGS)
@@ -118,7 +126,9 @@ def test_v7_objects_select_its_pods() -> None:
 
 def test_v7_network_policy_opens_the_port_that_serves() -> None:
     policy = one("flask-deployment-v7", "NetworkPolicy")["spec"]
-    assert policy["ingress"] == [{"ports": [{"port": SERVICE_TARGET, "protocol": "TCP"}]}]
+    # Also v6's: the policy selects its pods too, while v7 replaces them.
+    ports = [Settings().port, socket(envoy_listener()["address"])[1]]
+    assert policy["ingress"] == [{"ports": [{"port": port, "protocol": "TCP"} for port in ports]}]
     assert policy["policyTypes"] == ["Ingress", "Egress"]
     assert "egress" not in policy  # nothing is allowed
 
@@ -146,7 +156,14 @@ def test_envoy_stands_between_the_service_port_and_gunicorn() -> None:
     (cluster,) = envoy()["static_resources"]["clusters"]
     ((endpoint,),) = (each["lb_endpoints"] for each in cluster["load_assignment"]["endpoints"])
     assert socket(endpoint["endpoint"]["address"]) == ("127.0.0.1", Settings().port)
-    assert socket(envoy_listener()["address"])[0] == "0.0.0.0"
+
+
+def test_envoy_listens_on_both_ip_families() -> None:
+    address = envoy_listener()["address"]
+    assert socket(address)[0] == "::"
+    assert address["socket_address"]["ipv4_compat"] is True
+    # start-envoy replaces that very text on a kernel without IPv6.
+    assert (K8S / "envoy" / "envoy.yaml").read_text().count('"::"') == 1
 
 
 def test_envoy_admin_is_the_pods_own_and_announces_the_close() -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import re
+import shlex
 import shutil
 import stat
 import subprocess
@@ -52,7 +54,15 @@ needs_docker = pytest.mark.skipif(
 def image(tmp_path_factory: pytest.TempPathFactory, testrun_uid: str, worker_id: str) -> Iterator[str]:
     """Build the image once for all workers of this test run; the others wait, and find its layers built."""
     name = f"{IMAGE}{testrun_uid}-{worker_id}"
-    command = ["docker", "build", "--network=host", "-q", "-t", name, "."]
+    command = [
+        "docker",
+        "build",
+        *shlex.split(os.environ.get("DOCKER_BUILD_ARGS", "")),
+        "-q",
+        "-t",
+        name,
+        ".",
+    ]
     with (tmp_path_factory.getbasetemp().parent / f"image-{testrun_uid}").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=500)

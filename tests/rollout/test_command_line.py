@@ -1,7 +1,6 @@
 """The command line where nothing can be rolled: a clear sentence, and the status that says so."""
 
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -9,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tests import kubectl_guard
 from tests.rollout.test_report import RECORDED
 
-needs_kubectl = pytest.mark.skipif(not shutil.which("kubectl"), reason="kubectl is not installed")
+needs_kubectl = pytest.mark.skipif(not kubectl_guard.real(), reason="kubectl is not installed")
 
 
 def rollout(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -38,7 +38,7 @@ contexts: [{{name: c, context: {{cluster: c, user: ""}}}}]
 current-context: c
 """
         )
-        done = rollout("update", "v1", "v2", KUBECONFIG=str(config))
+        done = rollout("update", "v1", "v2", "--context", "c", KUBECONFIG=str(config))
     assert done.returncode == 2
     assert "kubectl said:" in done.stderr
     assert "No cluster answers there" in done.stderr
@@ -46,11 +46,37 @@ current-context: c
 
 
 @needs_kubectl
-def test_a_context_that_is_not_there_is_said() -> None:
-    done = rollout("course", "--context", "nowhere-to-be-found")
+@pytest.mark.parametrize(
+    "command", [("update", "v1", "v2"), ("streams", "v1", "v2"), ("course",), ("propagation",)]
+)
+def test_context_that_is_not_named_is_refused_with_those_there_are(
+    command: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Also where the kubeconfig has a current one."""
+    config = tmp_path / "config"
+    config.write_text(
+        """apiVersion: v1
+kind: Config
+contexts: [{name: mine, context: {cluster: c, user: ""}}, {name: production, context: {cluster: p, user: ""}}]
+current-context: production
+"""
+    )
+    unnamed = rollout(*command, KUBECONFIG=str(config))
+    assert unnamed.returncode == 2
+    assert unnamed.stderr == (
+        "The context of the cluster is not named (--context NAME, make CONTEXT=NAME); "
+        "allowed are: mine, production\n"
+    )
+    unknown = rollout(*command, "--context", "nowhere", KUBECONFIG=str(config))
+    assert unknown.returncode == 2
+    assert unknown.stderr == "The context is 'nowhere'; allowed are: mine, production\n"
+
+
+@needs_kubectl
+def test_two_commands_create_a_cluster_where_there_is_none() -> None:
+    done = rollout("course")
     assert done.returncode == 2
-    assert "nowhere-to-be-found" in done.stderr
-    assert "get-contexts" in done.stderr
+    assert "`kind create cluster` and `kind load docker-image IMAGE` create one" in done.stderr
 
 
 def test_no_kubectl_is_said(tmp_path: Path) -> None:

@@ -1,0 +1,48 @@
+"""What the cluster's tests check and say before the first of them."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from rollout.kubectl import Kubectl, KubectlError, named
+from rollout.namespace import get_namespace, refusal
+
+NAMESPACE = "flask-cluster"
+
+
+def check(context: str) -> None:
+    """Refuse a context that is not there, does not answer, or has a namespace of that name that is another's.
+
+    Raises UsageError.
+    """
+    try:
+        kubectl = named(context)
+        kubectl.check()
+        refused = refusal(kubectl, NAMESPACE)
+    except KubectlError as error:
+        raise pytest.UsageError(str(error)) from None
+    if refused:
+        raise pytest.UsageError(refused)
+
+
+def announce(context: str, *, disruptive: bool) -> None:
+    """Print what the tests will do to which cluster."""
+    kubectl = Kubectl(context)
+    there = get_namespace(kubectl, NAMESPACE) is not None
+    nodes = [node["metadata"]["name"] for node in kubectl.objects("get", "nodes")]
+    if disruptive:
+        others = (
+            f"DISRUPTIVE=1: drains the node {nodes[-1]} of its pods (--delete-emptydir-data), uncordons it, "
+            "evicts pods of the namespace, stops a kube-proxy on this machine for 3 s"
+        )
+    else:
+        others = "nothing else (DISRUPTIVE=1 also drains a node, evicts pods and stops a kube-proxy)"
+    lines = [
+        f"cluster tests on the context {context}: {kubectl.server}, nodes {', '.join(nodes)}",
+        f"  namespace {NAMESPACE}: "
+        + ("this project's; everything in it is deleted" if there else "created, and deleted at the end"),
+        f"  {others}",
+    ]
+    print("\n".join(lines), file=sys.stderr, flush=True)
