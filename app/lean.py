@@ -1,11 +1,13 @@
 """Flask without what each request pays for and this service has no use for, some 10 us a request.
 
-Nothing of Flask's behaviour is changed for views that are plain functions and use no session.
+Nothing of Flask's behaviour is changed for views that use no session.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import CO_COROUTINE
+from types import FunctionType
 from typing import Any
 
 from flask import Flask, Request
@@ -36,7 +38,7 @@ class NoSession(SessionInterface):
 
 
 class LeanFlask(Flask):
-    """Flask for views that are plain functions and keep no session."""
+    """Flask for views that keep no session."""
 
     session_interface = NoSession()
 
@@ -45,8 +47,14 @@ class LeanFlask(Flask):
         self._places: dict[tuple[Any, ...], tuple[MapAdapter, str]] = {}
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        """Take every function as it is (Flask: looks, for each request, whether it is a coroutine)."""
-        return func
+        """Wrap a coroutine function as Flask does, which needs the extra `Flask[async]`.
+
+        A simple function is recognised by its flags alone. `inspect.iscoroutinefunction`, by which Flask
+        checks every function for each request, also reads marks on the function and what it wraps.
+        """
+        if type(func) is FunctionType and not func.__code__.co_flags & CO_COROUTINE and not func.__dict__:
+            return func
+        return super().ensure_sync(func)
 
     def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
         """Bind the routes to a request (Flask: works out twice, for each, where it was sent to)."""

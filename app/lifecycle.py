@@ -132,6 +132,9 @@ class Cell(enum.IntEnum):
     ENDED = 2  # monotonic nanoseconds, 0 before
     ANSWERED_BY_GONE = 3  # requests that workers no longer there answered while draining
     CUT_OFF = 4  # requests that were in flight in workers when those ended
+    # The latest of the workers that have exited, monotonic nanoseconds:
+    LAST_REQUEST_OF_GONE = 5
+    LAST_ARRIVAL_OF_GONE = 6
 
 
 class SlotCell(enum.IntEnum):
@@ -175,7 +178,11 @@ SLOTS = 512
 
 
 def _long_cell(kind: int, what: Long) -> int:
-    return LONG_CELL + kind * len(Long) + what
+    """Return the offset of a counter within a slot; ValueError for what is not one of its counters."""
+    # A number that is out of range would be a cell of the next worker's slot.
+    if type(kind) is not int or not 0 <= kind < LONG_KINDS:
+        raise ValueError(f"kind is {kind!r}; allowed are whole numbers from 0 to {LONG_KINDS - 1}")
+    return LONG_CELL + kind * len(Long) + Long(what)
 
 
 def _end_at_stops() -> None:
@@ -269,9 +276,13 @@ class Lifecycle:
         return (self._page[Cell.BEGAN] or self._retiring_since) / NANOSECONDS
 
     def count_long(self, kind: int, what: Long, change: int = 1) -> None:
-        """Count long connections of this process, of one of LONG_KINDS kinds."""
+        """Count long connections of this process.
+
+        `kind` is a number from 0 to `LONG_KINDS - 1`; ValueError for any other.
+        """
+        cell = _long_cell(kind, what)
         with self._lock:
-            self._page[self._slot + _long_cell(kind, what)] += change
+            self._page[self._slot + cell] += change
 
     def long_connections(self, what: Long, *kinds: int) -> int:
         """Count in all workers, of `kinds` or of every kind."""
@@ -281,7 +292,7 @@ class Lifecycle:
     @property
     def last_arrival_seconds(self) -> float:
         """How far into the drain a client request last arrived, in seconds; 0.0 before one did."""
-        arrived = max(self._column(SlotCell.LAST_ARRIVAL))
+        arrived = max(*self._column(SlotCell.LAST_ARRIVAL), self._page[Cell.LAST_ARRIVAL_OF_GONE])
         return max(arrived - self._page[Cell.BEGAN], 0) / NANOSECONDS if arrived else 0.0
 
     @property
@@ -303,7 +314,7 @@ class Lifecycle:
         """See how the drain stands. `backlog`: connections that wait to be accepted."""
         return _observation(
             self._page[Cell.BEGAN],
-            max(self._column(SlotCell.LAST_REQUEST)),
+            max(*self._column(SlotCell.LAST_REQUEST), self._page[Cell.LAST_REQUEST_OF_GONE]),
             self.in_flight,
             backlog,
             self.long_connections(Long.OPEN),
@@ -311,6 +322,8 @@ class Lifecycle:
 
     def _take_slot(self, slot: int) -> None:
         """Make `slot` this process's own. Every request writes to it: its cells are added up here, once."""
+        if slot not in self._slots():
+            raise ValueError(f"slot is {slot!r}; allowed are the first cells of the page's {SLOTS} slots")
         self._slot = slot
         self._in_flight = slot + SlotCell.IN_FLIGHT
         self._answered = slot + SlotCell.ANSWERED
@@ -470,6 +483,11 @@ class Lifecycle:
                 if what is not Long.OPEN:
                     self._page[cell] += self._page[slot + cell]
         self._page[Cell.CUT_OFF] += self._page[slot + SlotCell.IN_FLIGHT]
+        for cell, of_gone in (
+            (SlotCell.LAST_REQUEST, Cell.LAST_REQUEST_OF_GONE),
+            (SlotCell.LAST_ARRIVAL, Cell.LAST_ARRIVAL_OF_GONE),
+        ):
+            self._page[of_gone] = max(self._page[of_gone], self._page[slot + cell])
         for cell in range(SLOT_CELLS):
             self._page[slot + cell] = 0
 

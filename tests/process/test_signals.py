@@ -317,3 +317,22 @@ def test_a_killed_worker_leaves_no_count_behind(draining: bool) -> None:
             service.signal(signal.SIGTERM)
         assert service.wait() <= 2.5 + SLACK
         assert service.said("Drain ended: quiet") == 1
+
+
+def test_last_arrival_outlives_the_worker_that_served_it() -> None:
+    settings = {**QUICK, "DRAIN_QUIET": 2, "WORKERS": 2}
+    with Service(**settings) as service:
+        service.ready()
+        before = service.workers
+        service.begin_drain()
+        wait_until(
+            lambda: service.metric("lifecycle_drain_duration_seconds") > 0.5, "half a second of the drain"
+        )
+        assert service.get("/api").status == 200
+        for pid in before:
+            os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not set(before) & set(service.workers), "the death of both workers")
+        service.wait()
+        ended = re.search(r"the last request arrived after ([0-9.]+) s", service.log)
+        assert ended, service.log
+        assert 0.5 <= float(ended[1]) < float(settings["DRAIN_MAX"])

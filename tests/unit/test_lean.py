@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
+import functools
+import sys
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from flask import Flask, session
+from flask import Flask, Response, after_this_request, session
+from flask.views import MethodView
 from hypothesis import given
 from hypothesis import strategies as st
 from werkzeug.exceptions import HTTPException
@@ -96,3 +101,83 @@ def test_the_session_is_empty_and_refuses_to_be_written() -> None:
     app.testing = True
     with pytest.raises(RuntimeError, match="session is unavailable"):
         client.get("/write")
+
+
+class View(MethodView):
+    async def get(self) -> str:
+        return "async method"
+
+
+async def coroutine(*_: Any) -> str:
+    await asyncio.sleep(0)
+    return "coroutine"
+
+
+def decorated(view: Callable[[], Awaitable[str]]) -> Callable[[], Awaitable[str]]:
+    @functools.wraps(view)
+    async def wrapper() -> str:
+        return "decorated " + await view()
+
+    return wrapper
+
+
+@pytest.mark.parametrize("flask", [Flask, LeanFlask])
+def test_coroutines_are_run_as_flask_runs_them(flask: type[Flask]) -> None:
+    app = flask(__name__)
+    called = []
+    app.add_url_rule("/view", view_func=coroutine)
+    app.add_url_rule("/decorated", "decorated", decorated(coroutine))
+    app.add_url_rule("/partial", "partial", functools.partial(coroutine, 1))
+    app.add_url_rule("/method", view_func=View.as_view("method"))
+
+    @app.before_request
+    async def before() -> None:
+        called.append("before")
+
+    @app.after_request
+    async def after(response: Response) -> Response:
+        called.append("after")
+        return response
+
+    @app.get("/closure")
+    def closure() -> str:
+        @after_this_request
+        async def later(response: Response) -> Response:
+            called.append("later")
+            return response
+
+        return "closure"
+
+    @app.errorhandler(404)
+    async def missing(_: Exception) -> tuple[str, int]:
+        return "async handler", 404
+
+    client = app.test_client()
+    paths = ("/view", "/decorated", "/partial", "/method", "/closure", "/none")
+    assert [client.get(path).text for path in paths] == [
+        "coroutine",
+        "decorated coroutine",
+        "coroutine",
+        "async method",
+        "closure",
+        "async handler",
+    ]
+    assert sorted(called) == ["after"] * 6 + ["before"] * 6 + ["later"]
+
+
+@pytest.mark.parametrize("flask", [Flask, LeanFlask])
+def test_coroutine_without_asgiref_is_flasks_own_error(
+    flask: type[Flask], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "asgiref.sync", None)  # as if it were not installed
+    app = flask(__name__)
+    app.testing = True
+    app.add_url_rule("/", view_func=coroutine)
+    with pytest.raises(RuntimeError, match="'async' extra"):
+        app.test_client().get("/")
+
+
+def test_simple_function_is_not_inspected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Flask, "ensure_sync", None)
+    view = bound
+    assert LEAN.ensure_sync(view) is view

@@ -11,7 +11,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.lifecycle import DrainPolicy, Ending, Lifecycle, Observation, Probe, State, drain_ending
+from app.lifecycle import (
+    HEAD_CELLS,
+    LONG_KINDS,
+    SLOT_CELLS,
+    SLOTS,
+    DrainPolicy,
+    Ending,
+    Lifecycle,
+    Long,
+    Observation,
+    Probe,
+    State,
+    drain_ending,
+)
 
 seconds = st.floats(0, 1000)
 counts = st.integers(0, 9)
@@ -133,8 +146,35 @@ def test_the_workers_share_one_page_and_the_dead_leave_no_count(lifecycle: Lifec
     assert lifecycle.observe().in_flight == 1
     assert 0 < lifecycle.last_arrival_seconds <= lifecycle.drain_seconds
     assert lifecycle.cut_off == 0
+    arrived = lifecycle.last_arrival_seconds
     lifecycle.child_exit(server, worker)
     assert (lifecycle.in_flight, lifecycle.answered_while_draining, lifecycle.cut_off) == (0, 1, 1)
+    assert lifecycle.last_arrival_seconds == arrived  # the figure by which DRAIN_MIN is chosen
+    assert lifecycle.observe().quiet < lifecycle.observe().elapsed
+
+
+@pytest.mark.parametrize("kind", [LONG_KINDS, -1, LONG_KINDS + 1000, True, 0.0, "events"])
+def test_unknown_kind_of_long_connection_is_refused(lifecycle: Lifecycle, kind: Any) -> None:
+    before = bytes(lifecycle._page)
+    with pytest.raises(ValueError, match=r"kind is .*; allowed are whole numbers from 0 to 1"):
+        lifecycle.count_long(kind, Long.OPEN)
+    with pytest.raises(ValueError, match="kind is"):
+        lifecycle.long_connections(Long.OPEN, kind)
+    assert bytes(lifecycle._page) == before
+
+
+@pytest.mark.parametrize("what", [len(Long), -1, "open"])
+def test_unknown_counter_of_long_connections_is_refused(lifecycle: Lifecycle, what: Any) -> None:
+    before = bytes(lifecycle._page)
+    with pytest.raises(ValueError, match="is not a valid Long"):
+        lifecycle.count_long(0, what)
+    assert bytes(lifecycle._page) == before
+
+
+@pytest.mark.parametrize("slot", [0, -1, HEAD_CELLS + 1, HEAD_CELLS + SLOTS * SLOT_CELLS])
+def test_slot_outside_the_page_is_refused(lifecycle: Lifecycle, slot: int) -> None:
+    with pytest.raises(ValueError, match="slot is"):
+        lifecycle.post_fork(None, SimpleNamespace(lifecycle_slot=slot))
 
 
 def test_what_arrived_before_the_drain_did_not_arrive_in_it(lifecycle: Lifecycle) -> None:
