@@ -271,7 +271,7 @@ class LeaderWorker(ProbeLaneWorker):
             return None
 
     def serve_arrived(self, me: Member) -> None:
-        """Serve requests in the order of arrival for one TURN; queue them if no thread is left for the loop."""
+        """Serve requests in the order of arrival for one TURN; queue them if no thread is left to poll."""
         end = time.monotonic() + TURN
         while self.arrived and time.monotonic() < end:
             with self.team:
