@@ -266,14 +266,26 @@ class Stream {
       this.show(square("repeated", marks));
       return;
     }
-    const missing = this.last === null ? 0 : sequence - this.last - 1;
-    if (missing) {
-      this.lost += missing;
-      log(`${this.title}: ${missing} lost, ${this.last + 1} to ${sequence - 1}`);
-      for (let each = 0; each < Math.min(missing, 60); each += 1) this.show(square("lost"));
-    }
+    if (this.last !== null) this.lose(sequence - this.last - 1, `${this.last + 1} to ${sequence - 1}`);
     this.last = sequence;
     this.show(square(colour(version), marks));
+  }
+
+  lose(number, which) {
+    if (!number) return;
+    this.lost += number;
+    log(`${this.title}: ${number} lost, ${which}`);
+    for (let each = 0; each < Math.min(number, 60); each += 1) this.show(square("lost"));
+  }
+
+  missing({ missing, first, detail }) {
+    // The service does not have what follows our last number any more; its next tick is `first`. Without a
+    // count it does not know that number, and the account begins anew.
+    if (!Number.isSafeInteger(first)) return;
+    this.heardAt = performance.now();
+    if (Number.isSafeInteger(missing) && missing > 0) this.lose(missing, `to ${first - 1}, older than the service repeats`);
+    else log(`${this.title}: begins at ${first}. ${detail ?? ""}`);
+    this.last = first - 1;
   }
 
   show(one) {
@@ -312,28 +324,18 @@ class Stream {
   }
 
   async check() {
-    // Neither EventSource nor WebSocket says why it was refused. Is it that the last number is too old?
+    // Neither EventSource nor WebSocket says why it was refused, so that the log can.
     const stop = new AbortController();
     const late = setTimeout(() => stop.abort(), 1000 * PATIENCE);
     try {
       const response = await fetch(`/api/events?last_event_id=${this.last}`, { cache: "no-store", signal: stop.signal });
-      if (response.status === 400) {
-        log(`${this.title}: ${json(await response.text()).detail ?? "refused"}`);
-        this.afresh = true;
-      }
+      if (!response.ok) log(`${this.title}: ${response.status}, ${json(await response.text()).detail ?? "refused"}`);
     } catch {
-      // The service does not answer at all, which the next try finds out too.
+      // The service does not respond at all, which the next try finds out too.
     } finally {
       clearTimeout(late);
       stop.abort(); // where it was a stream after all
     }
-  }
-
-  get from() {
-    // The number to go on after; null to begin with the present one.
-    const from = this.afresh ? null : this.last;
-    this.afresh = false;
-    return from;
   }
 
   watch() {
@@ -364,10 +366,10 @@ class Events extends Stream {
   // when the answer is no event stream (a 503 of something in between): then it is ours to go on.
 
   open() {
-    const from = this.from;
-    const source = new EventSource("/api/events" + (from === null ? "" : `?last_event_id=${from}`));
+    const source = new EventSource("/api/events" + (this.last === null ? "" : `?last_event_id=${this.last}`));
     this.source = source;
     source.addEventListener("tick", ({ data }) => this.tick(json(data)));
+    source.addEventListener("missing", ({ data }) => this.missing(json(data)));
     source.addEventListener("restart", () => {
       this.notice = true;
     });
@@ -388,13 +390,13 @@ class Socket extends Stream {
   // A WebSocket does nothing by itself. Close code 1012 is a restart, whose reason says how many milliseconds to wait.
 
   open() {
-    const from = this.from;
     const scheme = location.protocol === "https:" ? "wss:" : "ws:";
-    const socket = new WebSocket(`${scheme}//${location.host}/api/ws` + (from === null ? "" : `?last=${from}`));
+    const socket = new WebSocket(`${scheme}//${location.host}/api/ws` + (this.last === null ? "" : `?last=${this.last}`));
     this.socket = socket;
     socket.onmessage = ({ data }) => {
       const message = json(data);
       if (message.type === "tick") this.tick(message);
+      if (message.type === "missing") this.missing(message);
     };
     socket.onclose = ({ code, reason }) => {
       const { retry } = json(reason);

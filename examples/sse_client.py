@@ -1,4 +1,4 @@
-"""Follows the event stream through rolling updates: no event twice, none left out.
+"""Follows the event stream through rolling updates: no event twice, none left out without a word.
 
     python examples/sse_client.py http://localhost:8080
 
@@ -71,7 +71,7 @@ def backoff(failures: int) -> float:
 def follow(url: str) -> Iterator[Event]:
     """Give the stream's events for ever, across reconnects.
 
-    Raises requests.HTTPError where the server does not take the request: a last id that is too old, say.
+    Raises requests.HTTPError where the server does not take the request.
     """
     last: str | None = None
     failures = 0
@@ -106,9 +106,14 @@ def main() -> None:
     """Print ticks, a line of JSON each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("url", help="the service, such as http://localhost:8080")
+    missed = 0
     for event in follow(parser.parse_args().url.rstrip("/") + "/api/events"):
         if event.kind == "tick":
             print(json.dumps(json.loads(event.data)), flush=True)
+        elif event.kind == "missing":
+            gap = json.loads(event.data)
+            missed += gap["missing"] or 0  # null: the server does not know the last id
+            print(f"{event.data}; {missed} missed so far", file=sys.stderr)
 
 
 if __name__ == "__main__":

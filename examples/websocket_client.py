@@ -1,4 +1,4 @@
-"""Follows the WebSocket through rolling updates: no message twice, none left out.
+"""Follows the WebSocket through rolling updates: no message twice, none left out without a word.
 
     python examples/websocket_client.py http://localhost:8080
 
@@ -44,7 +44,7 @@ def backoff(failures: int) -> float:
 def follow(url: str) -> Iterator[dict[str, Any]]:
     """Give the server's messages for ever, across reconnects.
 
-    Raises InvalidStatus where the server does not take the request: a number that is too old, say.
+    Raises InvalidStatus where the server does not take the request.
     """
     last: int | None = None
     failures = 0
@@ -78,9 +78,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("url", help="the service, such as http://localhost:8080")
     url = parser.parse_args().url.rstrip("/").replace("http", "ws", 1)  # https becomes wss
+    missed = 0
     for message in follow(f"{url}/api/ws"):
         if message["type"] == "tick":
             print(json.dumps(message), flush=True)
+        elif message["type"] == "missing":
+            missed += message["missing"] or 0  # null: the server does not know the last number
+            print(f"{json.dumps(message)}; {missed} missed so far", file=sys.stderr)
 
 
 if __name__ == "__main__":

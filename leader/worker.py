@@ -52,8 +52,11 @@ KINDS = 1024
 """Kinds of requests to remember as slow."""
 
 ACCEPTS = 16
-"""Connections to accept at once: the next look at the listener comes after all that is ready is served. Not
-all that wait, so that other workers have their share."""
+"""Connections to accept at once. Not all that wait, so that other workers have their share."""
+
+TURN = 0.002
+"""Duration for which the leader serves requests before it polls again, in seconds. Probes and new requests
+wait for the poll; a request of the other connections is served between any two of the same connection."""
 
 LET_GO = "leader.let_go"
 """The environ's key of a function to call before the connection is given a life of its own."""
@@ -235,19 +238,20 @@ class LeaderWorker(ProbeLaneWorker):
     def lead(self, me: Member) -> None:
         """Have the loop until relieved of it or until the main thread wants it; then serve those who wait."""
         try:
-            polled = False
+            polled = served = False
             while self.leader is me:
-                # First what a leader since relieved has left.
-                if self.arrived:
-                    self.serve_arrived(me)
-                elif self.ready:
+                # All that is ready gets in line before anything is served, and a probe goes to its lane.
+                if self.ready:
                     key = self.ready.popleft()
                     key.data(key.fileobj)
+                elif self.arrived and not served:
+                    self.serve_arrived(me)
+                    served = True
                 elif self.recalled or (polled and not self.alive):
                     break  # a stopping Gunicorn looks after each poll whether anyone is left
                 else:
-                    self.ready.extend(key for key, _ in self.poller.select())
-                    polled = True
+                    self.ready.extend(key for key, _ in self.poller.select(0 if self.arrived else None))
+                    polled, served = True, False
             while (conn := self.next_queued(me)) is not None:
                 keep = self.serve(conn)
                 self.method_queue.defer(self.finish, conn, keep)
@@ -267,8 +271,9 @@ class LeaderWorker(ProbeLaneWorker):
             return None
 
     def serve_arrived(self, me: Member) -> None:
-        """Serve what has arrived; queue it where no thread would be left for the loop."""
-        while self.arrived:
+        """Serve requests in the order of arrival for one TURN; queue them if no thread is left to poll."""
+        end = time.monotonic() + TURN
+        while self.arrived and time.monotonic() < end:
             with self.team:
                 if self.leader is not me:
                     return
@@ -413,7 +418,13 @@ class LeaderWorker(ProbeLaneWorker):
         else:
             conn.parser.head = conn.asked = conn.head
             conn.head = b""
+            conn.callback = self.on_waiting_socket_readable
             self.arrived.append(conn)
+
+    def on_waiting_socket_readable(self, conn: TeamConnection, _: Any) -> None:
+        """Take `conn` out of the poller: its next request is to wait until this one is served."""
+        # Left in the poller, each poll would report it again.
+        self.set_aside(conn)
 
     def discard_body(self, conn: Connection) -> None:
         """Have the rest of a body read by another thread: not for the poller to see."""
@@ -449,7 +460,7 @@ class LeaderWorker(ProbeLaneWorker):
         self.drop(conn)
 
     def leave(self, conn: Connection) -> None:
-        """End the wait of `conn`. The poller keeps it: nobody polls before it is served or set aside."""
+        """End the wait of `conn`. The poller keeps it, for the wait after its request."""
         conn.place.remove(conn)
 
     def set_aside(self, conn: Connection) -> None:

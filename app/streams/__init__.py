@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import socket
 
 from flask import Blueprint, Request, Response, request
 from werkzeug.exceptions import BadRequest, HTTPException
-from wsproto.utilities import LocalProtocolError, RemoteProtocolError
+from wsproto.handshake import WEBSOCKET_VERSION
 
 from app.lifecycle import Lifecycle
 from app.settings import Settings
 from app.streams.events import EventStream
 from app.streams.handover import Handover
 from app.streams.loop import Farewell, StreamLoop
-from app.streams.ticks import Origin, resume_after
+from app.streams.ticks import Origin, Resume, resume
 from app.streams.websocket import Limits, WebSocket
 
-HANDSHAKE = ("host", "connection", "upgrade", "sec-websocket-key", "sec-websocket-version")
-"""The headers that a WebSocket's handshake is made of; extensions and subprotocols there are none."""
+ID_PARAMETERS = frozenset({"last", "lasteventid", "evslasteventid"})
+"""Names of the query's parameter, in lower case, without `_` and `-`.
+
+`last_event_id` and `last` are ours; `lastEventId` and `evs_last_event_id` are sent by polyfills of
+EventSource, `Last-Event-ID` and `lastEventID` by others that can set no header.
+"""
+
+VERSION = WEBSOCKET_VERSION.decode()
+"""The one version of RFC 6455, 13; the numbers below were drafts'."""
+
+KEY_BYTES = 16
+"""Length of the nonce in Sec-WebSocket-Key (RFC 6455, 4.1)."""
 
 
 class UpgradeRequired(HTTPException):
@@ -25,12 +37,13 @@ class UpgradeRequired(HTTPException):
 
     code = 426
     description = (
-        "This is a WebSocket: send Connection: Upgrade, Upgrade: websocket and Sec-WebSocket-Version: 13."
+        "This is a WebSocket: send Connection: Upgrade, Upgrade: websocket and "
+        f"Sec-WebSocket-Version: {VERSION}."
     )
 
     def get_headers(self, *_: object) -> list[tuple[str, str]]:
         """Say what to upgrade to."""
-        return [("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")]
+        return [("Upgrade", "websocket"), ("Sec-WebSocket-Version", VERSION)]
 
 
 def blueprint(settings: Settings, lifecycle: Lifecycle) -> Blueprint:
@@ -49,13 +62,9 @@ def blueprint(settings: Settings, lifecycle: Lifecycle) -> Blueprint:
 
     @streams.get("/api/events")
     def events() -> Response:
-        text = _argument(request, "last_event_id")
-        after = _resume(
-            "Last-Event-ID" if "Last-Event-ID" in request.headers else "last_event_id",
-            request.headers.get("Last-Event-ID", text),
-        )
+        start = _resume(request)
         loop.admit()
-        stream = EventStream(loop, after, request.environ["SERVER_PROTOCOL"])
+        stream = EventStream(loop, start, request.environ["SERVER_PROTOCOL"])
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         return Handover(stream, request.environ, content_type="text/event-stream", headers=headers)
 
@@ -67,35 +76,50 @@ def blueprint(settings: Settings, lifecycle: Lifecycle) -> Blueprint:
     def websocket() -> Response:
         if request.method == "HEAD":  # which Flask lets in with GET
             raise UpgradeRequired
-        after = _resume("last", _argument(request, "last"))
+        key = _handshake_key(request)
+        start = _resume(request)
         loop.admit()
-        handshake = [(name, request.headers[name]) for name in HANDSHAKE if name in request.headers]
-        try:
-            stream = WebSocket(loop, after, limits, handshake)
-        except (RemoteProtocolError, LocalProtocolError) as error:
-            raise BadRequest(f"This is no WebSocket handshake: {error}.") from error
+        stream = WebSocket(loop, start, limits, key)
         return Handover(stream, request.environ, status=101)
-
-    def _resume(name: str, text: str | None) -> int | None:
-        if text is None:
-            return None
-        try:
-            return resume_after(text, name, settings.stream_replay)
-        except ValueError as error:
-            raise BadRequest(str(error)) from error
 
     return streams
 
 
-def _argument(request: Request, name: str) -> str | None:
-    """Read the one parameter that a long connection takes."""
-    given = request.args.to_dict(flat=False)
-    unknown = sorted(set(given) - {name})
-    if unknown:
-        raise BadRequest(
-            f"{request.path} has no parameter {', '.join(map(repr, unknown))}; allowed is {name}."
-        )
-    values = given.get(name, [])
-    if len(values) > 1:
-        raise BadRequest(f"{name} is given {len(values)} times; allowed is once.")
-    return values[0] if values else None
+def _resume(request: Request) -> Resume:
+    """Read after which tick a client goes on. Other parameters are ignored, cache busters are some."""
+    header = request.headers.get("Last-Event-ID", "")
+    query = [
+        value
+        for name, values in request.args.lists()
+        if name.lower().replace("_", "").replace("-", "") in ID_PARAMETERS
+        for value in values
+    ]
+    # The header wins: a browser's EventSource keeps the address that it was made with.
+    return resume(("Last-Event-ID", header.split(",")), ("The last event id in the query", query))
+
+
+def _handshake_key(request: Request) -> str:
+    """Read the key of a WebSocket's opening handshake; UpgradeRequired or BadRequest where it is none.
+
+    The router has seen to Connection and Upgrade.
+    """
+    version = request.headers.get("Sec-WebSocket-Version")
+    if version is not None and version != VERSION:
+        raise UpgradeRequired(f"Sec-WebSocket-Version is {version!r}; allowed is {VERSION}.")
+    key = request.headers.get("Sec-WebSocket-Key")
+    missing = [
+        name
+        for name, value in (("Sec-WebSocket-Version", version), ("Sec-WebSocket-Key", key))
+        if value is None
+    ]
+    if key is None or missing:
+        raise BadRequest(f"A WebSocket handshake needs the missing {' and '.join(missing)}.")
+    if request.environ["SERVER_PROTOCOL"] == "HTTP/1.0":
+        raise BadRequest("A WebSocket handshake in HTTP/1.0; allowed is HTTP/1.1.")
+    try:
+        nonce = base64.b64decode(key, validate=True)
+    except (binascii.Error, ValueError):
+        nonce = b""
+    if len(nonce) != KEY_BYTES:
+        raise BadRequest(f"Sec-WebSocket-Key is {key!r}; allowed is the base64 of {KEY_BYTES} bytes.")
+    return key

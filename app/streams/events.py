@@ -19,9 +19,9 @@ class EventStream(Stream):
 
     kind = KINDS.index("events")
 
-    def __init__(self, loop: StreamLoop, after: int | None, protocol: str) -> None:
+    def __init__(self, loop: StreamLoop, start: ticks.Resume, protocol: str) -> None:
         """`protocol` is the request's: HTTP/1.0 or HTTP/1.1."""
-        super().__init__(loop, after)
+        super().__init__(loop, start)
         self._protocol = protocol
         self._chunked = protocol != "HTTP/1.0"
         self._heard = 0
@@ -49,6 +49,10 @@ class EventStream(Stream):
         """Make the event of a tick."""
         tick = ticks.dump(self.origin.tick(sequence))
         return self._frame(f"id: {sequence}\nevent: tick\ndata: {tick}\n\n")
+
+    def encode_missing(self, missing: dict[str, object]) -> bytes:
+        """Make the event about ticks that do not come. Without an id: the next tick has one."""
+        return self._frame(f"event: missing\ndata: {ticks.dump(missing)}\n\n")
 
     def _frame(self, text: str) -> bytes:
         data = text.encode()

@@ -94,10 +94,11 @@ class Stream(asyncio.Protocol):
     kind: int
     """Its place in KINDS."""
 
-    def __init__(self, loop: StreamLoop, after: int | None) -> None:
-        """`after` is the last tick that the client has; None: begin with the present one."""
+    def __init__(self, loop: StreamLoop, start: ticks.Resume) -> None:
+        """`start` is where the client wants to go on."""
         self.transport: asyncio.Transport
-        self.after = ticks.now() - 1 if after is None else after
+        self.after = ticks.now() - 1 if start.after is None else start.after
+        self.problem = start.problem
         self.told_at = 0.0  # of the loop's clock; 0.0 before
         self.over = False  # nothing more is said
         self.origin = loop.origin
@@ -116,6 +117,10 @@ class Stream(asyncio.Protocol):
 
     def encode(self, sequence: int) -> bytes:
         """Make what is sent for a tick; the same for all streams of the same `wire`."""
+        raise NotImplementedError
+
+    def encode_missing(self, missing: dict[str, object]) -> bytes:
+        """Make what is sent before a tick that does not follow the client's last one."""
         raise NotImplementedError
 
     @property
@@ -290,6 +295,10 @@ class StreamLoop:
         """`stream` has its connection."""
         self._advance()
         self._streams[stream] = None
+        if stream.problem:
+            stream.transport.write(
+                stream.encode_missing({"missing": None, "first": stream.after + 1, "detail": stream.problem})
+            )
         self.catch_up(stream)
         if self._leaving:
             self._tell_all([stream])
@@ -320,8 +329,10 @@ class StreamLoop:
                 self._ticks[wire] = stream.encode(self._last)
             data = self._ticks[wire]
         else:
-            first = max(stream.after + 1, self._last - self.replay)  # further only if the clock has been set
+            first = max(stream.after + 1, self._last - self.replay)
             data = b"".join(map(stream.encode, range(first, self._last + 1)))
+            if missing := first - stream.after - 1:  # away for long, or the clock has been set
+                data = stream.encode_missing({"missing": missing, "first": first}) + data
         stream.after = self._last
         stream.transport.write(data)
 

@@ -9,6 +9,12 @@ from dataclasses import dataclass
 FUTURE = 5
 """Seconds by which another pod's clock may be ahead of ours."""
 
+DIGITS = 12
+"""Digits of an id that are read: more than a tick's number will have for 30,000 years."""
+
+SHOWN = 100
+"""Characters of a wrong id that are sent back."""
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -23,23 +29,42 @@ class Origin:
 
 
 def now() -> int:
-    """Tell the present tick's sequence number: whole seconds since 1970, the same on every pod."""
+    """Return the present tick's sequence number: whole seconds since 1970, the same on every pod."""
     return int(time.time())
 
 
-def resume_after(text: str, name: str, replay: int) -> int:
-    """Read the number after which a client wants to go on; ValueError says what is allowed.
+@dataclass(frozen=True)
+class Resume:
+    """Where a client's stream begins."""
 
-    `name` is where the text comes from, `replay` for how many seconds ticks are repeated.
+    after: int | None = None
+    """Number of the last tick that the client has; None: begin with the present one."""
+    problem: str = ""
+    """Why that is None although the client gave an id."""
+
+
+def resume(*given: tuple[str, list[str]]) -> Resume:
+    """Read the ids that a client gives: the sources by precedence, each a name and its values.
+
+    Nothing is refused: a browser takes a refusal as final and never comes back. An empty id is none, as in
+    the HTML standard. One that no tick has, such as that of an earlier service at the same address, is
+    reported in the stream.
     """
-    present = now()
-    low, high = present - replay, present + FUTURE
-    if not (text.isascii() and text.isdigit() and len(text) <= 12 and low <= int(text) <= high):
-        raise ValueError(
-            f"{name} is {text!r}; allowed is the whole number of a tick from {low} to {high}: "
-            f"at most {replay} s ago (STREAM_REPLAY) and {FUTURE} s ahead."
-        )
-    return int(text)
+    highest = now() + FUTURE
+    problem = ""
+    for name, values in given:
+        numbers = []
+        for text in filter(None, (value.strip() for value in values)):
+            if text.isascii() and text.isdigit() and len(text) <= DIGITS and int(text) <= highest:
+                numbers.append(int(text))
+            elif not problem:
+                problem = (
+                    f"{name} is {text[:SHOWN]!r}; allowed is the number of a tick, up to {highest}. "
+                    "The stream begins with the present tick."
+                )
+        if numbers:
+            return Resume(max(numbers))  # a client that adds its own to an address has the later one
+    return Resume(None, problem)
 
 
 def dump(message: object) -> str:

@@ -7,7 +7,6 @@ instead of frames, and checks UTF-8 and the order of frames.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from wsproto import ConnectionType, WSConnection
@@ -23,13 +22,13 @@ from wsproto.events import (
     TextMessage,
 )
 from wsproto.frame_protocol import CloseReason
+from wsproto.handshake import WEBSOCKET_VERSION
 
-from app.lifecycle import Long
 from app.streams import ticks
 from app.streams.loop import KINDS, Stream, StreamLoop
 
 CLOSE_TIMEOUT = 2.0
-"""Seconds that a client has to answer a close that its own doing brought on."""
+"""Seconds that a client whose connection has failed has to close its end, before it is reset."""
 
 
 @dataclass(frozen=True)
@@ -49,21 +48,29 @@ class WebSocket(Stream):
 
     kind = KINDS.index("websocket")
 
-    def __init__(
-        self, loop: StreamLoop, after: int | None, limits: Limits, handshake: Iterable[tuple[str, str]]
-    ) -> None:
-        """`handshake` are the request's headers. Raises RemoteProtocolError where they are no handshake."""
-        super().__init__(loop, after)
+    def __init__(self, loop: StreamLoop, start: ticks.Resume, limits: Limits, key: str) -> None:
+        """`key` is the request's Sec-WebSocket-Key."""
+        super().__init__(loop, start)
         self._limits = limits
         self._protocol = WSConnection(ConnectionType.SERVER)
+        # The handshake has been checked, with our own reasons; wsproto gets what it makes its response of.
+        # Extensions and subprotocols there are none.
         self._protocol.initiate_upgrade_connection(
-            [(name.encode("latin-1"), value.encode("latin-1")) for name, value in handshake], b"/"
+            [
+                (b"Host", b"localhost"),
+                (b"Connection", b"Upgrade"),
+                (b"Upgrade", b"websocket"),
+                (b"Sec-WebSocket-Version", WEBSOCKET_VERSION),
+                (b"Sec-WebSocket-Key", key.encode("latin-1")),
+            ],
+            b"/",
         )
         self._message = bytearray()  # what has come of it
         self._allowance = float(limits.rate)
         self._allowed_at = 0.0
         self._next_ping = 0.0
         self._pong_missing = False
+        self._failed = False  # what still comes is thrown away
 
     def head(self, status: str, headers: list[tuple[str, str]]) -> bytes:  # noqa: ARG002 - it is always 101
         """Accept the handshake."""
@@ -79,6 +86,10 @@ class WebSocket(Stream):
         tick = {"type": "tick", **self.origin.tick(sequence)}
         return self._protocol.send(TextMessage(data=ticks.dump(tick)))
 
+    def encode_missing(self, missing: dict[str, object]) -> bytes:
+        """Make the message about ticks that do not come."""
+        return self._protocol.send(TextMessage(data=ticks.dump({"type": "missing", **missing})))
+
     def say_farewell(self, retry: int) -> None:
         """Close with 1012, service restart. The client answers the close and goes."""
         self._send(CloseConnection(code=CloseReason.SERVICE_RESTART, reason=ticks.dump({"retry": retry})))
@@ -86,14 +97,10 @@ class WebSocket(Stream):
     def tend(self, now: float) -> None:
         """Ping, and give up a client that did not answer the last one."""
         super().tend(now)
-        if self.transport.is_closing() or now < self._next_ping:
-            return
-        if self.over:
-            if self._outcome is Long.DROPPED:
-                self.transport.abort()  # it was told why, and does not close
+        if self.over or self.transport.is_closing() or now < self._next_ping:
             return
         if self._pong_missing:
-            self._close(CloseReason.INTERNAL_ERROR, f"no pong within {self._limits.ping:g} s")
+            self._fail(CloseReason.INTERNAL_ERROR, f"no pong within {self._limits.ping:g} s")
             return
         if self._next_ping:
             self._pong_missing = True
@@ -102,11 +109,13 @@ class WebSocket(Stream):
 
     def data_received(self, data: bytes) -> None:
         """Act on what came."""
-        if self.transport.is_closing():
+        if self._failed or self.transport.is_closing():
             return
         self._protocol.receive_data(data)
         for event in self._protocol.events():
             self._on(event)
+            if self._failed:
+                return
 
     def _on(self, event: Event) -> None:
         if isinstance(event, Request):
@@ -119,12 +128,12 @@ class WebSocket(Stream):
             if state is ConnectionState.REMOTE_CLOSING:
                 self._send(event.response())
             self.hang_up()
+        elif isinstance(event, CloseConnection):  # wsproto's word for what it cannot understand
+            self._fail(event.code, event.reason or "not understood")
         elif state is not ConnectionState.OPEN:
             pass  # we have closed; what comes before the answer to that is of no use any more
-        elif isinstance(event, CloseConnection):  # wsproto's word for what it cannot understand
-            self._close(event.code, event.reason or "not understood")
         elif not self._within_rate(event):
-            self._close(CloseReason.POLICY_VIOLATION, f"more than {self._limits.rate} frames a second")
+            self._fail(CloseReason.POLICY_VIOLATION, f"more than {self._limits.rate} frames a second")
         elif isinstance(event, Ping):
             self._send(event.response())
         elif isinstance(event, Pong):
@@ -135,7 +144,7 @@ class WebSocket(Stream):
     def _on_message(self, event: TextMessage | BytesMessage) -> None:
         self._message += event.data.encode() if isinstance(event, TextMessage) else event.data
         if len(self._message) > self._limits.message:
-            self._close(CloseReason.MESSAGE_TOO_BIG, f"more than {self._limits.message} bytes")
+            self._fail(CloseReason.MESSAGE_TOO_BIG, f"more than {self._limits.message} bytes")
         elif event.message_finished:
             message, self._message = self._message, bytearray()
             if isinstance(event, TextMessage):
@@ -152,12 +161,19 @@ class WebSocket(Stream):
         self._allowed_at = now
         return self._allowance >= 0
 
-    def _close(self, code: int, reason: str) -> None:
-        """Close on a client that does not keep to the rules; it has a moment to hear why."""
+    def _fail(self, code: int, reason: str) -> None:
+        """Fail the connection (RFC 6455, 7.1.7): send the reason and close our end of TCP at once.
+
+        The client may not have to be understood any more, so nothing is read of its answer. It is received,
+        though, until the client closes too: unread, it would turn our close into a reset, which may overtake
+        the reason.
+        """
         self.broke_the_rules(reason)
-        self.over = True
-        self._send(CloseConnection(code=code, reason=reason))
-        self._next_ping = asyncio.get_running_loop().time() + CLOSE_TIMEOUT
+        self.over = self._failed = True
+        if self._protocol.state is ConnectionState.OPEN:  # else a close was sent before
+            self._send(CloseConnection(code=code, reason=reason))
+        self.transport.write_eof()
+        asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, self.transport.abort)
 
     def _send(self, event: Event) -> None:
         self.transport.write(self._protocol.send(event))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from tests.browser.conftest import Open
 from tests.browser.watched import STREAMS, Watched
+from tests.process.delay import DelayProxy
+from tests.process.service import Service
 from tests.process.takeover import CUT, DRAIN, two_instances
 
 
@@ -51,3 +54,32 @@ def test_without_the_drain_it_turns_red(browser: object, tab: Open) -> None:
         assert "cut" in verdict
         assert watched.page.title().startswith("✗")
         assert watched.page.is_visible("#failure")
+
+
+def test_streams_away_for_longer_than_stream_replay_go_on_and_count_what_they_missed(
+    browser: object, tab: Open
+) -> None:
+    settings: dict[str, Any] = {"STREAM_REPLAY": 2, "DRAIN": "off", "GRACEFUL_TIMEOUT": 0}
+    with (
+        Service(APP_VERSION="v5", **settings) as before,
+        Service(APP_VERSION="v6", **settings) as after,
+        DelayProxy(before.ready().port, 0.0) as proxy,
+    ):
+        watched = tab(proxy.port).open()
+        watched.wait_for_streams()
+        proxy.target = 1  # where nothing listens
+        before.signal(signal.SIGQUIT)
+        before.wait()
+        for name in STREAMS:
+            watched.wait(f"() => document.querySelector('#{name} [data-field=state]').textContent !== 'live'")
+        last = [int(watched.stream(name, "last")) for name in STREAMS]
+        watched.wait("until => Date.now() > until", 1000 * (max(last) + 9))
+        proxy.target = after.ready().port
+        watched.wait_for_version("v6")
+        watched.wait_for_streams()
+        for name in STREAMS:
+            account = watched.account(name)
+            assert account["lost"] >= 5, watched.summary()  # nine and more were away, three are repeated
+            assert account["repeated"] == 0, watched.summary()
+        log = watched.page.inner_text("#log")
+        assert log.count("older than the service repeats") == 2, watched.summary()

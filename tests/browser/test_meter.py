@@ -129,13 +129,56 @@ def test_the_event_stream_goes_on_after_an_answer_that_browsers_give_up_on(
         assert watched.account("event-stream")["lost"] == 0
 
 
-def test_a_number_that_is_too_old_is_given_up_and_the_gap_counted(service: Service, tab: Open) -> None:
+def missing(number: int | None, first: int) -> dict[str, object]:
+    return {"missing": number, "first": first, "detail": "no tick has it"}
+
+
+def test_events_that_the_service_reports_as_missing_are_counted_once(service: Service, tab: Open) -> None:
     watched = tab(service.port)
-    with events(watched, event(10) + RESTART, "503", "503", "400", event(500)) as resumed:
+    gap = f"event: missing\ndata: {json.dumps(missing(489, 500))}\n\n"
+    with events(watched, event(10) + RESTART, gap + event(500) + event(501) + RESTART) as resumed:
+        watched.open()
+        shown(watched, "event-stream", "received", 3)
+        assert resumed[:2] == [None, "10"]
+        assert watched.account("event-stream")["lost"] == 489
+        assert watched.account("event-stream")["repeated"] == 0
+        assert watched.page.locator("#event-stream .ticks .lost").count() == 60
+        assert "489 lost, to 499, older than the service repeats" in watched.page.inner_text("#log")
+
+
+def test_events_after_an_id_that_the_service_does_not_know_begin_a_new_account(
+    service: Service, tab: Open
+) -> None:
+    watched = tab(service.port)
+    gap = f"event: missing\ndata: {json.dumps(missing(None, 50))}\n\n"
+    with events(watched, event(1000) + RESTART, gap + event(50) + event(51) + RESTART):
+        watched.open()
+        shown(watched, "event-stream", "received", 3)
+        account = watched.account("event-stream")
+        assert (account["lost"], account["repeated"]) == (0, 0)
+        assert "begins at 50. no tick has it" in watched.page.inner_text("#log")
+
+
+def test_messages_that_the_service_reports_as_missing_are_counted_once(service: Service, tab: Open) -> None:
+    watched = tab(service.port)
+
+    def resumed(route: WebSocketRoute) -> None:
+        route.send(json.dumps({"type": "missing", **missing(4, 15)}))
+        sends(15, 16)(route)
+
+    asked = socket(watched, closes(1012, '{"retry": 50}', 10), resumed)
+    watched.open()
+    shown(watched, "websocket", "received", 3)
+    assert watched.account("websocket") == {"lost": 4, "repeated": 0, "told": 1, "cut": 0}
+    assert asked == ["", "?last=10"]
+
+
+def test_the_reason_of_a_refusal_is_in_the_log(service: Service, tab: Open) -> None:
+    watched = tab(service.port)
+    with events(watched, event(10) + RESTART, "503", "503", "503", event(11)):
         watched.open()
         shown(watched, "event-stream", "received", 2)
-        assert resumed[:5] == [None, "10", "10", "10", None]
-        assert watched.account("event-stream")["lost"] == 489
+        assert "Event stream: 503, refused" in watched.page.inner_text("#log")
 
 
 def test_lost_and_repeated_messages_are_counted(service: Service, tab: Open) -> None:

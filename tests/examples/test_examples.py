@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -89,6 +90,32 @@ def test_a_server_that_is_not_there_yet_is_waited_for(name: str) -> None:
         assert "again in" in example.process.stderr.readline()
         proxy.target = service.ready().port
         assert next(example.ticks())["version"] == "v5"
+
+
+@pytest.mark.parametrize("name", ["sse_client.py", "websocket_client.py"])
+def test_a_client_away_for_longer_than_stream_replay_counts_what_it_missed(name: str) -> None:
+    settings: dict[str, Any] = {"STREAM_REPLAY": 2, "DRAIN": "off", "GRACEFUL_TIMEOUT": 0}
+    with (
+        Service(**settings) as before,
+        Service(**settings) as after,
+        DelayProxy(before.ready().port, 0.0) as proxy,
+        Example(name, proxy.port) as example,
+    ):
+        ticks = example.ticks()
+        last = next(ticks)["sequence"]
+        proxy.target = 1  # where nothing listens
+        before.signal(signal.SIGQUIT)
+        before.wait()
+        ended = time.time()
+        wait_until(lambda: time.time() > ended + 8, "longer than STREAM_REPLAY")
+        proxy.target = after.ready().port
+        for tick in ticks:
+            first = tick["sequence"]
+            if first > last + 1:  # those before were on their way
+                break
+            last = first
+        said = example.end()
+    assert f"{first - last - 1} missed so far" in said
 
 
 @pytest.mark.parametrize("settings", [DRAIN, CUT], ids=["told", "cut"])

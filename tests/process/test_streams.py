@@ -10,6 +10,7 @@ import socket
 import statistics
 import time
 from collections.abc import Iterator
+from urllib.parse import urlencode
 
 import psutil
 import pytest
@@ -157,24 +158,117 @@ def test_on_another_instance_it_goes_on_without_gap_or_repeat(service: Service, 
         assert seen == list(range(seen[0], seen[0] + len(seen)))
 
 
+@pytest.fixture(scope="module")
+def forgetful() -> Iterator[Service]:
+    with Service(WORKERS=1, THREADS=4, STREAM_REPLAY=4) as service:
+        yield service.ready()
+
+
+def test_an_event_stream_away_for_longer_than_stream_replay_is_told_what_it_missed(
+    forgetful: Service,
+) -> None:
+    after = now() - 100
+    with EventStream(forgetful.port, f"Last-Event-ID: {after}") as stream:
+        event = stream.event()
+        assert event is not None
+        assert event["event"] == "missing"
+        assert "id" not in event  # the client's last id stays until it has the next tick
+        missing = json.loads(event["data"])
+        assert [stream.tick() for _ in range(6)] == list(range(missing["first"], missing["first"] + 6))
+        assert missing["missing"] == missing["first"] - after - 1
+        assert abs(now() - 6 - missing["first"]) <= 2  # the four of STREAM_REPLAY, and the present one
+
+
+def test_a_websocket_away_for_longer_than_stream_replay_is_told_what_it_missed(forgetful: Service) -> None:
+    after = now() - 100
+    with Socket(forgetful.port, query=f"?last={after}") as ws:
+        missing = ws.message("missing")
+        assert [ws.tick() for _ in range(6)] == list(range(missing["first"], missing["first"] + 6))
+        assert missing["missing"] == missing["first"] - after - 1
+
+
+def test_a_client_within_stream_replay_misses_nothing(forgetful: Service) -> None:
+    after = now() - 3
+    with EventStream(forgetful.port, f"Last-Event-ID: {after}") as stream:
+        assert [stream.tick() for _ in range(5)] == list(range(after + 1, after + 6))
+
+
+UNKNOWN = ["x", "-1", "1.5", "9" * 30, "0x10", "999999999999", "a;b=c"]
+
+
+@pytest.mark.parametrize("last", UNKNOWN)
+def test_an_id_that_no_tick_has_begins_with_the_present_tick(service: Service, last: str) -> None:
+    with EventStream(service.port, f"Last-Event-ID: {last}") as stream:
+        event = stream.event()
+        assert event is not None
+        assert event["event"] == "missing"
+        missing = json.loads(event["data"])
+        assert missing["missing"] is None
+        assert f"Last-Event-ID is {last!r}" in missing["detail"]
+        assert stream.tick() == missing["first"]
+        assert abs(missing["first"] - now()) <= 1
+    with Socket(service.port, query=f"?{urlencode({'last': last})}") as ws:
+        missing = ws.message("missing")
+        assert missing["missing"] is None
+        assert repr(last) in missing["detail"]
+        assert ws.tick() == missing["first"]
+
+
+@pytest.mark.parametrize(
+    ("query", "headers"),
+    [
+        ("?lastEventId={after}", ()),
+        ("?lastEventId={after}", ("Last-Event-ID: {after}",)),
+        ("?evs_preamble=2048&evs_last_event_id={after}", ()),
+        ("?Last-Event-ID={after}&_=1700000000", ()),
+        ("?lastEventId=&last_event_id={after}", ("Last-Event-ID:",)),
+        ("?last_event_id=1700000000&lastEventId={after}", ()),
+        ("?lastEventId={after}&lastEventId={after}", ()),
+        ("?r=0.123&lastEventId=x", ("last-event-id: {after}",)),
+    ],
+)
+def test_a_polyfill_resumes(service: Service, query: str, headers: tuple[str, ...]) -> None:
+    after = now() - 5
+    sent = [header.format(after=after) for header in headers]
+    with EventStream(service.port, *sent, query=query.format(after=after)) as stream:
+        assert stream.tick() == after + 1
+    with Socket(service.port, query=query.format(after=after)) as ws:
+        assert ws.tick() == after + 1 or "lastEventId=x" in query
+
+
+@pytest.mark.parametrize(
+    ("query", "headers"),
+    [
+        ("?_=1700000000", ()),
+        ("?lastEventId=", ()),
+        ("?last_event_id=", ("Last-Event-ID:",)),
+        ("?last=", ("Last-Event-ID: ",)),
+        ("?1700000000", ()),
+        ("?lost=1&r=0.5&r=%ff", ()),
+    ],
+)
+def test_without_an_id_a_stream_begins_with_the_present_tick(
+    service: Service, query: str, headers: tuple[str, ...]
+) -> None:
+    with EventStream(service.port, *headers, query=query) as stream:
+        assert abs(stream.tick() - now()) <= 1
+    with Socket(service.port, query=query) as ws:
+        assert abs(ws.tick() - now()) <= 1
+
+
+KEY = "Sec-WebSocket-Key: "
+
 REFUSED = [
-    ("/api/events", ["Last-Event-ID: x"], 400, "Last-Event-ID is 'x'"),
-    ("/api/events", ["Last-Event-ID: -1"], 400, "whole number"),
-    ("/api/events", ["Last-Event-ID: 1.5"], 400, "whole number"),
-    ("/api/events", ["Last-Event-ID: \u0661"], 400, "whole number"),
-    ("/api/events", ["Last-Event-ID:"], 400, "Last-Event-ID is ''"),
-    ("/api/events", ["Last-Event-ID: 1"], 400, "STREAM_REPLAY"),
-    ("/api/events", ["Last-Event-ID: " + "9" * 30], 400, "whole number"),
-    ("/api/events", [f"Last-Event-ID: {now() + 10**6}"], 400, "5 s ahead"),
-    ("/api/events?last_event_id=x", [], 400, "last_event_id is 'x'"),
-    ("/api/events?last=1", [], 400, "no parameter 'last'; allowed is last_event_id"),
-    ("/api/events?last_event_id=1&last_event_id=2", [], 400, "2 times"),
-    ("/api/ws", [], 426, "WebSocket"),
-    ("/api/ws?last=1", HANDSHAKE, 400, "last is '1'"),
-    ("/api/ws?lost=1", HANDSHAKE, 400, "no parameter 'lost'; allowed is last"),
-    ("/api/ws", HANDSHAKE[:2], 400, "Sec-WebSocket-Version"),
-    ("/api/ws", [*HANDSHAKE[:2], HANDSHAKE[3]], 400, "Sec-WebSocket-Key"),
-    ("/api/ws", [*HANDSHAKE[:3], "Sec-WebSocket-Version: 12"], 400, "Sec-WebSocket-Version"),
+    ("/api/ws", [], 426, "This is a WebSocket"),
+    ("/api/ws", HANDSHAKE[:2], 400, "missing Sec-WebSocket-Version and Sec-WebSocket-Key"),
+    ("/api/ws", HANDSHAKE[:3], 400, "missing Sec-WebSocket-Version"),
+    ("/api/ws", [*HANDSHAKE[:2], HANDSHAKE[3]], 400, "missing Sec-WebSocket-Key"),
+    ("/api/ws", [*HANDSHAKE[:3], "Sec-WebSocket-Version: 8"], 426, "Version is '8'; allowed is 13"),
+    ("/api/ws", [*HANDSHAKE[:3], "Sec-WebSocket-Version: 0"], 426, "Version is '0'; allowed is 13"),
+    ("/api/ws", [*HANDSHAKE[:3], "Sec-WebSocket-Version: 14"], 426, "Version is '14'; allowed is 13"),
+    ("/api/ws", [*HANDSHAKE[:2], "Sec-WebSocket-Version: 8"], 426, "Version is '8'; allowed is 13"),
+    ("/api/ws", [*HANDSHAKE[:2], KEY + "short", HANDSHAKE[3]], 400, "Key is 'short'; allowed is the base64"),
+    ("/api/ws", [*HANDSHAKE[:2], KEY + "*" * 24, HANDSHAKE[3]], 400, "allowed is the base64 of 16 bytes"),
 ]
 
 
@@ -187,6 +281,7 @@ def test_what_is_wrong_is_refused(
     assert answer.headers["content-type"] == "application/problem+json"
     assert says in json.loads(answer.body)["detail"]
     assert (answer.headers.get("upgrade") == "websocket") is (status == 426)
+    assert answer.headers.get("sec-websocket-version") == ("13" if status == 426 else None)
 
 
 def test_head_and_post(service: Service) -> None:
@@ -242,22 +337,56 @@ def test_no_pong(service: Service) -> None:
     assert count(service, "dropped_total", "websocket") == before + 1
 
 
-@pytest.mark.parametrize(
-    ("frame", "code"),
-    [
-        (b"\x81\x82\x00\x00\x00\x00\xff\xff", 1007),  # no UTF-8
-        (b"\x81\x05hello", 1002),  # not masked
-        (b"\x83\x80\x00\x00\x00\x00", 1002),  # an unknown opcode
-        (b"\x80\x80\x00\x00\x00\x00", 1002),  # a continuation of nothing
-        (b"\xc1\x80\x00\x00\x00\x00", 1002),  # a reserved bit
-    ],
-)
-def test_what_is_no_websocket(service: Service, frame: bytes, code: int) -> None:
+PROTOCOL_ERRORS = [
+    (b"\x81\x82\x00\x00\x00\x00\xff\xff", 1007),  # no UTF-8
+    (b"\x81\x05hello", 1002),  # not masked
+    (b"\x83\x80\x00\x00\x00\x00", 1002),  # an unknown opcode
+    (b"\x80\x80\x00\x00\x00\x00", 1002),  # a continuation of nothing
+    (b"\xc1\x80\x00\x00\x00\x00", 1002),  # a reserved bit
+    (b"\x88\x81\x00\x00\x00\x00x", 1002),  # a close with half a code
+    (b"\x82\xfe\x04\x00\x00\x00\x00\x00" + b"a" * 1024, 1009),  # longer than WEBSOCKET_MESSAGE
+    (b"\x8a\x80\x00\x00\x00\x00" * 100, 1008),  # more than WEBSOCKET_RATE
+]
+
+
+@pytest.mark.parametrize(("frame", "code"), PROTOCOL_ERRORS)
+def test_after_a_protocol_error_the_server_closes_tcp_at_once(
+    service: Service, frame: bytes, code: int
+) -> None:
     with Socket(service.port) as ws:
         ws.socket.sendall(frame)
         assert ws.closed().code == code
-        assert ws.closed_within(10)  # although it does not answer the close
+        ws.say(CloseConnection(code))  # as a client does, which then waits for the server (RFC 6455, 7.1.1)
+        began = time.monotonic()
+        assert ws.closed_within(5)
+        assert time.monotonic() - began < 1
+        assert ws.socket.recv(1) == b""  # and not a reset
     assert "Traceback" not in service.log
+
+
+def test_a_client_that_neither_answers_nor_closes_is_let_go_after_a_protocol_error(service: Service) -> None:
+    wait_until(lambda: streams_open(service) == 0, "none open")  # of earlier tests
+    before = count(service, "dropped_total", "websocket")
+    with Socket(service.port) as ws:
+        ws.socket.sendall(b"\x83\x80\x00\x00\x00\x00")
+        assert ws.closed().code == 1002
+        assert ws.closed_within(1)
+        with contextlib.suppress(OSError):  # nothing of this is kept, and the reset is its end
+            while True:
+                ws.socket.sendall(b"\x81\x85\x00\x00\x00\x00hello")
+                time.sleep(0.01)
+        wait_until(lambda: streams_open(service) == 0, "none open")
+    assert count(service, "dropped_total", "websocket") == before + 1
+
+
+def test_a_protocol_error_after_the_restart_was_announced_ends_the_connection() -> None:
+    with Service(WORKERS=1, DRAIN_MIN=0, DRAIN_QUIET=0, DRAIN_MAX=20) as service:
+        with Socket(service.ready().port) as ws:
+            service.signal(signal.SIGTERM)
+            assert ws.closed().code == 1012
+            ws.socket.sendall(b"\x83\x80\x00\x00\x00\x00")
+            assert ws.closed_within(2)
+        service.wait()
 
 
 def test_who_sends_into_an_event_stream_is_dropped(service: Service) -> None:

@@ -48,21 +48,33 @@ def test_who_comes_back_is_spread_too() -> None:
 
 
 @given(st.text(max_size=15))
-def test_any_text_is_a_number_in_range_or_refused_by_name(text: str) -> None:
-    try:
-        after = ticks.resume_after(text, "last", replay=300)
-    except ValueError as error:
-        assert repr(text) in str(error)  # noqa: PT017 - either outcome is right
-        assert "STREAM_REPLAY" in str(error)  # noqa: PT017
+def test_any_id_is_a_ticks_number_or_none_or_reported(text: str) -> None:
+    start = ticks.resume(("Last-Event-ID", [text]))
+    if start.after is not None:
+        assert start.after == int(text) <= ticks.now() + ticks.FUTURE
+        assert start.problem == ""
+    elif text.strip():
+        assert repr(text.strip()) in start.problem
     else:
-        assert abs(after - ticks.now()) <= 301
+        assert start == ticks.Resume(None, "")
 
 
-def test_as_far_back_as_ticks_are_repeated_and_no_further() -> None:
+def test_an_id_of_the_first_source_wins_and_the_later_of_one_source() -> None:
+    assert ticks.resume(("header", ["5"]), ("query", ["9"])).after == 5
+    assert ticks.resume(("header", [""]), ("query", ["7", "x", "9"])).after == 9
+    assert ticks.resume(("header", ["x"]), ("query", ["9"])).after == 9
+
+
+def test_an_id_ahead_of_the_clock_is_reported() -> None:
     now = ticks.now()
-    assert ticks.resume_after(str(now - 299), "last", 300) == now - 299
-    with pytest.raises(ValueError, match=rf"last is '{now - 400}'.* from \d+ to \d+"):
-        ticks.resume_after(str(now - 400), "last", 300)
+    assert ticks.resume(("header", [str(now + 3)])).after == now + 3
+    start = ticks.resume(("header", [str(now + 100)]))
+    assert start.after is None
+    assert f"header is '{now + 100}'" in start.problem
+
+
+def test_a_long_id_is_shortened_in_the_report() -> None:
+    assert len(ticks.resume(("header", ["9" * 10_000])).problem) < 300
 
 
 @pytest.mark.parametrize("path", ["/api/events", "/api/ws"])

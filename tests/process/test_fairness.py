@@ -1,0 +1,174 @@
+"""Greedy clients beside another client: the requests served before the other's are counted, nothing is timed.
+
+`make bench ARGS=fairness` has the times, compared with those of stock gthread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import socket
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from app.settings import LEADER_WORKER
+from tests.process.clients import Connection, get
+from tests.process.service import ROOT, Service, wait_until
+
+GREEDY = 8
+"""Greedy connections."""
+
+PIPELINED = 1500
+"""Requests that each of them sends at once; less than the 64 kB that a worker receives at once."""
+
+BUSY = 1000
+"""Connections with one request each."""
+
+TRIGGER = 100
+"""Number of the greedy request during which the other client's request arrives."""
+
+TURNS = 500
+"""Maximum number of greedy requests served before the other's. Two turns of the leader are some 50."""
+
+# The service sends the other client's request itself, in the middle of a greedy one: it arrives at a known
+# count, whatever the machine is doing.
+APPLICATION = f"""
+import socket
+from flask import request
+from app import create_app
+
+application = create_app()
+other = []
+served = 0
+
+@application.after_request
+def count(response):
+    response.headers["X-Served"] = str(served)
+    return response
+
+def serve(body):
+    global served
+    served += 1
+    if served == {TRIGGER}:
+        other[0].sendall(other[1])
+    return body
+
+@application.get("/quick")
+def quick():
+    return serve(b"quick")
+
+@application.get("/huge")
+def huge():
+    return serve(b"x" * 100_000)
+
+@application.get("/arm/<path:path>")
+def arm(path):
+    client = socket.create_connection(("127.0.0.1", int(request.args["port"])))
+    other[:] = client, b"GET /%b HTTP/1.1\\r\\nHost: test\\r\\n\\r\\n" % path.encode()
+    return b""
+
+@application.get("/response")
+def response():
+    other[0].settimeout(60)
+    return other[0].recv(65536)
+"""
+
+
+@pytest.fixture
+def counting(tmp_path: Path) -> tuple[str, ...]:
+    """Gunicorn's flags for a service that counts the greedy requests."""
+    (tmp_path / "counting.py").write_text(APPLICATION)
+    return "--pythonpath", f"{tmp_path},{ROOT}", "counting:application"
+
+
+class GreedyClients:
+    """Connections that send many requests at once and read the responses. A context manager."""
+
+    def __init__(self, port: int, path: str, connections: int, requests: int) -> None:
+        self.responses = 0
+        self._burst = f"GET {path} HTTP/1.1\r\nHost: test\r\n\r\n".encode() * requests
+        self._stack = contextlib.ExitStack()
+        self._connections = [self._stack.enter_context(Connection(port)) for _ in range(connections)]
+        self._threads = [
+            threading.Thread(target=self._read, args=(each,), daemon=True) for each in self._connections
+        ]
+
+    def __enter__(self) -> GreedyClients:
+        for each in self._connections:
+            each.socket.sendall(self._burst)
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._stack:
+            for each in self._connections:
+                with contextlib.suppress(OSError):  # closed by the service already
+                    each.socket.shutdown(socket.SHUT_RDWR)  # ends the thread's recv()
+            for thread in self._threads:
+                thread.join()
+
+    def _read(self, connection: Connection) -> None:
+        with contextlib.suppress(OSError):  # the test is over
+            while data := connection.socket.recv(1 << 18):
+                self.responses += data.count(b"HTTP/1.1 200")
+
+
+def served_before(counting: tuple[str, ...], greedy: str, path: str, connections: int, requests: int) -> int:
+    """Count the greedy requests served between the arrival of a request of `path` and its response."""
+    with Service(*counting, WORKER_CLASS=LEADER_WORKER, WORKERS=1) as service:
+        port = service.ready().port
+        assert get(port, f"/arm/{path}?port={port}").status == 200
+        assert get(port, "/api").status == 200  # the leader has polled since: the other is accepted
+        with GreedyClients(port, greedy, connections, requests) as clients:
+            wait_until(lambda: clients.responses > TRIGGER, "greedy responses")
+            with Connection(port, timeout=60) as connection:
+                response = connection.ask("/response").body
+    match = re.search(rb"X-Served: ([0-9]+)", response)
+    assert match, response
+    return int(match[1]) - TRIGGER
+
+
+@pytest.mark.parametrize("path", ["api", "health/ready"])
+@pytest.mark.parametrize(
+    ("greedy", "connections", "requests"),
+    [("/quick", GREEDY, PIPELINED), ("/huge", GREEDY, PIPELINED)],
+    ids=["quick requests", "huge responses"],
+)
+def test_pipelining_clients_let_others_in_between(
+    counting: tuple[str, ...], greedy: str, connections: int, requests: int, path: str
+) -> None:
+    served = served_before(counting, greedy, path, connections, requests)
+    print(f"{greedy}: {served} of {connections * requests} served before /{path}")
+    assert served < TURNS
+
+
+def test_busy_connections_let_probes_in_between(counting: tuple[str, ...]) -> None:
+    served = served_before(counting, "/quick", "health/ready", BUSY, 20)
+    print(f"{served} of {20 * BUSY} served before the probe")
+    assert served < TURNS
+
+
+def test_busy_connections_are_served_in_the_order_of_arrival(counting: tuple[str, ...]) -> None:
+    served = served_before(counting, "/quick", "api", BUSY, 3)
+    print(f"{served} of {3 * BUSY} served before the other's")
+    assert served < BUSY + TURNS
+
+
+def test_pipelining_clients_leave_the_worker_its_sign_of_life(counting: tuple[str, ...]) -> None:
+    timeout = 2
+    flags = ("--timeout", str(timeout), *counting)
+    with Service(*flags, WORKER_CLASS=LEADER_WORKER, WORKERS=1) as service:
+        port = service.ready().port
+        workers = service.workers
+        with GreedyClients(port, "/huge", 40, PIPELINED) as clients:
+            # Not a wait for something: for so long the worker has always the next request at hand.
+            end = time.monotonic() + 2.5 * timeout
+            while time.monotonic() < end:
+                time.sleep(0.05)
+                assert service.workers == workers, service.log
+            assert clients.responses < 40 * PIPELINED  # else it had nothing to do
+        assert service.said("WORKER TIMEOUT") == 0
