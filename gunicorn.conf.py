@@ -6,7 +6,7 @@ Gunicorn executes this file again on every SIGHUP, so it holds no state: that is
 import gc
 from typing import Any
 
-from app import logs, multiprocess
+from app import logs, multiprocess, refusals
 from app.lifecycle import SERVICE
 from app.settings import PROBES, WORKER_CONNECTIONS, settings_or_exit
 
@@ -38,7 +38,6 @@ multiprocess.prepare()
 SERVICE.configure(settings.drain_policy, PROBES)
 
 pre_fork = SERVICE.pre_fork
-post_fork = SERVICE.post_fork
 post_worker_init = SERVICE.post_worker_init
 pre_request = SERVICE.pre_request
 post_request = SERVICE.post_request
@@ -53,6 +52,12 @@ def when_ready(server: Any) -> None:
     """
     SERVICE.when_ready(server)
     gc.freeze()
+
+
+def post_fork(server: Any, worker: Any) -> None:
+    """Set a new worker's signals, and what it does with requests that it refuses."""
+    SERVICE.post_fork(server, worker)
+    refusals.report_errors(worker)
 
 
 def child_exit(server: Any, worker: Any) -> None:

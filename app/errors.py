@@ -6,17 +6,18 @@ from flask import Flask, Response, current_app, json, request
 from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed, NotFound
 from werkzeug.sansio.response import Response as BaseResponse
 
-PROBLEM = "application/problem+json"
+from app.refusals import PROBLEM
 
 
 def register(app: Flask) -> None:
     """Answer every error of `app` as a problem."""
-    app.register_error_handler(HTTPException, _problem)
+    app.register_error_handler(HTTPException, problem_response)
     # Flask logs an unexpected exception with its traceback and hands this handler a plain 500.
-    app.register_error_handler(InternalServerError, _problem)
+    app.register_error_handler(InternalServerError, problem_response)
 
 
-def _problem(error: HTTPException) -> BaseResponse:
+def problem_response(error: HTTPException) -> BaseResponse:
+    """Create the response to `error`, with its reason unless that is the server's own matter."""
     status = error.code or 500
     if error.response is not None or status < 400:
         return error.get_response()  # a redirect is no error
@@ -35,8 +36,8 @@ def _problem(error: HTTPException) -> BaseResponse:
     elif isinstance(error, NotFound):
         routes = sorted({rule.rule for rule in current_app.url_map.iter_rules()})
         problem |= {"detail": f"There is nothing at {request.path}.", "allowed": routes}
-    elif status >= 500:
-        problem["detail"] = "The server failed to answer; its log says why."
+    elif isinstance(error, InternalServerError):
+        problem["detail"] = "The server failed to respond; its log says why."
     else:
         problem["detail"] = error.description
     problem["instance"] = request.path

@@ -164,6 +164,7 @@ class Long(enum.IntEnum):
     MOVED = 3  # were told, and the peer went
     FORCED = 4  # were told, and had to be closed
     DROPPED = 5  # closed because the peer did not keep to the rules
+    REFUSED = 6  # not opened: no room, or no way to take the connection
 
 
 LONG_KINDS = 2

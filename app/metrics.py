@@ -154,6 +154,7 @@ class StreamCollector(Collector):
                 (Long.MOVED, "Long connections that went when they were told."),
                 (Long.FORCED, "Long connections that were told, did not go, and were closed."),
                 (Long.DROPPED, "Long connections closed because the client did not keep to the rules."),
+                (Long.REFUSED, "Long connections that were refused with 501 or 503; the log says why."),
             )
         }
         for number, kind in enumerate(KINDS):

@@ -63,7 +63,7 @@ def blueprint(settings: Settings, lifecycle: Lifecycle) -> Blueprint:
     @streams.get("/api/events")
     def events() -> Response:
         start = _resume(request)
-        loop.admit()
+        loop.admit(EventStream.kind)
         stream = EventStream(loop, start, request.environ["SERVER_PROTOCOL"])
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         return Handover(stream, request.environ, content_type="text/event-stream", headers=headers)
@@ -78,7 +78,7 @@ def blueprint(settings: Settings, lifecycle: Lifecycle) -> Blueprint:
             raise UpgradeRequired
         key = _handshake_key(request)
         start = _resume(request)
-        loop.admit()
+        loop.admit(WebSocket.kind)
         stream = WebSocket(loop, start, limits, key)
         return Handover(stream, request.environ, status=101)
 

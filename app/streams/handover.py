@@ -18,13 +18,19 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from flask import Response
 from werkzeug.exceptions import NotImplemented as NotSupported
+from werkzeug.exceptions import ServiceUnavailable
 from werkzeug.wsgi import ClosingIterator
+
+from app.errors import problem_response
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 STAND_IN_BYTES = 65536
 """More than the head that Gunicorn writes to the stand-in."""
+
+WITHOUT_CONNECTION = "Long connections need Gunicorn and HTTP/1 without TLS; end both in front of it."
+TOO_MANY_FILES = "This worker has no file descriptor left for a long connection."
 
 
 class Taker(Protocol):
@@ -38,6 +44,9 @@ class Taker(Protocol):
         `early` is what the peer has sent after its request; `status` and `headers` are the answer's.
         """
 
+    def refuse(self, why: str) -> None:
+        """Count and log that the connection cannot be taken."""
+
 
 class Handover(Response):
     """An answer whose connection goes to a taker instead of back to Gunicorn."""
@@ -50,20 +59,24 @@ class Handover(Response):
         self._taker = taker
         client = environ.get("gunicorn.socket")
         if client is None or isinstance(client, ssl.SSLSocket) or environ.get("HTTP_VERSION") == "2":
-            raise NotSupported(
-                "Long connections need Gunicorn and HTTP/1 without TLS; end both in front of it."
-            )
+            taker.refuse(WITHOUT_CONNECTION)
+            raise NotSupported(WITHOUT_CONNECTION)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Hand over, and let Gunicorn answer the stand-in."""
         if environ["REQUEST_METHOD"] == "HEAD":
             return super().__call__(environ, start_response)
         _, status, headers = self.get_wsgi_response(environ)
-        start_response(status, headers)
-        early = environ["wsgi.input"].reader.unreader.take_buffered()
         if (let_go := environ.get("leader.let_go")) is not None:
             let_go()  # its poller still has the connection, and would have it under the stand-in's number
-        connection, discard = take_over(environ["gunicorn.socket"])
+        try:
+            connection, discard = take_over(environ["gunicorn.socket"])
+        except OSError as error:
+            self._taker.refuse(f"{TOO_MANY_FILES} ({error})")
+            refusal = problem_response(ServiceUnavailable(TOO_MANY_FILES, retry_after=1))
+            return refusal(environ, start_response)  # type: ignore[operator,no-any-return] # a Response
+        start_response(status, headers)
+        early = environ["wsgi.input"].reader.unreader.take_buffered()
         self._taker.take(connection, early, status, headers)
         return ClosingIterator((), [discard, self.close])
 

@@ -23,6 +23,7 @@ from functools import partial
 from werkzeug.exceptions import ServiceUnavailable
 
 from app.lifecycle import Lifecycle, Long
+from app.refusals import RefusalLog
 from app.settings import WORKER_CONNECTIONS
 from app.streams import ticks
 
@@ -149,6 +150,10 @@ class Stream(asyncio.Protocol):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UNSENT_BYTES)
         self._loop.adopt(self, connection)
 
+    def refuse(self, why: str) -> None:
+        """Count and log that it is not opened (see `app.streams.handover.Taker`)."""
+        self._loop.refuse(self.kind, why)
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Answer, catch up, and go on with what came early."""
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - asyncio's promise, for mypy
@@ -229,6 +234,7 @@ class StreamLoop:
         self.replay = replay
         self._lifecycle = lifecycle
         self._limit = limit
+        self._refusals = RefusalLog(logger)
         self._held = 0  # connections from their request on
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -240,12 +246,17 @@ class StreamLoop:
 
     # ---- called by request threads ---------------------------------------------------------------
 
-    def admit(self) -> None:
+    def admit(self, kind: int) -> None:
         """Raise ServiceUnavailable where there is no room for one more."""
         if self._held >= self._limit:
-            raise ServiceUnavailable(
-                f"This worker holds {self._limit} long connections (STREAM_LIMIT).", retry_after=1
-            )
+            why = f"This worker holds {self._limit} long connections (STREAM_LIMIT)."
+            self.refuse(kind, why)
+            raise ServiceUnavailable(why, retry_after=1)
+
+    def refuse(self, kind: int, why: str) -> None:
+        """Count and log a connection that is not opened."""
+        self._lifecycle.count_long(kind, Long.REFUSED)
+        self._refusals.add(why, f"Refused a connection, {KINDS[kind]}: {why}")
 
     def adopt(self, stream: Stream, connection: socket.socket) -> None:
         """Hold `connection` from now on."""

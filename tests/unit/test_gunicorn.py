@@ -35,7 +35,7 @@ LEANT_ON = [
         f"{LIFECYCLE}: post_fork, and {LEADER} init_process",
     ),
     ("workers.base", "Worker.init_signals", "65442e0602b0", f"{LIFECYCLE}: post_fork"),
-    ("workers.base", "Worker.handle_error", "75426448389b", f"{LEADER}.serve"),
+    ("workers.base", "Worker.handle_error", "75426448389b", f"{LEADER}.serve, and app/refusals.py"),
     ("workers.workertmp", "WorkerTmp.notify", "0d06fcb9fe25", f"{LEADER}.wait_for_and_dispatch_events"),
     ("config", "Config.__getattr__", "ff80f0fbda2e", f"{LEADER}.init_process"),
     ("config", "Config.__setattr__", "6edbf4cc937a", f"{LEADER}.init_process"),

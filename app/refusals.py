@@ -1,0 +1,196 @@
+"""Refused requests: told to the client as problem details, counted, and logged once a minute with a count.
+
+Gunicorn's parser refuses requests that the application never sees, in all worker classes by the worker's
+handle_error(). `report_errors()` puts our own in its place. The status is still Gunicorn's to choose.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import logging
+import threading
+import time
+from datetime import timedelta
+from functools import cache, partial
+from http import HTTPStatus
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from gunicorn import util
+from gunicorn.http.message import Message
+from gunicorn.workers.base import Worker
+
+if TYPE_CHECKING:
+    from prometheus_client import Counter
+
+PROBLEM = "application/problem+json"
+
+INTERVAL = 60.0
+"""Seconds between two log lines about refusals of the same kind."""
+
+SHOWN = 200
+"""Characters of a parser's message that are sent and logged; it may quote the request."""
+
+
+class RefusalLog:
+    """Logs the first refusal of a kind at once, and once an interval how many more there were."""
+
+    def __init__(self, logger: logging.Logger, interval: float = INTERVAL) -> None:
+        self._logger = logger
+        self._interval = interval
+        self._lock = threading.Lock()
+        self._more: dict[str, int] = {}  # by kind, since the last line about it
+        self._last: dict[str, str] = {}
+        atexit.register(self.flush)
+
+    def add(self, kind: str, message: str) -> None:
+        """Log `message`, or count it where a line about `kind` is not an interval old."""
+        with self._lock:
+            self._last[kind] = message
+            if kind in self._more:
+                self._more[kind] += 1
+                return
+            self._more[kind] = 0
+        # Not under the lock: a thread that starts waits, and in a gevent worker others run meanwhile.
+        self._schedule(kind)
+        self._logger.warning("%s", message)
+
+    def flush(self) -> None:
+        """Log what has been counted and not logged yet."""
+        for kind in list(self._more):
+            self._report(kind, again=False)
+
+    def _schedule(self, kind: str) -> None:
+        timer = threading.Timer(self._interval, self._report, (kind,))
+        timer.daemon = True
+        timer.start()
+
+    def _report(self, kind: str, again: bool = True) -> None:
+        with self._lock:
+            more = self._more.pop(kind, 0)
+            if more and again:
+                self._more[kind] = 0
+        if more and again:
+            self._schedule(kind)
+        if more:
+            self._logger.warning("%s (%d more since the last such line)", self._last[kind], more)
+
+
+# ---- Gunicorn's own errors -----------------------------------------------------------------------------
+
+
+class _Recorder:
+    """A socket that keeps what is written to it."""
+
+    def __init__(self) -> None:
+        self.written = b""
+
+    def gettimeout(self) -> float:
+        return 0.0
+
+    def sendall(self, data: bytes) -> None:
+        self.written += data
+
+    def fileno(self) -> int:
+        return -1
+
+
+def report_errors(worker: Any) -> None:
+    """Have `worker` report its own error responses. Call it in the worker's process, before it serves."""
+    refusals = RefusalLog(logging.getLogger("gunicorn.error"))
+    worker.handle_error = partial(_handle_error, worker, refusals)
+
+
+def _handle_error(  # noqa: PLR0913, PLR0917 - Gunicorn's signature, and two of our own
+    worker: Any, refusals: RefusalLog, req: Any, client: Any, addr: Any, exc: Exception
+) -> None:
+    """Send the problem details of `exc` (Gunicorn: HTML), count it and log it.
+
+    `req` is None where the request could not be parsed.
+    """
+    began = time.monotonic()
+    peer = addr[0] if isinstance(addr, tuple) and addr else "-"
+    # Gunicorn maps exceptions to statuses in the middle of the method that also writes the response, so it
+    # writes to a recorder. It logs what it takes for the application's failure, with the traceback.
+    recorder = _Recorder()
+    log = SimpleNamespace(
+        warning=lambda *_: None,
+        access=lambda *_: None,
+        debug=worker.log.debug,
+        exception=worker.log.exception,
+    )
+    Worker.handle_error(SimpleNamespace(log=log, cfg=worker.cfg), req, recorder, addr, exc)
+    try:
+        status = HTTPStatus(int(recorder.written.split(b" ", 2)[1]))
+    except (IndexError, ValueError):
+        status = HTTPStatus.INTERNAL_SERVER_ERROR
+    request = req if req is not None else _request_of(exc)
+    method, uri, version = (getattr(request, name, None) for name in ("method", "uri", "version"))
+    detail = _detail(worker.cfg, status, exc)
+    problem = {"type": "about:blank", "title": status.phrase, "status": int(status), "detail": detail}
+    body = (json.dumps(problem) + "\n").encode()
+    lines = [
+        f"HTTP/1.1 {int(status)} {status.phrase}",
+        "Server: gunicorn",
+        f"Date: {util.http_date()}",
+        "Connection: close",
+        f"Content-Type: {PROBLEM}",
+        f"Content-Length: {len(body)}",
+    ]
+    head = "\r\n".join([*lines, "", ""]).encode("latin-1")
+    _counter().labels(str(int(status))).inc()
+    if status != HTTPStatus.INTERNAL_SERVER_ERROR:
+        refusals.add(str(int(status)), f"Refused a request of {peer} with {int(status)}: {detail}")
+    protocol = f"HTTP/{version[0]}.{version[1]}" if version else "-"
+    environ = {
+        "REMOTE_ADDR": peer,
+        "REQUEST_METHOD": method or "-",
+        "RAW_URI": uri or "-",
+        "PATH_INFO": getattr(request, "path", None) or "-",
+        "QUERY_STRING": getattr(request, "query", None) or "",
+        "SERVER_PROTOCOL": protocol,
+    }
+    response = SimpleNamespace(status=f"{int(status)} {status.phrase}", sent=len(body), headers=[])
+    headers = SimpleNamespace(headers=[])
+    worker.log.access(response, headers, environ, timedelta(seconds=time.monotonic() - began))
+    try:
+        util.write_nonblock(client, head if method == "HEAD" else head + body)
+    except Exception:  # noqa: BLE001 - the client may be gone
+        worker.log.debug("Failed to send an error response.")
+
+
+def _detail(cfg: Any, status: HTTPStatus, exc: Exception) -> str:
+    if status == HTTPStatus.INTERNAL_SERVER_ERROR:
+        return "The server failed to respond; its log says why."
+    text = "".join(each if each.isprintable() else "?" for each in str(exc))[:SHOWN]
+    if status == HTTPStatus.REQUEST_URI_TOO_LONG:
+        text += f"; allowed are request lines of {cfg.limit_request_line} bytes"
+    elif status == HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE:
+        text += (
+            f"; allowed are {cfg.limit_request_fields} headers of {cfg.limit_request_field_size} bytes each"
+        )
+    return text + "."
+
+
+def _request_of(exc: Exception) -> Message | None:
+    """Find the request that was being parsed, for its method and path: Gunicorn hands on the error alone."""
+    trace = exc.__traceback__
+    while trace is not None:
+        if isinstance(found := trace.tb_frame.f_locals.get("self"), Message):
+            return found
+        trace = trace.tb_next
+    return None
+
+
+@cache
+def _counter() -> Counter:
+    # Imported late: prometheus_client decides how to count when it is first imported.
+    from prometheus_client import Counter
+
+    return Counter(
+        "http_requests_refused",
+        "Requests to which Gunicorn itself responded with an error, by status.",
+        ("status",),
+        registry=None,
+    )
