@@ -1,7 +1,7 @@
 """The drain: how a Gunicorn service leaves without losing a request.
 
-Copy this file and the hooks of gunicorn.conf.py into a service of your own; neither knows anything
-of this sample's endpoints. On SIGTERM the master keeps its listeners open and every request is
+Copy this file, app/probe_rule.py and the hooks of gunicorn.conf.py into a service of your own; none knows
+anything of this sample's endpoints. On SIGTERM the master keeps its listeners open and every request is
 still answered, with `Connection: close`; Gunicorn's own graceful stop follows when traffic has
 really stopped. The facts about Gunicorn that this leans on were read in its release 27.0.1.
 
@@ -24,6 +24,8 @@ from dataclasses import dataclass
 from functools import partial
 from types import FrameType
 from typing import Any
+
+from app.probe_rule import Probe, ProbeMatcher
 
 TICK = 0.05
 """Seconds between two looks at whether a drain is over."""
@@ -96,15 +98,6 @@ def drain_ending(policy: DrainPolicy, seen: Observation) -> Ending | None:
     if seen.elapsed < policy.minimum or seen.quiet < policy.quiet:
         return None
     return None if seen.in_flight or seen.backlog or seen.long else Ending.QUIET
-
-
-@dataclass(frozen=True)
-class Probe:
-    """A request of the platform, not of a client: a kubelet's probe, a metrics scrape."""
-
-    path: str
-    header: str | None = None
-    """Where people ask the same path too: the header that only the platform's request carries."""
 
 
 class State(enum.StrEnum):
@@ -208,8 +201,7 @@ class Lifecycle:
         self._page = memoryview(mmap.mmap(-1, (HEAD_CELLS + SLOTS * SLOT_CELLS) * 8)).cast("q")
         self.started = time.time()
         self.policy: DrainPolicy | None = DrainPolicy()
-        self.probes: tuple[Probe, ...] = ()
-        self._probe_headers: dict[str, str | None] = {}
+        self.probes = ProbeMatcher()
         self._arbiter: Any = None
         self._master_pid = 0
         self._announced = False
@@ -225,8 +217,7 @@ class Lifecycle:
     def configure(self, policy: DrainPolicy | None, probes: Collection[Probe] = ()) -> None:
         """Set how to drain (None: stop as stock Gunicorn does) and which requests are not clients'."""
         self.policy = policy
-        self.probes = tuple(probes)
-        self._probe_headers = {probe.path: probe.header and probe.header.upper() for probe in probes}
+        self.probes = ProbeMatcher(probes)
 
     # ---- what the application may ask ------------------------------------------------------------
 
@@ -559,7 +550,7 @@ class Lifecycle:
         """Count a request in, and see that its answer announces the close (Gunicorn's hook of this name)."""
         if self.policy is not None:
             req.should_close = partial(self._should_close, req)
-        if req.path in self._probe_headers and self._is_probe(req):
+        if self.probes.matches(req):
             return
         req.is_client_request = True
         page = self._page
@@ -581,10 +572,6 @@ class Lifecycle:
             page[self._last_request] = time.monotonic_ns()
             if page[PHASE]:
                 page[self._answered] += 1
-
-    def _is_probe(self, req: Any) -> bool:
-        header = self._probe_headers[req.path]
-        return header is None or any(name == header for name, _ in req.headers)
 
     def _should_close(self, req: Any) -> bool:
         """Stand in for a request's should_close() until Gunicorn asks it, as it writes the head.

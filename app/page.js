@@ -17,6 +17,9 @@ const BODY = 10000; // characters that are shown of an answer
 const RATES = { least: 1, most: 50 }; // requests a second
 const PATH = /^\/api(\/sleep(\/[^/?#\s]+)?)?$/;
 
+// The page is the root of the service, which may lie under a path prefix, and may be named without its last slash.
+const BASE = location.origin + location.pathname.replace(/\/*$/, "");
+
 const $ = (id) => document.getElementById(id);
 const count = (number) => number.toLocaleString("en");
 const seconds = (value) => `${value.toFixed(1)} s`;
@@ -90,7 +93,7 @@ async function ask(path) {
   const sent = performance.now();
   load.inFlight += 1;
   try {
-    const response = await fetch(path, { cache: "no-store", signal: AbortSignal.timeout(1000 * (slept + PATIENCE)) });
+    const response = await fetch(BASE + path, { cache: "no-store", signal: AbortSignal.timeout(1000 * (slept + PATIENCE)) });
     const body = await response.text();
     const ms = performance.now() - sent;
     const { version, pod, detail } = json(body);
@@ -328,7 +331,7 @@ class Stream {
     const stop = new AbortController();
     const late = setTimeout(() => stop.abort(), 1000 * PATIENCE);
     try {
-      const response = await fetch(`/api/events?last_event_id=${this.last}`, { cache: "no-store", signal: stop.signal });
+      const response = await fetch(`${BASE}/api/events?last_event_id=${this.last}`, { cache: "no-store", signal: stop.signal });
       if (!response.ok) log(`${this.title}: ${response.status}, ${json(await response.text()).detail ?? "refused"}`);
     } catch {
       // The service does not respond at all, which the next try finds out too.
@@ -366,7 +369,7 @@ class Events extends Stream {
   // when the answer is no event stream (a 503 of something in between): then it is ours to go on.
 
   open() {
-    const source = new EventSource("/api/events" + (this.last === null ? "" : `?last_event_id=${this.last}`));
+    const source = new EventSource(`${BASE}/api/events` + (this.last === null ? "" : `?last_event_id=${this.last}`));
     this.source = source;
     source.addEventListener("tick", ({ data }) => this.tick(json(data)));
     source.addEventListener("missing", ({ data }) => this.missing(json(data)));
@@ -390,8 +393,7 @@ class Socket extends Stream {
   // A WebSocket does nothing by itself. Close code 1012 is a restart, whose reason says how many milliseconds to wait.
 
   open() {
-    const scheme = location.protocol === "https:" ? "wss:" : "ws:";
-    const socket = new WebSocket(`${scheme}//${location.host}/api/ws` + (this.last === null ? "" : `?last=${this.last}`));
+    const socket = new WebSocket(`${BASE.replace(/^http/, "ws")}/api/ws` + (this.last === null ? "" : `?last=${this.last}`));
     this.socket = socket;
     socket.onmessage = ({ data }) => {
       const message = json(data);

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from app.lifecycle import DrainPolicy, Probe
+from app.lifecycle import DrainPolicy
+from app.probe_rule import Probe
 
 VERSION_PROBE_HEADER = "X-Custom-Header"
 """What the course's readiness probe sends, and people and programs that ask for the version do not."""

@@ -5,7 +5,7 @@ order of their arrival behind slow requests, and lingers in the event loop on a 
 close its end. Here a thread is given to whole request heads only, a probe goes to threads of its
 own, and no request's thread waits for what no application asked for. The parsing, the answering
 and the shutdown are Gunicorn's. Each override says what it replaces in Gunicorn 27.0.1. Copy this
-file together with app/lifecycle.py.
+file together with app/lifecycle.py and app/probe_rule.py.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from gunicorn.http.body import LengthReader
 from gunicorn.http.errors import NoMoreData
 from gunicorn.workers.gthread import DEFAULT_WORKER_DATA_TIMEOUT, TConn, ThreadWorker
 
-from app.lifecycle import SERVICE, Probe
+from app.lifecycle import SERVICE
 
 HEAD_TIMEOUT = 10.0
 """Seconds a connection has for the head of a request, from its first byte or from the connect."""
@@ -52,26 +52,6 @@ SPARE_FILES = 64
 END_OF_HEAD = b"\r\n\r\n"
 BARE_LF = re.compile(rb"(?<!\r)\n")
 REQUEST_LINE = re.compile(rb"[!-~]+ [!-~]+ HTTP/1\.[01]\r\n")
-
-
-class ProbeLane:
-    """Tells from the first bytes of a request whether it is a probe."""
-
-    def __init__(self, probes: tuple[Probe, ...]) -> None:
-        self._headers: dict[bytes, re.Pattern[bytes] | None] = {}
-        for probe in probes:
-            header = re.escape((probe.header or "").encode())
-            pattern = re.compile(rb"\r\n%s:" % header, re.IGNORECASE) if header else None
-            self._headers[probe.path.encode()] = pattern
-        paths = b"|".join(re.escape(path) for path in self._headers)
-        self._line = re.compile(rb"(?:GET|HEAD) (%s)[ ?]" % paths) if paths else None
-
-    def takes(self, head: bytes) -> bool:
-        """Whether the request with this head is a probe."""
-        if self._line is None or (match := self._line.match(head)) is None:
-            return False
-        header = self._headers[match[1]]
-        return header is None or header.search(head) is not None
 
 
 class Waiting:
@@ -157,7 +137,7 @@ class ProbeLaneWorker(ThreadWorker):  # type: ignore[misc] # Gunicorn has no typ
         self.keepalived_conns = Waiting()  # said nothing since the last answer
         self.pending_conns = Waiting()  # have not said a whole head yet
         self.lingering_conns = Waiting()  # closed by us and not by the peer yet
-        self.lane = ProbeLane(SERVICE.probes)
+        self.probes = SERVICE.probes
         self.lane_pool = ThreadPoolExecutor(PROBE_THREADS, thread_name_prefix="probe")
         self.unread_pool = ThreadPoolExecutor(UNREAD_THREADS, thread_name_prefix="unread")
         # What comes first there is no HTTP/1 head: such connections go gthread's own way.
@@ -273,7 +253,7 @@ class ProbeLaneWorker(ThreadWorker):  # type: ignore[misc] # Gunicorn has no typ
         head, conn.head = conn.head, b""
         conn.init()
         conn.parser.unreader.unread(head)
-        pool = self.lane_pool if self.lane.takes(head) else self.tpool
+        pool = self.lane_pool if self.probes.matches_head(head, self.cfg, conn.client) else self.tpool
         future = pool.submit(self.handle, conn)
         future.add_done_callback(lambda done: self.method_queue.defer(self.finish_request, conn, done))
 

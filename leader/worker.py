@@ -412,7 +412,7 @@ class LeaderWorker(ProbeLaneWorker):
             conn.parser = HeadParser(self.plain_heads, self.cfg, conn.sock, conn.client)
             conn.environment = PlainEnvironment(self.cfg, conn.sock, conn.client, conn.server)
             conn.init()
-        if self.lane.takes(conn.head):
+        if self.probes.matches_head(conn.head, self.cfg, conn.client):
             self.set_aside(conn)
             super().enqueue_req(conn)
         else:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser
 
 from tests.browser.conftest import Open
 from tests.browser.watched import Watched
-from tests.process.service import Service
+from tests.process.service import QUICK, Service
 
 WCAG = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
 
@@ -50,6 +52,19 @@ def test_it_opens_quietly_and_asks_nobody_else(service: Service, tab: Open) -> N
     assert not [url for url in watched.asked if "favicon" in url]
     assert watched.page.inner_text("#verdict") == "✓ Nothing is lost"
     assert watched.page.title().startswith("✓")
+
+
+@pytest.mark.parametrize("path", ["/flask", "/flask/"])
+def test_page_under_a_path_prefix_requests_what_lies_under_it(browser: Browser, tab: Open, path: str) -> None:
+    with Service(SCRIPT_NAME="/flask", **QUICK) as service:
+        watched = tab(service.ready("/flask/health/ready").port)
+        watched.page.goto(watched.origin + path)
+        answered(watched, 5)
+        watched.wait_for_streams()
+        assert {urlsplit(url).path for url in watched.asked} == {
+            *(path, "/flask/api", "/flask/api/events", "/flask/api/ws")
+        }
+        assert watched.complaints == []
 
 
 def test_every_answer_is_a_square_in_the_colour_of_its_version(service: Service, tab: Open) -> None:

@@ -91,11 +91,11 @@ FRAMEWORKS = {
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 @pytest.mark.parametrize("worker_class", ["gthread", "worker.ProbeLaneWorker"])
 def test_it_drains(worker_class: str, framework: str, tmp_path: Path) -> None:
-    (tmp_path / "lifecycle.py").write_text((ROOT / "app" / "lifecycle.py").read_text())
-    worker = (ROOT / "app" / "worker.py").read_text()
-    (tmp_path / "worker.py").write_text(
-        replaced(worker, "from app.lifecycle import", "from lifecycle import")
-    )
+    for name in ("lifecycle.py", "probe_rule.py", "worker.py"):
+        text = (ROOT / "app" / name).read_text()
+        (tmp_path / name).write_text(
+            re.sub(r"^from app\.(\w+) import", r"from \1 import", text, flags=re.MULTILINE)
+        )
     configuration = replaced(example("when_ready"), "minimum=5, quiet=1, maximum=15", "minimum=2, quiet=0.3")
     configuration = replaced(configuration, '"gthread"', repr(worker_class))
     (tmp_path / "gunicorn.conf.py").write_text(configuration)

@@ -21,10 +21,10 @@ from app.lifecycle import (
     Lifecycle,
     Long,
     Observation,
-    Probe,
     State,
     drain_ending,
 )
+from app.probe_rule import Probe
 
 seconds = st.floats(0, 1000)
 counts = st.integers(0, 9)
@@ -72,10 +72,13 @@ def test_an_impossible_policy_is_refused(arguments: dict[str, float], named: str
 
 
 class Request:
-    """A request as Gunicorn hands it to the hooks: its path, headers and should_close()."""
+    """A request as Gunicorn hands it to the hooks: method, path, headers and should_close()."""
 
-    def __init__(self, path: str = "/", headers: list[tuple[str, str]] | None = None) -> None:
+    def __init__(
+        self, path: str = "/", headers: list[tuple[str, str]] | None = None, method: str = "GET"
+    ) -> None:
         self.path, self.headers, self.must_close = path, headers or [], False
+        self.method = method
 
     def force_close(self) -> None:
         self.must_close = True
@@ -89,7 +92,7 @@ WORKER: Any = None  # the hooks have no use for it
 
 def test_requests_are_counted_and_probes_are_not(lifecycle: Lifecycle) -> None:
     lifecycle.configure(DrainPolicy(), [Probe("/health"), Probe("/version", header="X-Probe")])
-    clients = [Request("/"), Request("/version"), Request("/health/more")]
+    clients = [Request("/"), Request("/version"), Request("/health/more"), Request("/health", method="POST")]
     platform = [Request("/health"), Request("/version", [("X-PROBE", "1")])]
     for each in clients + platform:
         lifecycle.pre_request(WORKER, each)

@@ -1,36 +1,10 @@
-"""app/worker.py: what tells a probe and what waits. tests/process has the worker at work."""
+"""app/worker.py: what waits. tests/process has the worker at work."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
-from app.settings import PROBES
-from app.worker import ProbeLane, Waiting
-
-
-@pytest.mark.parametrize(
-    ("head", "probe"),
-    [
-        (b"GET /health HTTP/1.1\r\n\r\n", True),
-        (b"HEAD /health/ready HTTP/1.1\r\n\r\n", True),
-        (b"GET /metrics?name[]=a HTTP/1.1\r\n\r\n", True),
-        (b"GET /api/nowater/version HTTP/1.1\r\nHost: a\r\n\r\n", False),
-        (b"GET /api/nowater/version HTTP/1.1\r\nHost: a\r\nx-custom-header: Awesome\r\n\r\n", True),
-        (b"GET /api HTTP/1.1\r\n\r\n", False),
-        (b"GET /healthy HTTP/1.1\r\n\r\n", False),
-        (b"POST /health HTTP/1.1\r\n\r\n", False),
-        (b"GET http://a/health HTTP/1.1\r\n\r\n", False),
-        (b"", False),
-    ],
-)
-def test_a_probe_is_told_from_its_first_bytes(head: bytes, probe: bool) -> None:
-    assert ProbeLane(PROBES).takes(head) is probe
-
-
-def test_without_probes_there_is_no_lane() -> None:
-    assert not ProbeLane(()).takes(b"GET /health HTTP/1.1\r\n\r\n")
+from app.worker import Waiting
 
 
 def test_waiting_keeps_the_order_and_gives_up_from_the_middle() -> None:

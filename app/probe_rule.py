@@ -1,0 +1,86 @@
+"""The one rule for "is a probe", asked of a parsed request and of received bytes alike.
+
+A probe is a GET or HEAD of a probe's path, as the application routes it: without the path prefix that
+Gunicorn calls SCRIPT_NAME, percent-decoded, in whatever form the request target has.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+METHODS = ("GET", "HEAD")
+"""What kubelets, load balancers and Prometheus send. A probe's path has nothing else to offer."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A request of the platform, not of a client: a kubelet's probe, a metrics scrape."""
+
+    path: str
+    """The path as the application routes it: without a prefix."""
+    header: str | None = None
+    """Where people request the same path too: the header that only the platform's request carries."""
+
+
+class ProbeMatcher:
+    """Recognizes probes. Almost every request is none, and costs one comparison of its path's end."""
+
+    def __init__(self, probes: Collection[Probe] = ()) -> None:
+        self._headers: dict[bytes, list[str | None]] = {}
+        for probe in probes:
+            allowed = self._headers.setdefault(_route(probe.path.encode()), [])
+            allowed.append(probe.header and probe.header.upper())
+        # A prefix and the form of the target leave the end of a path as it is; only "%" may hide it.
+        ends = [b"/", *(route.removeprefix(b"/") for route in self._headers)]
+        self._ends = tuple(end.decode() for end in ends)
+        # Gunicorn allows one empty line before a request, and may be told to allow methods in lower case.
+        ending = b"|".join(b"(?<=%b)" % re.escape(end) for end in ends)
+        self._may_be_probe = re.compile(rb"(?:\r\n)?[A-Za-z]+ [^ ?#\r\n%%]*+(?:%%|%b)" % ending)
+
+    def matches(self, request: Any) -> bool:
+        """Return whether `request`, parsed by Gunicorn, is a probe."""
+        path: str = request.path
+        if not (path.endswith(self._ends) or "%" in path):
+            return False
+        if request.method not in METHODS:
+            return False
+        # As gunicorn.http.wsgi.create() has it: a trusted proxy may name the prefix in a header.
+        prefix = os.environ.get("SCRIPT_NAME", "")
+        for name, value in request.headers:
+            if name == "SCRIPT_NAME":
+                prefix = value
+        if not path.startswith(prefix):
+            return False  # Gunicorn refuses it, and the application never sees it
+        headers = self._headers.get(_route(unquote_to_bytes(path[len(prefix) :])))
+        if headers is None:
+            return False
+        names = {name for name, _ in request.headers}
+        return any(header is None or header in names for header in headers)
+
+    def matches_head(self, head: bytes, cfg: Any, peer: Any) -> bool:
+        """Return whether the request that begins with `head`, received from `peer`, is a probe.
+
+        What may be one is read by Gunicorn's own parser, so that both forms agree on every oddity.
+        """
+        if self._may_be_probe.match(head) is None:
+            return False
+        # Not at the top: Gunicorn's master imports this module before gevent patches a worker.
+        from gunicorn.http.errors import ParseException
+        from gunicorn.http.message import Request
+        from gunicorn.http.unreader import IterUnreader
+
+        try:
+            request = Request(cfg, IterUnreader([head]), peer)
+        except (ParseException, OSError, StopIteration):
+            return False  # refused, or not all there
+        return self.matches(request)
+
+
+def _route(path: bytes) -> bytes:
+    """Return the route of a path: Flask takes a slash more at the end, and any number at the beginning."""
+    return b"/" + path.lstrip(b"/").removesuffix(b"/")

@@ -1,0 +1,71 @@
+"""A service under a path prefix (SCRIPT_NAME): the platform's probes are probes there too."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from app.settings import WORKER_CLASSES
+from tests.process.service import QUICK, Service, wait_until
+
+LONG = {**QUICK, "DRAIN_MAX": 30, "SCRIPT_NAME": "/flask"}
+
+
+def probe_until_the_end(service: Service, *requests: tuple[str, tuple[str, ...]]) -> None:
+    """Send probes more often than DRAIN_QUIET until the service has exited."""
+
+    def gone() -> bool:
+        for path, headers in requests:
+            try:
+                service.get(path, *headers)
+            except OSError:
+                return True
+            except Exception:  # noqa: BLE001 - the connection ended with the service
+                return True
+        time.sleep(0.05)
+        return False
+
+    wait_until(gone, "the end of the drain")
+
+
+@pytest.mark.parametrize(
+    ("worker_class", "prefix"),
+    [
+        *((name, "/flask") for name in WORKER_CLASSES),
+        *((WORKER_CLASSES[0], name) for name in ("/flask/", "/a/b")),
+    ],
+)
+def test_drain_under_a_prefix_does_not_wait_for_probes(worker_class: str, prefix: str) -> None:
+    root = prefix.rstrip("/")
+    with Service(WORKER_CLASS=worker_class, **{**LONG, "SCRIPT_NAME": prefix}) as service:
+        service.ready(f"{root}/health/ready")
+        assert service.get(f"{root}/api").status == 200
+        service.begin_drain(f"{root}/health/ready")
+        probe_until_the_end(
+            service,
+            (f"{root}/health", ()),
+            (f"{root}/health/ready/", ()),
+            (f"{root}/metrics?a=b", ()),
+            (f"{root}/api/nowater/version", ("X-Custom-Header: Awesome",)),
+        )
+        assert service.wait() < 10
+        assert service.said("Drain ended: quiet") == 1
+
+
+def test_drain_does_not_wait_for_probes_with_the_prefix_in_a_trusted_header() -> None:
+    with Service(**{**QUICK, "DRAIN_MAX": 30}) as service:
+        service.ready()
+        service.begin_drain()
+        probe_until_the_end(service, ("/flask/health", ("SCRIPT_NAME: /flask",)), ("/health", ()))
+        assert service.wait() < 10
+        assert service.said("Drain ended: quiet") == 1
+
+
+def test_drain_under_a_prefix_waits_for_clients() -> None:
+    with Service(**{**LONG, "DRAIN_MAX": 3}) as service:
+        service.ready("/flask/health/ready")
+        service.begin_drain("/flask/health/ready")
+        probe_until_the_end(service, ("/flask/api", ()))
+        service.wait()
+        assert service.said("Drain ended: maximum") == 1
