@@ -147,7 +147,7 @@ class Settings:
     drain_quiet: float = _seconds(1.0, 0, 600)
     drain_max: float = _seconds(15.0, 0, 3600)
     graceful_timeout: int = _count(10, 0, 3600, "seconds")
-    # Longer than the 60 s and less for which proxies and clients keep idle connections.
+    # Longer than the 60 s for which most proxies keep idle connections; docs/limits.md names the others.
     keepalive: int = _count(75, 0, 3600, "seconds")
     log_level: str = _choice("info", {name: name for name in LOG_LEVELS})
     log_format: str = _choice("text", {"text": "text", "json": "json"})
