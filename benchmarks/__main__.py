@@ -49,15 +49,17 @@ def main() -> int:
         },
         "rounds": asked.rounds,
     }
+    unfair = False
     for name in asked.scenario or SCENARIOS:
         rows = SCENARIOS[name](asked.rounds)
         results[name] = rows
+        unfair = unfair or any(row.get("fair") is False for row in rows)
         print(f"\n## {name}: {SCENARIOS[name].__doc__}\n\n{table(rows)}", flush=True)
         asked.output.parent.mkdir(parents=True, exist_ok=True)
         asked.output.write_text(json.dumps(results, indent=2) + "\n")
         if name == throughput.__name__:
             plot(rows, asked.output.with_suffix(".svg"))
-    return 0
+    return int(unfair)
 
 
 if __name__ == "__main__":

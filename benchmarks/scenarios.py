@@ -3,19 +3,50 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import resource
 import signal
 import socket
 import statistics
+import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from typing import Any, NamedTuple
 
 from benchmarks.load import Measured, wrk
-from benchmarks.servers import CONTENDERS, LANE, LEADER, STOCK, STOCK_PRELOADED, Contender, Server
+from benchmarks.servers import CONTENDERS, GTHREAD, LANE, LEADER, STOCK, STOCK_PRELOADED, Contender, Server
 
 Row = dict[str, Any]
+
+FAIR = 2.0
+"""Maximum ratio of the p99 of other clients, compared with stock gthread."""
+
+GREEDY = {
+    "64 busy connections": ("/api", 64, 1),
+    "1,000 busy connections": ("/api", 1000, 1),
+    "8 connections, 1,000 requests pipelined": ("/api", 8, 1000),
+    "8 connections, 1,000 requests of the page pipelined": ("/", 8, 1000),
+}
+"""Path, connections, and requests that each connection sends at once."""
+
+PIPELINE = """
+init = function(args)
+    local requests = {}
+    for number = 1, tonumber(args[1]) do requests[number] = wrk.format() end
+    burst = table.concat(requests)
+end
+request = function() return burst end
+"""
+"""wrk's script for pipelining."""
+
+SAMPLERS = 8
+"""Other clients, a connection each."""
+
+SAMPLED = 2.0
+"""Duration for which they send requests, in seconds."""
 
 
 class Spread(NamedTuple):
@@ -224,6 +255,62 @@ def _sleeping(port: int, count: int) -> Iterator[None]:
         yield
 
 
+def fairness(rounds: int) -> list[Row]:
+    """The p99 of other clients beside greedy ones, as a ratio to stock gthread with the same application."""
+    rows = []
+    with contextlib.ExitStack() as stack:
+        servers = [stack.enter_context(Server(each, cpu=SERVER_CPU)) for each in (LEADER, GTHREAD)]
+        for name, load in GREEDY.items():
+            seen: dict[str, list[float]] = {server.contender.name: [] for server in servers}
+            for number in range(rounds):
+                for server in servers if number % 2 else reversed(servers):
+                    seen[server.contender.name].append(_p99_beside(server.port, *load))
+            ratio = _spread(
+                ours / stock for ours, stock in zip(seen[LEADER.name], seen[GTHREAD.name], strict=True)
+            )
+            rows.append(
+                {
+                    "greedy clients": name,
+                    "leader p99 ms": round(statistics.median(seen[LEADER.name]) * 1e3, 1),
+                    "gthread p99 ms": round(statistics.median(seen[GTHREAD.name]) * 1e3, 1),
+                    "p99 ratio": ratio,
+                    "fair": ratio.median <= FAIR,
+                }
+            )
+    return rows
+
+
+def _p99_beside(port: int, path: str, connections: int, pipelined: int) -> float:
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
+        script.write(PIPELINE)
+        script.flush()
+        command = ["taskset", "-c", str(LOAD_CPU), "wrk", "-t", "1", "-c", str(connections)]
+        command += ["-d", f"{SAMPLED + 1:g}s", "--timeout", "30s", "-s", script.name]
+        load = subprocess.Popen(  # noqa: S603 - our own words and numbers
+            [*command, f"http://127.0.0.1:{port}{path}", "--", str(pipelined)], stdout=subprocess.DEVNULL
+        )
+        try:
+            time.sleep(0.5)  # wrk cannot say when it has begun
+            with ThreadPoolExecutor(SAMPLERS) as pool:
+                waits = sorted(chain.from_iterable(pool.map(_waits, [port] * SAMPLERS)))
+        finally:
+            load.terminate()
+            load.wait()
+    return waits[int(len(waits) * 0.99)]
+
+
+def _waits(port: int) -> list[float]:
+    waits, until = [], time.monotonic() + SAMPLED
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PROBE_TIMEOUT)
+    with contextlib.closing(connection):
+        while (began := time.monotonic()) < until:
+            connection.request("GET", "/api")
+            connection.getresponse().read()
+            waits.append(time.monotonic() - began)
+            time.sleep(0.005)
+    return waits
+
+
 def stop(rounds: int) -> list[Row]:
     """Seconds from SIGTERM to the exit with the default times: beside open connections, and under load."""
     rows = []
@@ -265,5 +352,5 @@ def _spread(values: Iterable[float]) -> Spread:
 
 
 SCENARIOS: dict[str, Callable[[int], list[Row]]] = {
-    each.__name__: each for each in (throughput, memory, hooks, idle, lazy, probes, stop)
+    each.__name__: each for each in (throughput, memory, hooks, idle, lazy, probes, fairness, stop)
 }

@@ -67,12 +67,13 @@ STOCK = stock("stock gthread", "gthread")
 STOCK_PRELOADED = stock("stock gthread --preload", "gthread", "--preload")
 LEADER = service("ours, leader", LEADER_WORKER)
 LANE = service("ours, probe lane", LANE_WORKER)
+GTHREAD = service("ours, gthread", "gthread")
 
 CONTENDERS: tuple[Contender, ...] = (
     STOCK,
     LEADER,
     LANE,
-    service("ours, gthread", "gthread"),
+    GTHREAD,
     service("ours, gevent", "gevent"),
     service("ours, sync", "sync"),
     stock("stock gevent", "gevent"),
