@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import select
 import sys
 import threading
 import time
@@ -75,6 +76,15 @@ class TeamConnection(Connection):
     environment: PlainEnvironment
     asked = b""
     """The head of its last request."""
+    early = False
+    """Whether its request was there before the response to the one before was sent."""
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a response can be sent without waiting for the client to read the ones before."""
+        poll = select.poll()
+        poll.register(self.sock, select.POLLOUT)
+        return bool(poll.poll(0))
 
     @property
     def kind(self) -> bytes:
@@ -280,11 +290,13 @@ class LeaderWorker(ProbeLaneWorker):
                 conn = self.arrived.popleft()
                 slow = self.slow.get(conn.kind) if self.slow else None
                 spare = self.has_spare()
-                if not spare or (slow is not None and slow.left > 0):
+                foreseen = slow is not None and slow.left > 0
+                if not spare or foreseen or (conn.early and not conn.has_room):
                     self.set_aside(conn)
                     self.queued.append(conn)
-                    if spare and slow is not None:
-                        slow.left -= 1
+                    if spare:
+                        if slow is not None and foreseen:
+                            slow.left -= 1
                         self.follower().call.release()
                     continue
                 self.serving = conn
@@ -434,6 +446,7 @@ class LeaderWorker(ProbeLaneWorker):
     def listen(self, conn: Connection, callback: Callable[[Connection, Any], None]) -> None:
         """Let the poller call back; it may have kept `conn` from before."""
         conn.callback = callback
+        conn.early = False
         if not conn.polled:
             conn.polled = True
             self.poller.register(conn.sock, EVENT_READ, partial(self.on_readable, conn))
@@ -458,6 +471,12 @@ class LeaderWorker(ProbeLaneWorker):
         with contextlib.suppress(KeyError):
             conn.place.remove(conn)
         self.drop(conn)
+
+    def keep_or_close(self, conn: Connection, keep: bool) -> None:
+        """Continue with `conn` or close it; a request that it continues with is early."""
+        if isinstance(conn, TeamConnection):
+            conn.early = True
+        super().keep_or_close(conn, keep)
 
     def leave(self, conn: Connection) -> None:
         """End the wait of `conn`. The poller keeps it, for the wait after its request."""
