@@ -4,13 +4,18 @@ Gunicorn executes this file again on every SIGHUP, so it holds no state: that is
 """
 
 import gc
+from dataclasses import replace
 from typing import Any
 
-from app import logs, multiprocess, refusals
+from app import flags, logs, multiprocess, refusals
 from app.lifecycle import SERVICE
-from app.settings import PROBES, WORKER_CONNECTIONS, settings_or_exit
+from app.settings import PROBES, WORKER_CONNECTIONS, notices, settings_or_exit
 
-settings = settings_or_exit()
+given = flags.given()
+environment = flags.environment(given)
+settings = settings_or_exit(environment)
+if "worker_class" in given:
+    settings = replace(settings, worker_class=given["worker_class"])
 
 wsgi_app = "app:create_app()"
 bind = f"0.0.0.0:{settings.port}"
@@ -21,17 +26,17 @@ timeout = settings.timeout
 graceful_timeout = settings.graceful_timeout
 keepalive = settings.keepalive
 worker_connections = WORKER_CONNECTIONS
-# Loaded once before the fork, workers share the application's memory; gevent must patch first.
-preload_app = settings.worker_class != "gevent"
+# Loaded once before the fork, workers share the application's memory. gevent must patch first, and --reload
+# loads changed code in new workers only.
+preload_app = not (settings.is_gevent or "reload" in given)
 # max_requests stays off: recycling a threaded worker loses requests.
 
 # The sign of life must not wait for a disk.
 worker_tmp_dir = "/dev/shm"  # noqa: S108 - Gunicorn makes a file of unpredictable name in it
-control_socket_disable = True  # nothing here uses it, and it needs a writable home
-logger_class = logs.QuietLogger
+# Nothing here uses it, and it needs a writable home.
+control_socket_disable = "control_socket" not in given
+logger_class = logs.StatsdLogger if "statsd_host" in given else logs.ServiceLogger
 loglevel = settings.log_level
-logconfig_dict = logs.config(settings)
-accesslog = "-" if settings.access_log else None
 access_log_format = logs.ACCESS
 
 multiprocess.prepare()
@@ -42,6 +47,12 @@ post_worker_init = SERVICE.post_worker_init
 pre_request = SERVICE.pre_request
 post_request = SERVICE.post_request
 on_exit = SERVICE.on_exit
+
+
+def on_starting(server: Any) -> None:
+    """Report variables that look like settings and have no effect."""
+    for sentence in notices(environment):
+        server.log.warning("%s", sentence)
 
 
 def when_ready(server: Any) -> None:

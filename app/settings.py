@@ -43,6 +43,25 @@ WORKER_CONNECTIONS = 8192
 WORKER_TIMEOUT = 30.0
 """Seconds after which Gunicorn replaces a worker whose event loop has not shown a sign of life."""
 
+ALIASES = {"WORKERS": "WEB_CONCURRENCY"}
+"""Variables that are read where the setting is not set. Gunicorn's own default comes from this one, too."""
+
+INJECTED = re.compile(
+    r"[A-Z0-9_]+_SERVICE_HOST"
+    r"|[A-Z0-9_]+_SERVICE_PORT(_[A-Z0-9_]+)?"
+    r"|[A-Z0-9_]+_PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?"
+)
+"""Names of variables that Kubernetes creates for each Service of the namespace (`enableServiceLinks`)."""
+
+INJECTED_ADDRESS = re.compile(r"(tcp|udp|sctp)://.*")
+"""Value of the one variable, NAME_PORT, whose name alone does not show that Kubernetes has created it."""
+
+TYPO_RATIO = 0.9
+"""Similarity from which an unknown variable is reported as a likely typo, as difflib measures it."""
+
+DRAIN_TYPO_RATIO = 0.75
+"""The same for variables that begin with DRAIN_, of which hardly any is meant for another program."""
+
 ORDERED = (
     ("drain_min", "drain_max"),
     ("stream_tell_first", "stream_tell_last"),
@@ -168,12 +187,15 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
-        """Read the settings; raises SettingsError with all that is wrong, not just the first."""
+        """Read the settings; raises SettingsError with all that is wrong, not just the first.
+
+        A variable that is empty counts as not set.
+        """
         values: dict[str, Any] = {}
-        wrong = _unknown(environ)
+        wrong: list[str] = []
         for each in fields(cls):
-            name, rule = each.name.upper(), each.metadata["rule"]
-            if name not in environ:
+            name, rule = _variable(each.name.upper(), environ), each.metadata["rule"]
+            if name is None:
                 continue
             try:
                 values[each.name] = rule.read(environ[name])
@@ -195,9 +217,19 @@ class Settings:
         return DrainPolicy(self.drain_min, self.drain_quiet, self.drain_max) if self.drain else None
 
     @property
+    def is_sync(self) -> bool:
+        """Whether the worker class is Gunicorn's sync."""
+        return self.worker_class == "sync" or self.worker_class.endswith("SyncWorker")
+
+    @property
+    def is_gevent(self) -> bool:
+        """Whether the worker class is one of Gunicorn's gevent classes."""
+        return "gevent" in self.worker_class
+
+    @property
     def threads_per_worker(self) -> int:
         """THREADS, or 1 for sync: Gunicorn would run a gthread worker in its place."""
-        return 1 if self.worker_class == "sync" else self.threads
+        return 1 if self.is_sync else self.threads
 
     @property
     def timeout(self) -> int:
@@ -205,25 +237,71 @@ class Settings:
 
         A sync worker gives no sign while it answers, so its longest request comes on top.
         """
-        return int(WORKER_TIMEOUT + (self.sleep_limit if self.worker_class == "sync" else 0))
+        return int(WORKER_TIMEOUT + (self.sleep_limit if self.is_sync else 0))
 
 
-def _unknown(environ: Mapping[str, str]) -> list[str]:
-    """Find what was probably meant for us and misspelt; the environment has much that is not ours."""
-    known = [each.name.upper() for each in fields(Settings)]
-    wrong = []
-    for name in sorted(set(environ) - set(known)):
-        like = difflib.get_close_matches(name, known, n=1, cutoff=0.9)
-        if like or name.startswith("DRAIN_"):
-            meant = f"; {like[0]} may be meant" if like else ""
-            wrong.append(f"{name} is not a setting{meant}; allowed are {', '.join(known)}")
-    return wrong
+NAMES = tuple(each.name.upper() for each in fields(Settings))
+"""The environment variables that are settings."""
 
 
-def settings_or_exit() -> Settings:
-    """Read the environment's settings; say what is wrong with them and exit with status 2."""
+def _variable(setting: str, environ: Mapping[str, str]) -> str | None:
+    """Return the name of the variable that gives `setting`; None where its default applies."""
+    return next((name for name in (setting, ALIASES.get(setting, "")) if environ.get(name)), None)
+
+
+def notices(environ: Mapping[str, str]) -> list[str]:
+    """Return a sentence for each variable that looks like a setting and has no effect."""
+    found = []
+    for setting in NAMES:
+        default, alias = _shown(getattr(Settings, setting.lower())), ALIASES.get(setting, "")
+        if environ.get(setting) == "":
+            if environ.get(alias):
+                found.append(f"{setting} is empty and has no effect; {alias} applies, {environ[alias]}")
+            else:
+                found.append(f"{setting} is empty and has no effect; its default applies, {default}")
+        elif environ.get(alias) and setting in environ and environ[alias] != environ[setting]:
+            found.append(
+                f"{alias} is {environ[alias]!r} and has no effect; {setting} applies, {environ[setting]}"
+            )
+    for name in sorted(set(environ) - set(NAMES) - set(ALIASES.values())):
+        if not _is_injected(name, environ[name]) and (sentence := _typo(name)) is not None:
+            found.append(sentence)
+    return found
+
+
+def _is_injected(name: str, value: str) -> bool:
+    """Tell whether Kubernetes creates this variable, in every container, for a Service of the namespace."""
+    if INJECTED.fullmatch(name):
+        return True
+    return name.endswith("_PORT") and INJECTED_ADDRESS.fullmatch(value) is not None
+
+
+def _typo(name: str) -> str | None:
+    """Describe a variable that is probably a misspelt setting; the environment has much that is none."""
+    canonical = re.sub("[^A-Z0-9]+", "_", name.upper())
+    of_drain = canonical.startswith("DRAIN_")
+    like = difflib.get_close_matches(
+        canonical, NAMES, n=1, cutoff=DRAIN_TYPO_RATIO if of_drain else TYPO_RATIO
+    )
+    if like:
+        return f"{name} is not a setting and has no effect; {like[0]} may be meant"
+    if of_drain:
+        known = ", ".join(each for each in NAMES if each.startswith("DRAIN"))
+        return f"{name} is not a setting and has no effect; the settings of the drain are {known}"
+    return None
+
+
+def _shown(value: object) -> str:
+    """Return a setting's value as it is written in the environment."""
+    if isinstance(value, bool):
+        return next(text for text, meaning in SWITCH.items() if meaning is value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def settings_or_exit(environ: Mapping[str, str] = os.environ) -> Settings:
+    """Read the settings of `environ`; report what is wrong with them and exit with status 2."""
     try:
-        return Settings.from_environment()
+        return Settings.from_environment(environ)
     except SettingsError as error:
         for line in str(error).splitlines():
             print(f"settings: {line}", file=sys.stderr)

@@ -44,6 +44,7 @@ MARK = "TEST_SERVICE"
 
 NOT_INHERITED = {name.upper() for name in Settings.__dataclass_fields__} | {
     "GUNICORN_CMD_ARGS",
+    "WEB_CONCURRENCY",
     "PROMETHEUS_MULTIPROC_DIR",
 }
 
@@ -73,6 +74,7 @@ class Service:
         self, *flags: str, directory: Path = ROOT, bind: bool = True, group: bool = False, **settings: object
     ) -> None:
         self._log = tempfile.NamedTemporaryFile(prefix="gunicorn-", suffix=".log")  # noqa: SIM115 - closed in stop()
+        self._output = tempfile.NamedTemporaryFile(prefix="gunicorn-", suffix=".out")  # noqa: SIM115 - the same
         self._mark = uuid.uuid4().hex
         environment = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
         environment |= {name: str(value) for name, value in settings.items()}
@@ -83,7 +85,7 @@ class Service:
             cwd=directory,
             env={**environment, MARK: self._mark},
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
+            stdout=self._output.fileno(),
             stderr=self._log.fileno(),
             process_group=0 if group else None,
         )
@@ -112,6 +114,7 @@ class Service:
         self.process.wait()
         self.final_log = self.log
         self._log.close()
+        self._output.close()
         self._reservation.close()
 
     def processes(self) -> list[psutil.Process]:
@@ -129,6 +132,11 @@ class Service:
     def log(self) -> str:
         """What it has written to stderr so far."""
         return Path(self._log.name).read_text()
+
+    @property
+    def output(self) -> str:
+        """What it has written to stdout so far."""
+        return Path(self._output.name).read_text()
 
     @property
     def port(self) -> int:
