@@ -131,7 +131,9 @@ def routes() -> Flask:
 
 
 def routed_to_a_probe(app: Flask, request: Request, cfg: Config, peer: Any) -> bool:
-    """Let Gunicorn make the environ of `request` and Flask route it."""
+    """Let Gunicorn make the environ of `request` and Flask route it. Flask responds to OPTIONS by itself."""
+    if request.method == "OPTIONS":
+        return False
     try:
         _, environ = wsgi.create(request, None, peer, ("127.0.0.1", 80), cfg)
     except ConfigurationProblem:
