@@ -47,7 +47,7 @@ class ProbeMatcher:
         path: str = request.path
         if not (path.endswith(self._ends) or "%" in path):
             return False
-        if request.method not in METHODS:
+        if request.method.upper() not in METHODS:  # Flask routes without regard to case
             return False
         # As gunicorn.http.wsgi.create() has it: a trusted proxy may name the prefix in a header.
         prefix = os.environ.get("SCRIPT_NAME", "")

@@ -202,7 +202,8 @@ configurations = st.fixed_dictionaries(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no fault of the inputs
+# A busy machine is no fault of the inputs.
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     line=lines,
     headers=headers,
