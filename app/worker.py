@@ -10,6 +10,7 @@ file together with app/lifecycle.py and app/probe_rule.py.
 
 from __future__ import annotations
 
+import copy
 import re
 import resource
 import socket
@@ -21,13 +22,27 @@ from selectors import EVENT_READ
 from typing import Any
 
 from gunicorn.http.body import LengthReader
-from gunicorn.http.errors import NoMoreData
+from gunicorn.http.errors import (
+    InvalidHeader,
+    InvalidRequestLine,
+    LimitRequestHeaders,
+    LimitRequestLine,
+    NoMoreData,
+)
+from gunicorn.http.message import Request
+from gunicorn.http.unreader import IterUnreader
 from gunicorn.workers.gthread import DEFAULT_WORKER_DATA_TIMEOUT, TConn, ThreadWorker
 
 from app.lifecycle import SERVICE
 
 HEAD_TIMEOUT = 10.0
-"""Seconds a connection has for the head of a request, from its first byte or from the connect."""
+"""Timeout for the request line and headers, in seconds from their first byte."""
+
+GIVE_WAY = 1.0
+"""Minimum age of a silent connection that is closed for a new one when the worker has no room, in seconds."""
+
+FIRST_BYTE_MIN = DEFAULT_WORKER_DATA_TIMEOUT
+"""Minimum timeout for the first byte of a new connection, in seconds; KEEPALIVE is longer mostly."""
 
 LINGER_TIMEOUT = 2.0
 """Seconds to wait for the peer's close after ours, as Gunicorn's close_graceful() does (RFC 9112, 9.6)."""
@@ -35,8 +50,18 @@ LINGER_TIMEOUT = 2.0
 LINGER_BYTES = 65536
 """Bytes to take from a peer that goes on sending after our close, before hanging up on it."""
 
-HEAD_BYTES = 65536
-"""What one connection may keep us holding before Gunicorn's parser has its say on the size."""
+RECEIVE_BYTES = 65536
+"""Maximum size of one read of request headers."""
+
+LARGE_HEADERS = 65536
+"""Size of buffered, incomplete headers above which they count towards LARGE_HEADERS_TOTAL."""
+
+LARGE_HEADERS_TOTAL = 32 * 1024 * 1024
+"""Maximum memory for large incomplete headers, all connections together, in bytes.
+
+Gunicorn's default limits allow 819,204 bytes of headers per connection: with 8,192 connections 6.7 GB. Above
+this maximum the connection that has waited longest gets 431.
+"""
 
 STOP_LINGER = 2.0
 """Seconds that a stopping worker leaves those who say nothing (gthread's STOP_KEEPALIVE_LINGER)."""
@@ -51,7 +76,6 @@ SPARE_FILES = 64
 
 END_OF_HEAD = b"\r\n\r\n"
 BARE_LF = re.compile(rb"(?<!\r)\n")
-REQUEST_LINE = re.compile(rb"[!-~]+ [!-~]+ HTTP/1\.[01]\r\n")
 
 
 class Waiting:
@@ -88,36 +112,151 @@ class Waiting:
         return first
 
 
+class WaitingHeaders(Waiting):
+    """Connections with incomplete headers, and the memory that large ones take."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.large: dict[Connection, int] = {}  # by the time at which they became large
+        self.large_total = 0
+
+    def grow(self, conn: Connection) -> None:
+        """Count the headers of `conn` if they are large."""
+        size = len(conn.partial.data) if conn.partial is not None else 0
+        if size > LARGE_HEADERS:
+            self.large_total += size - self.large.get(conn, 0)
+            self.large[conn] = size
+
+    def remove(self, connection: TConn) -> None:
+        """Remove a connection, wherever it stands."""
+        super().remove(connection)
+        self.large_total -= self.large.pop(connection, 0)
+
+    def popleft(self) -> TConn:
+        """Remove and return the first connection."""
+        first = super().popleft()
+        self.large_total -= self.large.pop(first, 0)
+        return first
+
+
+class HeaderLimits:
+    """Gunicorn's limits of the request line and headers, and its check of the request line."""
+
+    def __init__(self, cfg: Any) -> None:
+        self._simplest = Request(cfg, IterUnreader([b"GET / HTTP/1.1\r\n\r\n"]), ("127.0.0.1", 0))
+        self.line: int = self._simplest.limit_request_line
+        self.headers: int = self._simplest.max_buffer_headers
+
+    def check_line(self, line: bytes) -> None:
+        """Raise what Gunicorn raises for a malformed request line."""
+        copy.copy(self._simplest).parse_request_line(line)
+
+
+class PartialHeaders:
+    """Request line and headers that are still incomplete.
+
+    `add` follows Gunicorn's parser (Request._parse_python) step by step, so that a request reaches a thread
+    exactly when the parser needs no more data. Each byte is scanned once, however small the pieces are.
+    """
+
+    def __init__(self, limits: HeaderLimits) -> None:
+        self.data = bytearray()
+        self._limits = limits
+        self._fields = 0  # offset of the first header; 0 before the request line is complete
+
+    def add(self, data: bytes) -> bool:
+        """Append `data`; return whether the headers are complete. Raises what Gunicorn's parser raises."""
+        seen = len(self.data)
+        self.data += data
+        if not self._fields and not self._has_line(seen):
+            return False
+        if self.data.find(END_OF_HEAD, max(self._fields - 2, seen - 3)) >= 0:
+            return True
+        if BARE_LF.search(self.data, max(self._fields, seen)):
+            raise InvalidHeader("bare LF as line terminator")
+        if len(self.data) - self._fields > self._limits.headers:
+            raise LimitRequestHeaders("max buffer headers")
+        return False
+
+    def _has_line(self, seen: int) -> bool:
+        start = 2 if self.data[:2] == b"\r\n" else 0  # one empty line may come first (RFC 9112, 2.2)
+        limit, end = self._limits.line, self.data.find(b"\n", max(start, seen))
+        if end < 0:
+            if len(self.data) - start - 2 > limit > 0:
+                raise LimitRequestLine(len(self.data) - start, limit)
+            return False
+        if end == start or self.data[end - 1 : end] != b"\r":
+            raise InvalidRequestLine("bare LF as line terminator")
+        if end - 1 - start > limit > 0:
+            raise LimitRequestLine(end - 1 - start, limit)
+        self._limits.check_line(bytes(self.data[start : end - 1]))
+        self._fields = end + 1
+        return True
+
+
+class Refusal:
+    """Parser of a connection whose headers are refused before they are complete."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def __next__(self) -> None:
+        raise self._error
+
+
 class Connection(TConn):  # type: ignore[misc] # Gunicorn has no types
     """A connection whose requests' heads the event loop reads."""
 
+    limits: HeaderLimits
+    parser: Any
+
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.head = b""  # what has come of the next request's head
+        self.head = b""  # the next request's headers once they are complete, and what came with them
+        self.partial: PartialHeaders | None = None
+        self.closed = False  # by the client
         self.unread_since = 0.0  # when a request was answered of whose body the rest is still to come
         self.place = Waiting()  # where it waits
+        self.since = 0.0  # since when
         self.lingered = 0  # bytes taken after our close
 
     def receive(self) -> bool:
-        """Take what there is; tell whether the wait for a head is over. `head` is b"" if the peer left."""
+        """Read what has arrived; return whether the wait for headers is over.
+
+        Then `closed` is true if the client has closed, `parser` is a Refusal if the headers are refused, and
+        `head` has them otherwise.
+        """
         try:
-            data = self.sock.recv(HEAD_BYTES)
+            data = self.sock.recv(RECEIVE_BYTES)
         except BlockingIOError:
             return False
         except OSError:
             data = b""
-        self.head = self.head + data if data else b""
-        return not data or self.has_head()
-
-    def has_head(self) -> bool:
-        """Whether Gunicorn's parser can do its work without waiting, if only to refuse the request."""
-        head = self.head
-        if END_OF_HEAD in head or len(head) >= HEAD_BYTES or BARE_LF.search(head):
+        if not data:
+            self.closed = True
             return True
-        if b"\n" not in head:
-            # Two more than the limit, because the line may end with them. 0 is no limit.
-            return bool(len(head) - 2 > self.cfg.limit_request_line > 0)
-        return REQUEST_LINE.match(head) is None
+        return self.has_headers(data)
+
+    def has_headers(self, data: bytes) -> bool:
+        """Append `data`; return whether Gunicorn's parser can finish without waiting, if only to refuse."""
+        if self.partial is None:
+            if END_OF_HEAD in data:
+                self.head = data
+                return True
+            self.partial = PartialHeaders(self.limits)
+        try:
+            if not self.partial.add(data):
+                return False
+        except Exception as error:  # noqa: BLE001 - whatever Gunicorn's parser refuses with
+            self.refuse(error)
+            return True
+        self.head, self.partial = bytes(self.partial.data), None
+        return True
+
+    def refuse(self, error: Exception) -> None:
+        """Have the request answered with `error`, as if the parser had raised it."""
+        self.parser, self.partial = Refusal(error), None
+        self.data_ready = True  # the parser reads nothing
 
     def has_unread_body(self) -> bool:
         """Whether more of the answered request's body may have to be waited for."""
@@ -135,7 +274,8 @@ class ProbeLaneWorker(ThreadWorker):  # type: ignore[misc] # Gunicorn has no typ
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.keepalived_conns = Waiting()  # said nothing since the last answer
-        self.pending_conns = Waiting()  # have not said a whole head yet
+        self.unused_conns = Waiting()  # new, no byte received yet
+        self.pending_conns = WaitingHeaders()  # have sent a part of their headers
         self.lingering_conns = Waiting()  # closed by us and not by the peer yet
         self.probes = SERVICE.probes
         self.lane_pool = ThreadPoolExecutor(PROBE_THREADS, thread_name_prefix="probe")
@@ -152,6 +292,7 @@ class ProbeLaneWorker(ThreadWorker):  # type: ignore[misc] # Gunicorn has no typ
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         self.worker_connections: int = min(self.cfg.worker_connections, soft - SPARE_FILES)
         self.max_keepalived = self.worker_connections - self.cfg.threads
+        self.limits = HeaderLimits(self.cfg)
         super().init_process()
 
     def set_accept_enabled(self, enabled: bool) -> None:
@@ -165,8 +306,9 @@ class ProbeLaneWorker(ThreadWorker):  # type: ignore[misc] # Gunicorn has no typ
                 while before < self.nr_conns < self.worker_connections:
                     before = self.nr_conns
                     self.accept(listener)
-            for conn in self.pending_conns:
-                self.cut_wait(conn)
+            for waiting in (self.unused_conns, self.pending_conns):
+                for conn in waiting:
+                    self.cut_wait(conn)
         super().set_accept_enabled(enabled)
 
     def accept(self, listener: Any) -> None:
@@ -179,14 +321,33 @@ class ProbeLaneWorker(ThreadWorker):  # type: ignore[misc] # Gunicorn has no typ
         except (BlockingIOError, ConnectionAbortedError):
             return
         self.nr_conns += 1
-        self.hear(self.connection_class(self.cfg, client, address, listener.getsockname()))
+        conn = self.connection_class(self.cfg, client, address, listener.getsockname())
+        conn.limits = self.limits
+        self.hear(conn)
+        self.make_room()
+
+    def make_room(self) -> None:
+        """Close the oldest silent connection if there is no room for a new one.
+
+        Otherwise a flood of silent connections would keep everybody out until their timeouts.
+        """
+        if self.nr_conns < self.worker_connections:
+            return
+        latest = time.monotonic() - GIVE_WAY
+        for waiting in (self.lingering_conns, self.unused_conns, self.pending_conns):
+            if waiting and waiting[0].since <= latest:
+                conn = waiting[0]
+                self.leave(conn)
+                self.drop(conn)
+                return
 
     def wait(
         self, conn: Connection, place: Waiting, seconds: float, callback: Callable[[Connection, Any], None]
     ) -> None:
         """Let `conn` wait in `place` until it says something or its time is up."""
         conn.sock.setblocking(False)
-        conn.timeout = time.monotonic() + seconds
+        conn.since = time.monotonic()
+        conn.timeout = conn.since + seconds
         if not self.alive:
             self.cut_wait(conn)
         conn.place = place
@@ -212,22 +373,26 @@ class ProbeLaneWorker(ThreadWorker):  # type: ignore[misc] # Gunicorn has no typ
         conn.close()
 
     def hear(self, conn: Connection) -> None:
-        """Take what `conn`, which waits nowhere, says of its next request."""
+        """Read the headers of the next request of `conn`, which waits nowhere."""
         if conn.receive():
             self.go_on(conn)
+        elif conn.partial is None:
+            seconds = max(self.cfg.keepalive, FIRST_BYTE_MIN)
+            self.wait(conn, self.unused_conns, seconds, self.on_client_socket_readable)
         else:
             self.await_head(conn)
 
     def await_head(self, conn: Connection) -> None:
-        """Let `conn` wait for the rest of a head, which may be all of it."""
+        """Wait for the rest of the headers of `conn`."""
         self.wait(conn, self.pending_conns, HEAD_TIMEOUT, self.on_pending_socket_readable)
+        self.pending_conns.grow(conn)
 
     def go_on(self, conn: Connection) -> None:
-        """The wait for a head is over: hand the request to a thread, or close if the peer left."""
-        if conn.head:
-            self.enqueue_req(conn)
-        else:
+        """Hand the request of `conn` to a thread, or close `conn` if the client has closed it."""
+        if conn.closed:
             self.drop(conn)
+        else:
+            self.enqueue_req(conn)
 
     def on_client_socket_readable(self, conn: Connection, client: Any) -> None:
         """A kept connection says something again (gthread: a thread is to hear it out)."""
@@ -244,6 +409,17 @@ class ProbeLaneWorker(ThreadWorker):  # type: ignore[misc] # Gunicorn has no typ
         elif conn.receive():
             self.leave(conn)
             self.go_on(conn)
+        else:
+            self.pending_conns.grow(conn)
+            if self.pending_conns.large_total > LARGE_HEADERS_TOTAL:
+                self.refuse_large()
+
+    def refuse_large(self) -> None:
+        """Refuse the headers that have been large for the longest time."""
+        conn = next(iter(self.pending_conns.large))
+        self.leave(conn)
+        conn.refuse(LimitRequestHeaders("too many large headers at once"))
+        self.go_on(conn)
 
     def enqueue_req(self, conn: Connection) -> None:
         """Give the request to a thread, a probe to one of the lane's (gthread: the same for all)."""
@@ -252,7 +428,8 @@ class ProbeLaneWorker(ThreadWorker):  # type: ignore[misc] # Gunicorn has no typ
             return
         head, conn.head = conn.head, b""
         conn.init()
-        conn.parser.unreader.unread(head)
+        if head:  # else the parser is a Refusal
+            conn.parser.unreader.unread(head)
         pool = self.lane_pool if self.probes.matches_head(head, self.cfg, conn.client) else self.tpool
         future = pool.submit(self.handle, conn)
         future.add_done_callback(lambda done: self.method_queue.defer(self.finish_request, conn, done))
@@ -300,10 +477,10 @@ class ProbeLaneWorker(ThreadWorker):  # type: ignore[misc] # Gunicorn has no typ
         if conn.unread_since:
             self.discard_body(conn)
             return
-        conn.head = conn.parser.unreader.take_buffered()  # what a pipelining client sent early
-        if not conn.head:
+        early = conn.parser.unreader.take_buffered()  # sent by a pipelining client
+        if not early:
             self.wait(conn, self.keepalived_conns, self.cfg.keepalive, self.on_client_socket_readable)
-        elif conn.has_head():
+        elif conn.has_headers(early):
             self.enqueue_req(conn)
         else:
             self.await_head(conn)
@@ -331,10 +508,12 @@ class ProbeLaneWorker(ThreadWorker):  # type: ignore[misc] # Gunicorn has no typ
             self.drop(conn)
 
     def murder_pending(self) -> None:
-        """Close whose time is up, those that linger too."""
+        """Close the connections whose timeout has passed, new and lingering ones too."""
         super().murder_pending()
         now = time.monotonic()
-        while self.lingering_conns and self.lingering_conns[0].timeout <= now:
-            conn = self.lingering_conns[0]
-            self.leave(conn)
-            self.drop(conn)
+        for waiting in (self.unused_conns, self.lingering_conns):
+            while waiting and waiting[0].timeout <= now:
+                conn = waiting[0]
+                self.leave(conn)
+                self.drop(conn)
+        self.make_room()

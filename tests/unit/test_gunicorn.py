@@ -98,7 +98,7 @@ LEANT_ON = [
         "http.message",
         "Request",
         "5fb06ef65d3b",
-        f"{HTTP}: PlainHeads.read, and {WORKER} Connection.has_head",
+        f"{HTTP}: PlainHeads.read, and {WORKER}.PartialHeaders",
     ),
     ("http.parser", "Parser", "3a9c06e348c7", f"{HTTP}: HeadParser"),
     ("http.unreader", "Unreader", "84aaa8f91fcd", f"{WORKER}.enqueue_req"),

@@ -16,6 +16,7 @@ import pytest
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
 
+from app.worker import HeaderLimits
 from leader.worker import ACCEPTS, LeaderWorker, Member, TeamConnection
 
 
@@ -39,6 +40,7 @@ def worker() -> Iterator[LeaderWorker]:
     cfg = Config()
     cfg.set("worker_tmp_dir", "/dev/shm")
     worker = LeaderWorker(1, os.getpid(), [], None, 30, cfg, Logger(cfg))
+    worker.limits = HeaderLimits(cfg)
     yield worker
     worker.tmp.close()
 
@@ -75,7 +77,7 @@ def test_connections_that_come_together_are_taken_in_together(worker: LeaderWork
         assert worker.nr_conns == ACCEPTS  # the others are for other workers, or for the next round
         worker.accept(listener)
         assert worker.nr_conns == ACCEPTS + 1
-        for conn in list(worker.pending_conns):
+        for conn in list(worker.unused_conns):
             conn.close()
 
 

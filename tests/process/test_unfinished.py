@@ -1,0 +1,149 @@
+"""Connections with unfinished headers, or without any, hold no thread and delay no other connection."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from app.settings import LANE_WORKER, LEADER_WORKER
+from app.worker import HEAD_TIMEOUT
+from tests.process.clients import Connection, get
+from tests.process.service import QUICK, SLACK, Service, wait_until
+from tests.process.test_hostile import ODDITIES
+from tests.unit.test_partial_headers import MORE
+
+OURS = (LANE_WORKER, LEADER_WORKER)
+
+PROMPT = 3.0
+"""Timeout for a response that waits for nobody, in seconds. A held thread is held for 10 s."""
+
+WITHIN_LIMITS = b"GET /api HTTP/1.1\r\nHost: x\r\n" + b"".join(
+    b"X-%d: %s\r\n" % (number, b"a" * 8000) for number in range(99)
+)
+"""792 KB of headers that Gunicorn's limits allow, without an end."""
+
+
+def prefixes(said: bytes) -> list[bytes]:
+    """Every prefix of `said`; of a long one those at the beginning, and some at powers of two."""
+    lengths = {
+        *range(min(len(said), 200)),
+        len(said) - 1,
+        4095,
+        4097,
+        8193,
+        65536,
+        65600,
+    }
+    return [said[:length] for length in sorted(lengths) if 0 < length < len(said)]
+
+
+@pytest.mark.parametrize("worker_class", OURS)
+def test_unfinished_headers_hold_no_thread(worker_class: str) -> None:
+    """With one thread, a single connection that held it would keep /api from responding."""
+    corpus = {**ODDITIES, **{repr(said[:40]): said for said in MORE}, "within limits": WITHIN_LIMITS}
+    with Service(WORKER_CLASS=worker_class, WORKERS=1, THREADS=1) as service:
+        port = service.ready().port
+        for name, said in corpus.items():
+            with contextlib.ExitStack() as stack:
+                for prefix in prefixes(said):
+                    connection = stack.enter_context(Connection(port))
+                    with contextlib.suppress(OSError):  # refused before the last byte
+                        connection.socket.sendall(prefix)
+                for path in ("/api", "/health/ready"):
+                    with stack.enter_context(Connection(port, PROMPT)) as good:
+                        assert good.ask(path).status == 200, name
+        assert "Traceback" not in service.log
+
+
+@pytest.mark.parametrize("worker_class", OURS)
+def test_unfinished_headers_are_closed_after_the_timeout(worker_class: str) -> None:
+    with Service(WORKER_CLASS=worker_class, WORKERS=1, THREADS=2) as service, contextlib.ExitStack() as stack:
+        port = service.ready().port
+        for said in (b"\r\n", b"GET", WITHIN_LIMITS[:65600], WITHIN_LIMITS) * 30:
+            connection = stack.enter_context(Connection(port))
+            connection.socket.settimeout(HEAD_TIMEOUT + 5)
+            with contextlib.suppress(OSError):
+                connection.socket.sendall(said)
+        began = time.monotonic()
+        last = stack.enter_context(Connection(port))
+        last.socket.sendall(b"\r\n")
+        while time.monotonic() - began < 2:
+            assert get(port, "/api").status == 200
+        assert last.closed_within(HEAD_TIMEOUT + SLACK)
+        assert time.monotonic() - began > HEAD_TIMEOUT - 1
+
+
+def test_large_headers_of_many_connections_take_bounded_memory() -> None:
+    with Service(WORKERS=1, THREADS=2) as service, contextlib.ExitStack() as stack:
+        port, worker = service.ready().port, service.workers[0]
+        before = resident(worker)
+        connections = [stack.enter_context(Connection(port)) for _ in range(150)]
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda each: try_to_send(each, WITHIN_LIMITS), connections))
+        assert get(port, "/api").status == 200
+        grown = resident(worker) - before
+        print(f"{grown / 2**20:.0f} MiB more for {150 * len(WITHIN_LIMITS) / 2**20:.0f} MiB of headers")
+        assert grown < 64 * 2**20
+        whole = stack.enter_context(Connection(port))
+        whole.socket.sendall(WITHIN_LIMITS + b"\r\n")
+        assert whole.answer().status == 200
+
+
+def resident(pid: int) -> int:
+    import psutil
+
+    return int(psutil.Process(pid).memory_info().rss)
+
+
+def try_to_send(connection: Connection, said: bytes) -> None:
+    with contextlib.suppress(OSError):
+        connection.socket.sendall(said)
+
+
+# ---- connections opened before they are needed -------------------------------------------------------
+
+
+@pytest.mark.parametrize("worker_class", OURS)
+def test_unused_connection_is_kept_for_keepalive(worker_class: str) -> None:
+    keepalive = int(HEAD_TIMEOUT) + 3
+    with Service(WORKER_CLASS=worker_class, WORKERS=1, KEEPALIVE=keepalive) as service:
+        port = service.ready().port
+        with Connection(port) as first, Connection(port) as second:
+            began = time.monotonic()
+            assert not first.closed_within(HEAD_TIMEOUT + 1.5)
+            assert first.ask().status == 200
+            assert second.closed_within(keepalive + SLACK)
+            assert keepalive - 1 < time.monotonic() - began
+
+
+@pytest.mark.parametrize("worker_class", OURS)
+def test_unused_connection_delays_no_exit(worker_class: str) -> None:
+    with Service(WORKER_CLASS=worker_class, WORKERS=1, **QUICK) as service:
+        port = service.ready().port
+        with Connection(port) as unused, Connection(port) as used:
+            service.begin_drain()
+            response = used.ask()
+            assert (response.status, response.closes) == (200, True)
+            assert service.wait() < QUICK["DRAIN_MIN"] + 2 + SLACK
+            assert unused.closed_within(1)
+        assert service.said("Drain ended: quiet") == 1
+
+
+@pytest.mark.parametrize("worker_class", OURS)
+def test_oldest_silent_connection_gives_way(worker_class: str) -> None:
+    limit = 40
+    flags = ("--worker-connections", str(limit))
+    with Service(*flags, WORKER_CLASS=worker_class, WORKERS=1, THREADS=2) as service:
+        port = service.ready().port
+        with contextlib.ExitStack() as stack:
+            silent = [stack.enter_context(Connection(port)) for _ in range(3 * limit)]
+            for each in silent[::2]:
+                with contextlib.suppress(OSError):
+                    each.socket.send(b"GET /")
+            for _ in range(20):
+                with Connection(port, 10) as good:
+                    assert good.ask().status == 200
+            wait_until(lambda: silent[0].closed_within(0), "the oldest is closed")
