@@ -102,7 +102,7 @@ def deployed(stage: Stage) -> Deploy:
 
     def deploy(rung: Rung) -> str:
         # From an empty place: what an earlier test left (a pause, a history, other numbers) must not show.
-        left = ("deployment,hpa,pdb,job", "--all", "-n", NAMESPACE)
+        left = ("deployment,hpa,pdb,job,networkpolicy", "--all", "-n", NAMESPACE)
         stage.kubectl("delete", *left, "--cascade=foreground", "--wait", timeout=180)
         stage.apply(rung, afresh=True)
         stage.wait_until_settled(ROLLED_OUT)
