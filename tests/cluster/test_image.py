@@ -22,7 +22,11 @@ def test_loaded_image_is_deployed_without_a_registry(stage: Stage, deployed: Dep
     deployed(Rung("v5"))
     stage.kubectl("delete", "deployment", "--all", "-n", NAMESPACE, "--cascade=foreground", timeout=180)
     image = f"flask-loaded:{time.time_ns()}"  # which no registry has
-    subprocess.run(["docker", "tag", "localhost:5000/flask:latest", image], check=True)
+    # With a separate ID: a kubelet that pulled this ID under another name pulls it again, to check access.
+    derived = f"FROM localhost:5000/flask:latest\nLABEL loaded={image}\n"
+    subprocess.run(
+        ["docker", "build", "-q", "-t", image, "-"], input=derived, text=True, check=True, timeout=120
+    )
     try:
         subprocess.run([*shlex.split(LOADER or ""), image], cwd=K8S.parent, check=True, timeout=300)
         make = ["make", "-s", "deploy", f"CONTEXT={stage.kubectl.context}", "RUNG=v5", f"IMAGE={image}"]
