@@ -1,6 +1,7 @@
 # The project's commands. `make help` lists them.
 PYTHON  ?= python3
-VENV    := .venv
+# A Python that is named gets an environment of its own, beside that of the default one.
+VENV    := .venv$(if $(filter command environment,$(origin PYTHON)),-$(shell $(PYTHON) -c 'import platform; print(platform.python_version())'))
 BIN     := $(VENV)/bin
 REGISTRY ?= localhost:5000
 VERSION  ?= $(shell git describe --always --dirty 2>/dev/null || echo dev)
@@ -26,9 +27,16 @@ help: ## list the targets
 PIP_INSTALL := pip install --quiet --disable-pip-version-check
 PIP_LOCKED  := $(PIP_INSTALL) --require-hashes
 
-$(VENV)/.run: requirements.txt
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; name another with make PYTHON=...")'
-	$(PYTHON) -m venv $(VENV)
+# It is cleared when the Python behind PYTHON is another one than it was built with.
+$(VENV)/.python: FORCE
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; name another with make PYTHON=...")'
+	@python=$$($(PYTHON) -c 'import sys; print(sys.version.split()[0], sys.base_prefix)'); \
+	  if [ "$$python" != "$$(cat $@ 2>/dev/null)" ]; then $(PYTHON) -m venv --clear $(VENV) && echo "$$python" >$@; fi
+
+.PHONY: FORCE
+FORCE:
+
+$(VENV)/.run: requirements.txt $(VENV)/.python
 	$(BIN)/$(PIP_LOCKED) -r requirements.txt
 	@touch $@
 
@@ -43,6 +51,21 @@ run: $(VENV)/.run ## serve on port 8080 (PORT=...); Ctrl-C stops
 .PHONY: test
 test: $(VENV)/.dev check ## lint, types and every test that needs no cluster, JOBS=4 at a time
 	$(PYTEST) --ignore=tests/cluster
+
+.PHONY: test-fast
+test-fast: $(VENV)/.dev check ## the same without the slow tests: at most a minute, for the inner loop
+	$(PYTEST) --ignore=tests/cluster -m "not slow"
+
+VERSIONS ?= 3.11 3.12 3.13
+.PHONY: test-pythons
+test-pythons: $(VERSIONS:%=test-python-%) ## test-fast on every Python of VERSIONS="3.11 3.12 3.13"
+
+# pyenv's where pyenv has it, else the one on PATH; what is missing fails.
+test-python-%:
+	@python=$$(ls -d "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/$*.*/bin/python 2>/dev/null | tail -1); \
+	python=$${python:-$$(command -v python$*)}; \
+	[ -n "$$python" ] || { echo "Python $* is not here; install it or name others with VERSIONS=..." >&2; exit 2; }; \
+	$(MAKE) --no-print-directory test-fast PYTHON="$$python"
 
 # They take over the namespace flask-cluster of the cluster that CONTEXT names: everything in it is deleted. Draining a
 # node, evicting and stopping a kube-proxy need DISRUPTIVE=1. Images come from the manifests' registry, or are those of

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -34,6 +35,19 @@ def pytest_configure(config: pytest.Config) -> None:
 
         check(context)  # before the guard, so that its sentence comes from kubectl's own contexts
     kubectl_guard.install(context)
+
+
+SLOW_DIRECTORIES = ("process", "browser", "examples", "cluster")
+"""Directories whose tests are slow, except those marked fast."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark slow tests by their directory."""
+    here = Path(__file__).parent
+    for item in items:
+        directory = item.path.relative_to(here).parts[0]
+        if directory in SLOW_DIRECTORIES and item.get_closest_marker("fast") is None:
+            item.add_marker(pytest.mark.slow)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
