@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests import kubectl_guard
 
@@ -14,6 +15,11 @@ from tests import kubectl_guard
 # that starts. The tests send both to programs of theirs; with these here, those start with the default.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+
+# The same generated inputs in every run: a change is judged by what it changed. Others are tried with
+# pytest --hypothesis-profile=default. No deadline, because a busy machine is no fault of the inputs.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.load_profile("repeatable")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -38,6 +38,7 @@ def test_the_rules_are_valid_and_do_what_their_tests_say() -> None:
 
 
 @needs_promtool
+@pytest.mark.slow
 @pytest.mark.parametrize("alert", ALERTS)
 def test_the_tests_notice_an_alert_that_is_missing(alert: str, tmp_path: Path) -> None:
     changed: Any = yaml.safe_load(RULES.read_text())

@@ -19,6 +19,8 @@ import pytest
 from rollout.kubectl import Kubectl, KubectlError, changes
 from tests import kubectl_guard
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 MAKE = shutil.which("make") or "make"
 

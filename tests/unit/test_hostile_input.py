@@ -104,6 +104,7 @@ def call(app: Flask, request: Request, path: str) -> tuple[int, dict[str, str], 
     return int(status.split()[0]), found, text
 
 
+@pytest.mark.slow
 def test_nothing_but_what_we_write_comes_back(hostile_app: Flask) -> None:
     rules = sorted({rule.rule for rule in hostile_app.url_map.iter_rules()})
     seen: Counter[int] = Counter()

@@ -250,6 +250,7 @@ def assert_the_same(cfg: Config, head: bytes, peer: Any) -> None:
     st.one_of(_heads, mutated()),
     st.sampled_from([TRUSTED, STRANGER]),
 )
+@pytest.mark.slow
 @settings(max_examples=3000, deadline=None)
 @example("defaults", b"GET /a?b HTTP/1.1\r\nContent-Type: a\r\nA: b\r\n\r\n", TRUSTED)
 def test_whatever_comes_is_read_as_gunicorn_reads_it(name: str, head: bytes, peer: Any) -> None:
@@ -355,6 +356,7 @@ _answers = st.tuples(
 
 
 @given(st.sampled_from(list(HEADS)), _answers)
+@pytest.mark.slow
 @settings(max_examples=2000, deadline=None)
 def test_answers_read_the_same_on_the_wire(
     name: str, answer: tuple[str, list[tuple[str, str]], int | None, list[bytes]]
