@@ -13,7 +13,7 @@ from pathlib import Path
 
 from gunicorn.config import Config
 
-from app.settings import Settings, SettingsError
+from app.settings import Settings, SettingsError, notices
 
 INITS = {"tini", "tini-static", "dumb-init", "catatonit", "docker-init"}
 """Programs made to be PID 1, which pass signals on to the one program they start."""
@@ -48,6 +48,8 @@ class Server:
     """A configuration file that it reads and that cannot be seen from here."""
     wrong: tuple[str, ...] = ()
     """What is wrong with its settings; it does not start with them."""
+    without_effect: tuple[str, ...] = ()
+    """Its variables that look like settings and have no effect, a sentence each."""
 
 
 def program(command: Sequence[str]) -> list[str]:
@@ -124,6 +126,7 @@ def _own(environment: Mapping[str, str]) -> Server:
         max_requests=0,
         setting="env",
         wrong=wrong,
+        without_effect=tuple(notices(environment)),
     )
 
 

@@ -20,7 +20,7 @@ PROPAGATION = 15
 
 
 def settings(subject: Subject) -> Iterator[Finding]:
-    """The server refuses its settings, so no new pod starts."""
+    """The server refuses its settings, so no new pod starts; or one is misspelt, so its default applies."""
     for wrong in subject.server.wrong:
         yield Finding(
             Severity.LOSES,
@@ -29,6 +29,14 @@ def settings(subject: Subject) -> Iterator[Finding]:
             "what is left has to carry everything.",
             f"{subject.app.path}.{subject.server.setting}",
             "a value that is allowed",
+        )
+    for sentence in subject.server.without_effect:
+        yield Finding(
+            Severity.ADVICE,
+            f"{sentence}.",
+            "The service starts and logs a warning; what the variable should change keeps its default.",
+            f"{subject.app.path}.{subject.server.setting}",
+            "the name of a setting",
         )
 
 

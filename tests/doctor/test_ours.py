@@ -115,7 +115,7 @@ def both(*changes: Change) -> Change:
 LOSES, RISKS, ADVICE, UNKNOWN = Severity
 CHANGES: list[tuple[str, Change, Severity, str]] = [
     ("settings", env(DRAIN_MAX="soon"), LOSES, "DRAIN_MAX is 'soon'"),
-    ("settings", env(DRAIN_MAXX="20"), LOSES, "DRAIN_MAXX is not a setting"),
+    ("settings", env(DRAIN_MAXX="20"), ADVICE, "DRAIN_MAXX is not a setting"),
     ("drain", env(DRAIN="off"), LOSES, "stops listening at SIGTERM"),
     ("drain", both(env(DRAIN="off"), at("lifecycle", {"preStop": {"sleep": {"seconds": 5}}})), RISKS, "puts"),
     ("prestop-on-top", at("lifecycle", {"preStop": {"sleep": {"seconds": 5}}}), ADVICE, "preStop of 5 s"),

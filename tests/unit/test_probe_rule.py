@@ -138,8 +138,6 @@ def routed_to_a_probe(app: Flask, request: Request, cfg: Config, peer: Any) -> b
         _, environ = wsgi.create(request, None, peer, ("127.0.0.1", 80), cfg)
     except ConfigurationProblem:
         return False
-    if environ["REQUEST_METHOD"] == "OPTIONS":
-        return False  # Flask responds on its own, the probe's view is not called
     # Not by a request context: a host or a query string that is wrong is no matter of routing.
     adapter = app.url_map.bind("a", path_info=environ["PATH_INFO"].encode("latin-1").decode(errors="replace"))
     try:
