@@ -16,6 +16,7 @@ from locust.env import Environment
 
 import argparse
 import json
+import os
 import random
 import resource
 import signal
@@ -247,6 +248,8 @@ def run(target: Target, recorder: Recorder, *, timeout: float, seconds: float | 
         gevent.signal_handler(number, stop.set)
     recorder.flush()
     flusher = gevent.spawn(recorder.keep_flushing)
+    # The process that reads the lines has been killed: nobody else would end the load.
+    flusher.link_exception(lambda _: stop.set())
     runner = environment.create_local_runner()
     began, cpu = time.perf_counter(), time.process_time()
     runner.start(sum(mix.values()), spawn_rate=STARTED_PER_SECOND)
@@ -290,7 +293,10 @@ def main() -> int:
     result = Result(options.url, options.clients)
     server = Server(options.port) if options.port else None
     write = (server.write if server else write_to_stdout) if options.lines else None
-    run(target, Recorder(result, write), timeout=options.timeout, seconds=options.seconds)
+    try:
+        run(target, Recorder(result, write), timeout=options.timeout, seconds=options.seconds)
+    except BrokenPipeError:
+        os._exit(1)  # not sys.exit(): Python would flush the broken pipe once more, and report that
     if server:
         server.close()
     if not options.lines:

@@ -89,6 +89,18 @@ def test_no_answer_at_all_is_an_error_that_says_what_was_seen(serve: Serve) -> N
         pytest.fail("not reached")
 
 
+def test_load_ends_when_its_reader_has_been_killed(serve: Serve) -> None:
+    command = [sys.executable, "-m", "rollout.load", serve("well").url, "--lines", "--clients", "new=1"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as load:
+        try:
+            assert load.stdout is not None
+            assert json.loads(load.stdout.readline())["is"] == "started"
+            load.stdout.close()
+            assert load.wait(timeout=30) == 1
+        finally:
+            load.kill()
+
+
 def test_a_load_that_cannot_start_says_why() -> None:
     with pytest.raises(LoadError, match="is no base URL"), Load("ftp://nowhere"):
         pytest.fail("not reached")
