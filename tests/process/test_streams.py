@@ -511,6 +511,7 @@ def p99_ratio(plain: int, loaded: int) -> float:
     return max(ratios)
 
 
+@pytest.mark.alone
 def test_five_hundred_streams_leave_others_as_quick() -> None:
     with Service(WORKERS=1, THREADS=8) as plain, Service(WORKERS=1, THREADS=8) as loaded:
         ports = plain.ready().port, loaded.ready().port
@@ -629,6 +630,7 @@ def test_one_opened_during_the_drain_is_served_and_told_soon() -> None:
         assert service.said("Long connections: 1 told to go, 1 went") == 1
 
 
+@pytest.mark.alone
 def test_a_thousand_clients_do_not_come_back_at_once() -> None:
     def peak(**settings: object) -> int:
         with (

@@ -170,6 +170,7 @@ def test_many_pipelined_requests_are_answered_in_order(worker_class: str) -> Non
             got += 1
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("worker_class", OURS)
 def test_slow_pipelined_requests_of_many_wait_for_no_other_event(worker_class: str) -> None:
     each, crowd = 20, 12
@@ -189,6 +190,7 @@ def test_slow_pipelined_requests_of_many_wait_for_no_other_event(worker_class: s
         assert took < 3  # 0.4 s by itself; with stalls, of a second each, ten times that
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("worker_class", OURS)
 def test_a_request_that_computes_does_not_starve_the_others(
     worker_class: str, extended: tuple[str, ...]
@@ -350,6 +352,7 @@ def compare_work(loaded: Service, empty: Service, turns: int = 100, requests: in
     return statistics.median(ratios)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("worker_class", OURS)
 def test_thousands_of_idle_connections_cost_memory_only(worker_class: str) -> None:
     settings: dict[str, Any] = {"DRAIN_MIN": 2, "DRAIN_QUIET": 0.3, "DRAIN_MAX": 10}
@@ -386,6 +389,7 @@ def test_connections_beyond_the_limit_wait_their_turn(worker_class: str) -> None
             each.close()
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("worker_class", OURS)
 def test_lazy_clients_do_not_slow_a_good_one(worker_class: str) -> None:
     with Service(WORKER_CLASS=worker_class, WORKERS=1, THREADS=4) as service:
