@@ -426,11 +426,15 @@ class ProbeLaneWorker(ThreadWorker):  # type: ignore[misc] # Gunicorn has no typ
         if not isinstance(conn, Connection):
             super().enqueue_req(conn)
             return
+        is_probe = self.probes.matches_head(conn.head, self.cfg, conn.client)
+        self.submit(conn, self.lane_pool if is_probe else self.tpool)
+
+    def submit(self, conn: Connection, pool: ThreadPoolExecutor) -> None:
+        """Give the request of `conn` to a thread of `pool`."""
         head, conn.head = conn.head, b""
         conn.init()
         if head:  # else the parser is a Refusal
             conn.parser.unreader.unread(head)
-        pool = self.lane_pool if self.probes.matches_head(head, self.cfg, conn.client) else self.tpool
         future = pool.submit(self.handle, conn)
         future.add_done_callback(lambda done: self.method_queue.defer(self.finish_request, conn, done))
 

@@ -426,7 +426,7 @@ class LeaderWorker(ProbeLaneWorker):
             conn.init()
         if self.probes.matches_head(conn.head, self.cfg, conn.client):
             self.set_aside(conn)
-            super().enqueue_req(conn)
+            self.submit(conn, self.lane_pool)
         else:
             conn.parser.head = conn.asked = conn.head
             conn.head = b""
