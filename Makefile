@@ -113,7 +113,7 @@ lint-workflows: $(VENV)/.dev $(if $(shell command -v go),$(ACTIONLINT)) ## zizmo
 	@if [ -d $(ACTIONLINT) ]; then $(ACTIONLINT)/actionlint; else echo "actionlint: skipped, there is no go"; fi
 
 # Each lock holds to those before it, so that a package has one version in all of them.
-LOCKS := requirements rollout/requirements requirements-dev benchmarks/requirements security/requirements \
+LOCKS := requirements rollout/requirements requirements-dev tools/benchmarks/requirements security/requirements \
   k8s/envoy/requirements
 LOCK_FLAGS ?= --upgrade
 .PHONY: lock
@@ -129,14 +129,14 @@ format: $(VENV)/.dev ## let ruff fix and format
 	$(BIN)/ruff format .
 
 # ---- measuring ----------------------------------------------------------------------------------
-$(VENV)-bench/.bench: benchmarks/requirements.txt
+$(VENV)-bench/.bench: tools/benchmarks/requirements.txt
 	$(PYTHON) -m venv $(VENV)-bench
-	$(VENV)-bench/bin/$(PIP_LOCKED) -r benchmarks/requirements.txt
+	$(VENV)-bench/bin/$(PIP_LOCKED) -r tools/benchmarks/requirements.txt
 	@touch $@
 
 .PHONY: bench
-bench: $(VENV)-bench/.bench ## the service beside other servers (ARGS=... as python -m benchmarks --help); needs wrk
-	$(VENV)-bench/bin/python -m benchmarks $(ARGS)
+bench: $(VENV)-bench/.bench ## the service beside other servers (ARGS=... as python -m tools.benchmarks --help); needs wrk
+	$(VENV)-bench/bin/python -m tools.benchmarks $(ARGS)
 
 # ---- the image ----------------------------------------------------------------------------------
 .PHONY: image

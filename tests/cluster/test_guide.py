@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from guide import blocks
-from guide.figures import ROOT
 from rollout.kubectl import Kubectl
 from tests.cluster.conftest import K8S
+from tools.docs import blocks
+from tools.docs.figures import ROOT
 
 
 @pytest.mark.timeout(1200)

@@ -1,4 +1,4 @@
-"""The clients in examples/, each while one instance leaves and another takes over."""
+"""The clients in docs/examples/, each while one instance leaves and another takes over."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Example:
     def __init__(self, name: str, port: int, *arguments: str) -> None:
         url = f"http://127.0.0.1:{port}"
         self.process = subprocess.Popen(
-            [sys.executable, str(ROOT / "examples" / name), url, *arguments],
+            [sys.executable, str(ROOT / "docs" / "examples" / name), url, *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

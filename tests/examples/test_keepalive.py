@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import requests
 
-from examples import requests_keepalive
+from docs.examples import requests_keepalive
 from tests.ports import reserve_port
 from tests.process.service import wait_until
 

@@ -1,4 +1,4 @@
-"""monitoring/ as promtool and Grafana read it. tests/process has it on a real Prometheus."""
+"""k8s/monitoring/ as promtool and Grafana read it. tests/process has it on a real Prometheus."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ import pytest
 import yaml
 
 from tests.process.prometheus import MONITORING, jobs, needs_promtool, rules, with_targets_from
+from tests.process.service import ROOT
 
 RULES = MONITORING / "alerts.yaml"
 TESTS = MONITORING / "alerts.test.yaml"
 ALERTS = [rule["alert"] for rule in rules() if "alert" in rule]
-OPERATIONS = MONITORING.parent / "docs" / "operations.md"
+OPERATIONS = ROOT / "docs" / "operations.md"
 
 
 def promtool(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -1,4 +1,4 @@
-"""A real Prometheus with the rules of monitoring/, for a test to point at services."""
+"""A real Prometheus with the rules of k8s/monitoring/, for a test to point at services."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import yaml
 from tests.ports import port_of, reservation
 from tests.process.service import ROOT, wait_until
 
-MONITORING = ROOT / "monitoring"
+MONITORING = ROOT / "k8s" / "monitoring"
 START = 60.0
 """Seconds that Prometheus may take to be ready on a busy machine; usually it takes one."""
 
@@ -32,13 +32,13 @@ needs_promtool = pytest.mark.skipif(
 
 
 def rules() -> list[dict[str, Any]]:
-    """Every rule of monitoring/alerts.yaml."""
+    """Every rule of k8s/monitoring/alerts.yaml."""
     groups = yaml.safe_load((MONITORING / "alerts.yaml").read_text())["groups"]
     return [rule for group in groups for rule in group["rules"]]
 
 
 def jobs() -> dict[str, dict[str, Any]]:
-    """The scrape configurations of monitoring/prometheus.yaml by their job's name."""
+    """The scrape configurations of k8s/monitoring/prometheus.yaml by their job's name."""
     found = yaml.safe_load((MONITORING / "prometheus.yaml").read_text())["scrape_configs"]
     return {each["job_name"]: each for each in found}
 

@@ -22,7 +22,7 @@ from rollout.report import Report
 from rollout.report.compare import published
 from rollout.report.figures import Figures
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 KEPT = ROOT / "docs" / "figures"
 PICTURES = ROOT / "docs" / "pictures"

@@ -43,16 +43,17 @@ def pytest_configure(config: pytest.Config) -> None:
     kubectl_guard.install(context)
 
 
-SLOW_DIRECTORIES = ("process", "browser", "examples", "cluster")
+SLOW_DIRECTORIES = [
+    Path(__file__).parent / "tests" / name for name in ("process", "browser", "examples", "cluster")
+]
 """Directories whose tests are slow, except those marked fast."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark slow tests by their directory."""
-    here = Path(__file__).parent
     for item in items:
-        directory = item.path.relative_to(here).parts[0]
-        if directory in SLOW_DIRECTORIES and item.get_closest_marker("fast") is None:
+        is_slow = any(item.path.is_relative_to(each) for each in SLOW_DIRECTORIES)
+        if is_slow and item.get_closest_marker("fast") is None:
             item.add_marker(pytest.mark.slow)
 
 

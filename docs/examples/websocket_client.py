@@ -1,6 +1,6 @@
 """Follows the WebSocket through rolling updates: no message twice, none left out without a word.
 
-    python examples/websocket_client.py http://localhost:8080
+    python docs/examples/websocket_client.py http://localhost:8080
 
 A WebSocket does not reconnect by itself, and knows no last id. On close code 1012 (service restart) wait as
 long as the reason says; after any other end wait a random time that doubles. Then go on with ?last=.

@@ -1,4 +1,4 @@
-"""Command line: `python -m benchmarks [SCENARIO ...]`: tables on stdout, JSON and a picture in files."""
+"""`python -m tools.benchmarks [SCENARIO ...]`: tables on stdout, JSON and a picture in files."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pathlib import Path
 
 import gunicorn
 
-from benchmarks.plot import plot
-from benchmarks.scenarios import SCENARIOS, Row, throughput
+from tools.benchmarks.plot import plot
+from tools.benchmarks.scenarios import SCENARIOS, Row, throughput
 
 
 def table(rows: list[Row]) -> str:
@@ -25,7 +25,7 @@ def table(rows: list[Row]) -> str:
 
 def main() -> int:
     """Run the scenarios that are asked for, all of them where none is."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.benchmarks", description=__doc__)
     parser.add_argument(
         "scenario", nargs="*", help=f"any of {', '.join(SCENARIOS)}; all of them if none is named"
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from guide.blocks import PageError, Shell, Step, matches, run, steps
+from tools.docs.blocks import PageError, Shell, Step, matches, run, steps
 
 PAGE = """Words, and `$ no command`.
 

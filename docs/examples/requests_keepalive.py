@@ -1,6 +1,6 @@
 """Asks again and again on kept connections, and repeats what is safe to repeat.
 
-    python examples/requests_keepalive.py http://localhost:8080 --seconds 30
+    python docs/examples/requests_keepalive.py http://localhost:8080 --seconds 30
 
 A server may close a kept connection at any time. If it did so before the request, urllib3 notices and opens
 another one by itself. If it does so just then, the request may or may not have been worked on: only what may

@@ -7,7 +7,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 
-from benchmarks.servers import LANE, LEADER, STOCK
+from tools.benchmarks.servers import LANE, LEADER, STOCK
 
 OURS, OTHERS = "#0072b2", "#999999"
 

@@ -16,8 +16,17 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from typing import Any, NamedTuple
 
-from benchmarks.load import Measured, wrk
-from benchmarks.servers import CONTENDERS, GTHREAD, LANE, LEADER, STOCK, STOCK_PRELOADED, Contender, Server
+from tools.benchmarks.load import Measured, wrk
+from tools.benchmarks.servers import (
+    CONTENDERS,
+    GTHREAD,
+    LANE,
+    LEADER,
+    STOCK,
+    STOCK_PRELOADED,
+    Contender,
+    Server,
+)
 
 Row = dict[str, Any]
 

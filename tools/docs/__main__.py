@@ -1,17 +1,17 @@
-"""The command line: `python -m guide run PAGE...`, `python -m guide figures`."""
+"""The command line: `python -m tools.docs run PAGE...`, `python -m guide figures`."""
 
 import argparse
 import sys
 from pathlib import Path
 
-from guide import blocks, figures
+from tools.docs import blocks, figures
 
 TRUE, NOT_TRUE, COULD_NOT_RUN = 0, 1, 2
 
 
 def parser() -> argparse.ArgumentParser:
     """The options."""
-    top = argparse.ArgumentParser(prog="python -m guide", description="Keeps the pages in docs/ true.")
+    top = argparse.ArgumentParser(prog="python -m tools.docs", description="Keeps the pages in docs/ true.")
     commands = top.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="run a page's commands and compare what they print")
     run.add_argument("pages", nargs="+", type=Path, metavar="PAGE")

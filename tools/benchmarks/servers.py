@@ -20,8 +20,8 @@ import psutil
 
 from app.settings import LANE_WORKER, LEADER_WORKER, WORKER_CONNECTIONS, WORKER_TIMEOUT, Settings
 
-ROOT = Path(__file__).parents[1]
-BASELINE = "benchmarks.baseline:app"
+ROOT = Path(__file__).parents[2]
+BASELINE = "tools.benchmarks.baseline:app"
 
 START_TIMEOUT = 30.0
 """Seconds a server has until it answers, and again until it has ended."""
@@ -41,7 +41,7 @@ class Contender:
 def stock(name: str, worker_class: str, *flags: str) -> Contender:
     """Gunicorn as it comes, with the baseline application."""
     # A configuration of nothing: the service's own lies in the directory that Gunicorn looks into.
-    command = ("gunicorn", "-c", "python:benchmarks", "-k", worker_class, "-b", "127.0.0.1:{port}")
+    command = ("gunicorn", "-c", "python:tools.benchmarks", "-k", worker_class, "-b", "127.0.0.1:{port}")
     size = (
         "-w",
         "{workers}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from guide import figures
+from tools.docs import figures
 
 
 def test_the_pages_say_what_was_measured() -> None:

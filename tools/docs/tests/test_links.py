@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from guide.figures import PAGES, ROOT
+from tools.docs.figures import PAGES, ROOT
 
 ALL = [*PAGES, *(ROOT / name for name in ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"))]
 LINK = re.compile(r"\]\(([^)\s]+)\)")

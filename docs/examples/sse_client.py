@@ -1,6 +1,6 @@
 """Follows the event stream through rolling updates: no event twice, none left out without a word.
 
-    python examples/sse_client.py http://localhost:8080
+    python docs/examples/sse_client.py http://localhost:8080
 
 What a browser's EventSource does by itself, with requests: remember the last id, wait for the server's
 `retry`, resume. It adds two things that EventSource lacks: backoff, and an end to connections fallen silent.
