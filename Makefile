@@ -40,8 +40,10 @@ $(VENV)/.run: requirements.txt $(VENV)/.python
 	$(BIN)/$(PIP_LOCKED) -r requirements.txt
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.run requirements-dev.txt
+# The packages are imported from where they are written: a .pth file needs no build and no network.
+$(VENV)/.dev: $(VENV)/.run requirements-dev.txt $(wildcard packages/*/pyproject.toml)
 	$(BIN)/$(PIP_LOCKED) -r requirements-dev.txt
+	@printf '%s\n' $(abspath $(wildcard packages/*/src)) >"$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/packages.pth"
 	@touch $@
 
 .PHONY: run
@@ -88,10 +90,11 @@ GUNICORN ?= 27.0.0
 test-gunicorn: $(VENV)-$(GUNICORN)/.dev ## the drain's and the workers' tests with another Gunicorn (GUNICORN=...)
 	$(VENV)-$(GUNICORN)/bin/pytest tests/unit tests/process
 
-$(VENV)-$(GUNICORN)/.dev: requirements-dev.txt
+$(VENV)-$(GUNICORN)/.dev: requirements-dev.txt $(wildcard packages/*/pyproject.toml)
 	$(PYTHON) -m venv $(VENV)-$(GUNICORN)
 	$(VENV)-$(GUNICORN)/bin/$(PIP_LOCKED) -r requirements-dev.txt
 	$(VENV)-$(GUNICORN)/bin/$(PIP_INSTALL) gunicorn==$(GUNICORN)
+	@printf '%s\n' $(abspath $(wildcard packages/*/src)) >"$$($(VENV)-$(GUNICORN)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/packages.pth"
 	@touch $@
 
 .PHONY: check
@@ -209,7 +212,7 @@ NAMESPACE ?= flask-cluster
 
 .PHONY: doctor
 doctor: $(VENV)/.dev ## what in a Deployment would lose requests (DEPLOYMENT=name NAMESPACE=... CONTEXT=...; or FILE=manifest.yaml; ARGS=...)
-	@$(BIN)/python -m doctor $(if $(FILE),$(FILE:%=-f %),$(if $(NAMED),--context '$(NAMED)') -n $(NAMESPACE)) $(DEPLOYMENT) $(ARGS)
+	@$(BIN)/python -m kubectl_lossless doctor $(if $(FILE),$(FILE:%=-f %),$(if $(NAMED),--context '$(NAMED)') -n $(NAMESPACE)) $(DEPLOYMENT) $(ARGS)
 
 # ---- the experiment -----------------------------------------------------------------------------
 LOAD_IMAGE ?= $(REGISTRY)/flask-load:latest

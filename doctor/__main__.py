@@ -12,7 +12,7 @@ from doctor.checks import examine
 from doctor.finding import Finding, Severity
 from doctor.source import SourceError, from_cluster, from_files, with_images
 from doctor.subject import Subject, Told
-from rollout.kubectl import Kubectl
+from kubectl_lossless.kubectl import Kubectl
 
 NOTHING, FOUND, CANNOT = 0, 1, 2
 

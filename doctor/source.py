@@ -12,7 +12,7 @@ from typing import TextIO
 import yaml
 
 from doctor.subject import Image, Object, Subject, Told
-from rollout.kubectl import Kubectl, KubectlError
+from kubectl_lossless.kubectl import Kubectl, KubectlError
 
 NEAR = (
     *(

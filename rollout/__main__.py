@@ -10,9 +10,9 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
+from kubectl_lossless.kubectl import KubectlError, named
 from rollout.course import PARTS, goals, onto_itself, parts
 from rollout.experiment import Experiment, Silent, run, run_streams
-from rollout.kubectl import KubectlError, named
 from rollout.load import DEFAULT_MIX, LONG_MIX, LoadError, mix_from_text
 from rollout.load.clients import CLIENTS, mix_to_text
 from rollout.propagation import MARGIN, Survey, measure

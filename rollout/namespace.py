@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rollout.kubectl import Kubectl, Object, documents, to_list
+from kubectl_lossless.kubectl import Kubectl, Object, documents, to_list
 
 PROJECT_LABEL = "app.kubernetes.io/part-of"
 PROJECT = "rolling-updates"

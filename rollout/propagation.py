@@ -15,8 +15,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from kubectl_lossless.kubectl import Kubectl, Object, follow
 from rollout.experiment import DNS, Experiment, Silent
-from rollout.kubectl import Kubectl, Object, follow
 from rollout.load import Load, Result
 from rollout.load.job import Job
 from rollout.report.figures import percentile

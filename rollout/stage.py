@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from rollout.kubectl import Kubectl, KubectlError, Object, documents, to_list
+from kubectl_lossless.kubectl import Kubectl, KubectlError, Object, documents, to_list
 from rollout.load.connection import Connection, Lost, Target
 from rollout.load.job import NAME as LOAD_JOB
 from rollout.namespace import MADE_BY, Journal, foreign, get_namespace, is_made, listed, mark_made

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from types import TracebackType
 
-from rollout.kubectl import Kubectl, KubectlError, Object, follow
+from kubectl_lossless.kubectl import Kubectl, KubectlError, Object, follow
 
 RECONNECT_AFTER = 0.5  # seconds, when the API server ends a watch
 

@@ -18,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # this file is also the program that stands for kubectl
 
-from rollout.kubectl import changes  # noqa: E402
+from kubectl_lossless.kubectl import changes  # noqa: E402
 
 HOME = "KUBECTL_GUARD"
 """The environment variable with the guard's folder. pytest-xdist's workers inherit it."""

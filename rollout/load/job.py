@@ -3,7 +3,7 @@
 import subprocess
 import time
 
-from rollout.kubectl import Kubectl, KubectlError, Object, to_list
+from kubectl_lossless.kubectl import Kubectl, KubectlError, Object, to_list
 from rollout.load.process import LoadError
 from rollout.namespace import EXPERIMENT, MADE_BY
 from rollout.watch import State, state_of, stuck_of

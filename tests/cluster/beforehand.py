@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from rollout.kubectl import Kubectl, KubectlError, named
+from kubectl_lossless.kubectl import Kubectl, KubectlError, named
 from rollout.namespace import get_namespace, refusal
 
 NAMESPACE = "flask-cluster"

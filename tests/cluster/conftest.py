@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from kubectl_lossless.kubectl import Kubectl
 from rollout.experiment import Experiment
-from rollout.kubectl import Kubectl
 from rollout.load import DEFAULT_MIX, Load, Mix
 from rollout.stage import Rung, Stage, first_to_answer
 from tests.cluster.beforehand import NAMESPACE

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from rollout.kubectl import Kubectl, KubectlError
+from kubectl_lossless.kubectl import Kubectl, KubectlError
 from rollout.load import Load
 from rollout.stage import Rung, Stage
 from rollout.watch import State, Watch

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from rollout.kubectl import KubectlError
+from kubectl_lossless.kubectl import KubectlError
 from rollout.load import LONG_MIX, Load
 from rollout.stage import Rung, Stage
 from rollout.watch import State, Watch

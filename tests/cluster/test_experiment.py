@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from kubectl_lossless.kubectl import Kubectl
 from rollout.experiment import Experiment, run
-from rollout.kubectl import Kubectl
 from rollout.namespace import JOURNAL, get_namespace
 from rollout.stage import Rung, Stage, StageError
 from rollout.watch import version_of

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rollout.kubectl import Kubectl
+from kubectl_lossless.kubectl import Kubectl
 from tests.cluster.conftest import K8S
 from tools.docs import blocks
 from tools.docs.figures import ROOT

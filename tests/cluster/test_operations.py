@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
+from kubectl_lossless.kubectl import Kubectl, KubectlError
 from rollout.experiment import Experiment, run
-from rollout.kubectl import Kubectl, KubectlError
 from rollout.load.connection import Connection, Target
 from rollout.stage import Rung, Stage
 from rollout.watch import State, Watch

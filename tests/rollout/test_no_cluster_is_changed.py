@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from rollout.kubectl import Kubectl, KubectlError, changes
+from kubectl_lossless.kubectl import Kubectl, KubectlError, changes
 from tests import kubectl_guard
 
 pytestmark = pytest.mark.slow

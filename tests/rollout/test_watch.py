@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rollout.kubectl import Kubectl, documents, follow
+from kubectl_lossless.kubectl import Kubectl, documents, follow
 from rollout.watch import Pod, State, Watch, state_of, stuck_of, version_of
 
 

@@ -1,4 +1,4 @@
-"""kubectl, the one way to the cluster. Only a context that was named is ever changed."""
+"""The kubectl command as the only interface to the cluster. Only a context that was named is ever changed."""
 
 import json
 import subprocess
