@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))  # this file is also the program that stands for kubectl
+# This file is also the program that stands for kubectl, run without site-packages.
+sys.path[:0] = [str(ROOT), str(ROOT / "packages" / "kubectl-lossless" / "src")]
 
 from kubectl_lossless.kubectl import changes  # noqa: E402
 
