@@ -36,14 +36,17 @@ $(VENV)/.python: FORCE
 .PHONY: FORCE
 FORCE:
 
-$(VENV)/.run: requirements.txt $(VENV)/.python
+# The packages are imported from their sources: a .pth file needs neither a build nor a network.
+PACKAGES      := $(wildcard packages/*/src)
+LINK_PACKAGES  = printf '%s\n' $(abspath $(PACKAGES)) >"$$($(1)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/packages.pth"
+
+$(VENV)/.run: requirements.txt $(VENV)/.python $(PACKAGES:src=pyproject.toml)
 	$(BIN)/$(PIP_LOCKED) -r requirements.txt
+	@$(call LINK_PACKAGES,$(BIN))
 	@touch $@
 
-# The packages are imported from where they are written: a .pth file needs no build and no network.
-$(VENV)/.dev: $(VENV)/.run requirements-dev.txt $(wildcard packages/*/pyproject.toml)
+$(VENV)/.dev: $(VENV)/.run requirements-dev.txt
 	$(BIN)/$(PIP_LOCKED) -r requirements-dev.txt
-	@printf '%s\n' $(abspath $(wildcard packages/*/src)) >"$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/packages.pth"
 	@touch $@
 
 .PHONY: run
@@ -90,18 +93,19 @@ GUNICORN ?= 27.0.0
 test-gunicorn: $(VENV)-$(GUNICORN)/.dev ## the drain's and the workers' tests with another Gunicorn (GUNICORN=...)
 	$(VENV)-$(GUNICORN)/bin/pytest tests/unit tests/process
 
-$(VENV)-$(GUNICORN)/.dev: requirements-dev.txt $(wildcard packages/*/pyproject.toml)
+$(VENV)-$(GUNICORN)/.dev: requirements-dev.txt $(PACKAGES:src=pyproject.toml)
 	$(PYTHON) -m venv $(VENV)-$(GUNICORN)
 	$(VENV)-$(GUNICORN)/bin/$(PIP_LOCKED) -r requirements-dev.txt
 	$(VENV)-$(GUNICORN)/bin/$(PIP_INSTALL) gunicorn==$(GUNICORN)
-	@printf '%s\n' $(abspath $(wildcard packages/*/src)) >"$$($(VENV)-$(GUNICORN)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/packages.pth"
+	@$(call LINK_PACKAGES,$(VENV)-$(GUNICORN)/bin)
 	@touch $@
 
 .PHONY: check
-check: $(VENV)/.dev lint-workflows ## ruff, mypy, and zizmor and actionlint on the workflows
+check: $(VENV)/.dev lint-workflows ## ruff, mypy, import-linter, and zizmor and actionlint on the workflows
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo --no-cache
 
 # actionlint is a Go program. Its package on PyPI downloads the binary from GitHub while it is installed, which neither
 # the hashes of requirements-dev.txt nor a machine without GitHub allow; Go checks the module's checksum.
@@ -132,9 +136,10 @@ format: $(VENV)/.dev ## let ruff fix and format
 	$(BIN)/ruff format .
 
 # ---- measuring ----------------------------------------------------------------------------------
-$(VENV)-bench/.bench: tools/benchmarks/requirements.txt
+$(VENV)-bench/.bench: tools/benchmarks/requirements.txt $(PACKAGES:src=pyproject.toml)
 	$(PYTHON) -m venv $(VENV)-bench
 	$(VENV)-bench/bin/$(PIP_LOCKED) -r tools/benchmarks/requirements.txt
+	@$(call LINK_PACKAGES,$(VENV)-bench/bin)
 	@touch $@
 
 .PHONY: bench

@@ -20,14 +20,14 @@ def create_app(settings: Settings | None = None, lifecycle: Lifecycle | None = N
     # Imported here, because gunicorn.conf.py imports app.lifecycle in the master, where Flask is
     # not to be loaded before a gevent worker has patched the standard library.
     from app import api, errors, metrics, page, probes, streams
-    from app.lean import LeanFlask
     from app.lifecycle import SERVICE
     from app.settings import Settings
+    from gunicorn_fast.flask import FastFlask
 
     settings = settings or Settings.from_environment()
     lifecycle = lifecycle or SERVICE
 
-    app = LeanFlask(__name__, static_folder=None)
+    app = FastFlask(__name__, static_folder=None)
     app.url_map.strict_slashes = False  # /api and /api/ are the same place
     app.url_map.redirect_defaults = False  # /api/sleep/1 answers, not with a redirect to /api/sleep
     errors.register(app)

@@ -1,4 +1,4 @@
-"""app/lean.py: what it leaves out of Flask does not show."""
+"""FastFlask behaves as Flask does. `make test-originals` runs Flask's own tests with it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from werkzeug.exceptions import HTTPException
 from werkzeug.test import EnvironBuilder
 
-from app.lean import PLACES, LeanFlask
+from gunicorn_fast.flask import MAX_ADAPTERS, FastFlask
 
 HOSTS = [
     "a",
@@ -61,46 +61,90 @@ def bound(app: Flask, environ: dict[str, Any]) -> tuple[dict[str, Any], str] | t
     return {name: value for name, value in vars(adapter).items() if name != "map"}, request.host
 
 
-FLASK, LEAN = Flask(__name__), LeanFlask(__name__)
+FLASK, FAST = Flask(__name__), FastFlask(__name__)
 
 
 @given(_environs)
-def test_routes_are_bound_as_flask_binds_them(chosen: dict[str, str | None]) -> None:
+def test_url_adapter_equals_that_of_flask(chosen: dict[str, str | None]) -> None:
     environ = {**EnvironBuilder().get_environ(), **chosen}
     environ = {name: value for name, value in environ.items() if value is not None}
     expected = bound(FLASK, environ)
     for _ in range(2):  # the second time from memory
-        assert bound(LEAN, environ) == expected
+        assert bound(FAST, environ) == expected
 
 
-def test_many_hosts_are_not_remembered_for_ever() -> None:
-    app = LeanFlask(__name__)
+def test_adapters_of_many_hosts_are_bounded() -> None:
+    app = FastFlask(__name__)
     app.add_url_rule("/", "index", lambda: "")
     client = app.test_client()
-    for number in range(3 * PLACES):
+    for number in range(3 * MAX_ADAPTERS):
         assert client.get("/", headers={"Host": f"host-{number}"}).status_code == 200
-    assert len(app._places) <= PLACES
+    assert len(app._adapters) <= MAX_ADAPTERS
 
 
-def test_the_session_is_empty_and_refuses_to_be_written() -> None:
-    app = LeanFlask(__name__)
-
-    @app.get("/read")
-    def read() -> dict[str, Any]:
-        return dict(session)
-
-    @app.get("/write")
-    def write() -> str:
-        session["a"] = "b"
-        return ""
+@pytest.mark.parametrize("flask", [Flask, FastFlask])
+def test_session_without_a_secret_key_is_empty_and_read_only(flask: type[Flask]) -> None:
+    app = flask(__name__)
+    app.add_url_rule("/read", "read", lambda: dict(session))
+    app.add_url_rule("/write", "write", lambda: session.update(a="b") or "")
 
     client = app.test_client()
-    answer = client.get("/read")
-    assert answer.json == {}
-    assert "Set-Cookie" not in answer.headers
+    response = client.get("/read")
+    assert response.json == {}
+    assert "Set-Cookie" not in response.headers
     app.testing = True
     with pytest.raises(RuntimeError, match="session is unavailable"):
         client.get("/write")
+
+
+def test_null_sessions_of_two_requests_share_nothing() -> None:
+    app = FastFlask(__name__)
+    found: list[Any] = []
+
+    def view() -> str:
+        found.append(session._get_current_object())  # type: ignore[attr-defined] # of the proxy
+        return ""
+
+    app.add_url_rule("/", "index", view)
+    client = app.test_client()
+    client.get("/")
+    client.get("/")
+    first, second = found
+    assert first is not second
+
+
+@pytest.mark.parametrize("flask", [Flask, FastFlask])
+def test_session_with_a_secret_key_is_kept_in_a_cookie(flask: type[Flask]) -> None:
+    app = flask(__name__)
+    app.secret_key = "not secret"
+
+    @app.get("/count")
+    def count() -> str:
+        session["count"] = session.get("count", 0) + 1
+        return str(session["count"])
+
+    client = app.test_client()
+    assert [client.get("/count").text for _ in range(3)] == ["1", "2", "3"]
+
+
+@pytest.mark.parametrize("flask", [Flask, FastFlask])
+def test_untrusted_host_is_refused_although_it_was_used_before(flask: type[Flask]) -> None:
+    app = flask(__name__)
+    app.add_url_rule("/", "index", lambda: "")
+    client = app.test_client()
+    assert client.get("/", headers={"Host": "other"}).status_code == 200
+    app.config["TRUSTED_HOSTS"] = ["mine"]
+    assert client.get("/", headers={"Host": "other"}).status_code == 400
+    assert client.get("/", headers={"Host": "mine"}).status_code == 200
+
+
+@pytest.mark.parametrize("flask", [Flask, FastFlask])
+def test_view_that_is_registered_after_a_request_is_served(flask: type[Flask]) -> None:
+    app = flask(__name__)
+    with app.test_request_context("/later"):
+        app.create_url_adapter(app.request_class(EnvironBuilder("/later").get_environ()))
+    app.add_url_rule("/later", "later", lambda: "here")
+    assert app.test_client().get("/later").text == "here"
 
 
 class View(MethodView):
@@ -121,8 +165,8 @@ def decorated(view: Callable[[], Awaitable[str]]) -> Callable[[], Awaitable[str]
     return wrapper
 
 
-@pytest.mark.parametrize("flask", [Flask, LeanFlask])
-def test_coroutines_are_run_as_flask_runs_them(flask: type[Flask]) -> None:
+@pytest.mark.parametrize("flask", [Flask, FastFlask])
+def test_coroutines_run_as_in_flask(flask: type[Flask]) -> None:
     app = flask(__name__)
     called = []
     app.add_url_rule("/view", view_func=coroutine)
@@ -165,7 +209,7 @@ def test_coroutines_are_run_as_flask_runs_them(flask: type[Flask]) -> None:
     assert sorted(called) == ["after"] * 6 + ["before"] * 6 + ["later"]
 
 
-@pytest.mark.parametrize("flask", [Flask, LeanFlask])
+@pytest.mark.parametrize("flask", [Flask, FastFlask])
 def test_coroutine_without_asgiref_is_flasks_own_error(
     flask: type[Flask], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -180,4 +224,4 @@ def test_coroutine_without_asgiref_is_flasks_own_error(
 def test_simple_function_is_not_inspected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Flask, "ensure_sync", None)
     view = bound
-    assert LEAN.ensure_sync(view) is view
+    assert FAST.ensure_sync(view) is view
