@@ -73,6 +73,19 @@ test-python-%:
 	[ -n "$$python" ] || { echo "Python $* is not here; install it or name others with VERSIONS=..." >&2; exit 2; }; \
 	$(MAKE) --no-print-directory test-fast PYTHON="$$python"
 
+# Their source archives have the tests, the wheels that are installed do not. The hashes are those of requirements.txt.
+ORIGINALS := $(VENV)/originals
+
+$(ORIGINALS)/.fetched: requirements.txt $(VENV)/.dev
+	@rm -rf $(ORIGINALS) && mkdir -p $(ORIGINALS)
+	@awk '/^(flask|prometheus-flask-exporter)==/ {pin = 1} pin {print} pin && !/\\$$/ {pin = 0}' requirements.txt >$(ORIGINALS)/requirements.txt
+	$(BIN)/pip download --quiet --disable-pip-version-check --no-deps --no-binary :all: --require-hashes -r $(ORIGINALS)/requirements.txt -d $(ORIGINALS)
+	@touch $@
+
+.PHONY: test-originals
+test-originals: $(ORIGINALS)/.fetched ## Flask's and the exporter's own tests with gunicorn_fast's classes
+	$(BIN)/pytest packages/gunicorn-fast/tests/test_originals.py
+
 # They take over the namespace flask-cluster of the cluster that CONTEXT names: everything in it is deleted. Draining a
 # node, evicting and stopping a kube-proxy need DISRUPTIVE=1. Images come from the manifests' registry, or are those of
 # IMAGE=... ENVOY_IMAGE=... LOAD_IMAGE=... on the nodes.

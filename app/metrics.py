@@ -5,20 +5,18 @@ from __future__ import annotations
 import struct
 import time
 from collections.abc import Iterator
-from http import HTTPMethod
-from timeit import default_timer
 
-from flask import Flask, Response, got_request_exception, request
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from flask import Flask, Response, request
+from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
-from prometheus_flask_exporter import PrometheusMetrics
 
 from app import multiprocess
 from app.lifecycle import Lifecycle, Long
 from app.streams.loop import KINDS
+from gunicorn_fast.metrics import FastPrometheusMetrics
 
 FILE_PATIENCE = 1.0
 """Seconds for which a worker's new file may be empty."""
@@ -77,66 +75,6 @@ class LifecycleCollector(Collector):
         yield info
 
 
-HTTP_METHODS = frozenset(method.value for method in HTTPMethod)
-
-
-class RequestMetrics:
-    """The exporter's default series at a third of its price: its hooks look every series up anew."""
-
-    def __init__(self, app: Flask, exporter: PrometheusMetrics) -> None:
-        registry = exporter.registry
-        exporter.info(
-            "flask_exporter_info", "Information about the Prometheus Flask exporter", version=exporter.version
-        )
-        self._durations = Histogram(
-            "flask_http_request_duration_seconds",
-            "Flask HTTP request duration in seconds",
-            ("method", "url_rule", "status"),
-            registry=registry,
-        )
-        self._totals, self._exceptions = (
-            Counter(name, text, ("method", "status"), registry=registry)
-            for name, text in (
-                ("flask_http_request_total", "Total number of HTTP requests"),
-                (
-                    "flask_http_request_exceptions_total",
-                    "Total number of HTTP requests which resulted in an exception",
-                ),
-            )
-        )
-        self._series: dict[tuple[str, str, int], tuple[Histogram, Counter]] = {}
-        app.before_request(self._begin)
-        app.after_request(self._count)
-        got_request_exception.connect(self._count_exception, app, weak=False)
-
-    def _begin(self) -> None:
-        request.environ["metrics.began"] = default_timer()
-
-    def _count(self, response: Response) -> Response:
-        asked = request._get_current_object()  # type: ignore[attr-defined] # each look at the proxy costs
-        if hasattr(asked, "prom_do_not_track"):
-            return response
-        rule = asked.url_rule
-        # A client can make up methods without end, and each would be a series for ever.
-        method = asked.method if asked.method in HTTP_METHODS else "other"
-        key = (method, "None" if rule is None else rule.rule, response.status_code)
-        series = self._series.get(key) or self._look_up(key)
-        if (began := asked.environ.get("metrics.began")) is not None:
-            series[0].observe(max(default_timer() - began, 0))
-        series[1].inc()
-        return response
-
-    def _look_up(self, key: tuple[str, str, int]) -> tuple[Histogram, Counter]:
-        method, _, status = key
-        return self._series.setdefault(
-            key, (self._durations.labels(*key), self._totals.labels(method, status))
-        )
-
-    def _count_exception(self, app: Flask, **_: object) -> None:  # noqa: ARG002 - the signal's signature
-        if not hasattr(request, "prom_do_not_track"):
-            self._exceptions.labels(request.method, 500).inc()
-
-
 class StreamCollector(Collector):
     """The series of long connections, of all workers and by kind."""
 
@@ -187,8 +125,7 @@ def register(app: Flask, lifecycle: Lifecycle, version: str) -> None:
     # A registry of its own for each app, so that two in one process do not share series. Under
     # Gunicorn the values lie in files that all workers write, and the registry holds none.
     registry = CollectorRegistry()
-    exporter = PrometheusMetrics(app=None, path=None, export_defaults=False, registry=registry)
-    RequestMetrics(app, exporter)
+    exporter = FastPrometheusMetrics(app, path=None, group_by="url_rule", registry=registry)
     own = (LifecycleCollector(lifecycle, version), StreamCollector(lifecycle))
     for collector in own:
         registry.register(collector)
