@@ -1,8 +1,8 @@
 """The drain: how a Gunicorn service leaves without losing a request.
 
-Copy this file, app/probe_rule.py and the hooks of gunicorn.conf.py into a service of your own; none knows
-anything of this sample's endpoints. On SIGTERM the master keeps its listeners open and every request is
-still answered, with `Connection: close`; Gunicorn's own graceful stop follows when traffic has
+Copy this file, app/reload.py, app/probe_rule.py and the hooks of gunicorn.conf.py into a service of your
+own; none knows anything of this sample's endpoints. On SIGTERM the master keeps its listeners open and every
+request is still answered, with `Connection: close`; Gunicorn's own graceful stop follows when traffic has
 really stopped. The facts about Gunicorn that this leans on were read in its release 27.0.1.
 
 What master and workers know of each other lies in one anonymous shared page: aligned 8-byte cells,
@@ -26,6 +26,7 @@ from types import FrameType
 from typing import Any
 
 from app.probe_rule import Probe, ProbeMatcher
+from app.reload import close_removed_listeners, take_over_sighup
 
 TICK = 0.05
 """Seconds between two looks at whether a drain is over."""
@@ -204,6 +205,7 @@ class Lifecycle:
         self.probes = ProbeMatcher()
         self._arbiter: Any = None
         self._master_pid = 0
+        self._installed = False  # whether SIGTERM is taken over
         self._announced = False
         self._ending: Ending | None = None
         self._held: set[int | signal.Signals] | None = None  # the signals that were blocked before a fork
@@ -292,6 +294,10 @@ class Lifecycle:
         """Client requests that lost their worker before they were answered."""
         return self._page[Cell.CUT_OFF]
 
+    def has_booted(self, worker: Any) -> bool:
+        """Tell whether a worker can serve. For the master to ask, which has given it its slot."""
+        return bool(self._page[worker.lifecycle_slot + SlotCell.BOOTED])
+
     def mark_ready(self) -> None:
         """Tell that this process can serve. A Gunicorn worker calls it by itself."""
         self._page[self._slot + SlotCell.BOOTED] = 1
@@ -334,10 +340,19 @@ class Lifecycle:
     # ---- the master's hooks ----------------------------------------------------------------------
 
     def when_ready(self, server: Any) -> None:
-        """Take over SIGTERM before the first worker is forked (Gunicorn's hook of this name)."""
-        if self.policy is None:
-            return
+        """Take over SIGTERM and SIGHUP before the first worker is forked (Gunicorn's hook of this name)."""
         self._arbiter, self._master_pid = server, os.getpid()
+        take_over_sighup(server, self)
+        if self.policy is not None:
+            self._take_over_sigterm(server)
+
+    def when_reloaded(self) -> None:
+        """Drain from now on, if a reload has switched the drain on."""
+        if self.policy is not None and not self._installed:
+            self._take_over_sigterm(self._arbiter)
+
+    def _take_over_sigterm(self, server: Any) -> None:
+        self._installed = True
         # Gunicorn looks these up by name: the first two when it comes to a queued signal.
         self._stop = server.handle_term
         self._stop_workers = server.stop
@@ -373,7 +388,7 @@ class Lifecycle:
         # In the handler, so that it does not wait behind a reload. It must not log or lock.
         if self.draining:
             self._ending = self._ending or Ending.SECOND_SIGNAL
-        elif self._any_booted():
+        elif self.policy is not None and self._any_booted():
             self._long_before = self._long_counts()
             self.begin_drain()
             signal.setitimer(signal.ITIMER_REAL, TICK, TICK)
@@ -403,6 +418,8 @@ class Lifecycle:
         """Gunicorn's main loop has come to a SIGTERM."""
         log, policy = self._arbiter.log, self.policy
         if not self.draining:
+            if policy is None:  # a reload has switched the drain off
+                self._stop()
             log.info("SIGTERM before any worker was ready: stopping without a drain")
             self._stop()
         if policy is not None and not self._announced:
@@ -457,7 +474,8 @@ class Lifecycle:
 
     def pre_fork(self, server: Any, worker: Any) -> None:
         """Give the worker a slot of its own (Gunicorn's hook of this name)."""
-        taken = {other.lifecycle_slot for other in server.WORKERS.values()}
+        # A worker has none that a reload has tried with a configuration without this hook.
+        taken = {getattr(other, "lifecycle_slot", None) for other in server.WORKERS.values()}
         # The last slot is the one of processes that Gunicorn has not forked.
         free = next((slot for slot in self._slots()[:-1] if slot not in taken), None)
         if free is None:
@@ -467,7 +485,9 @@ class Lifecycle:
 
     def child_exit(self, server: Any, worker: Any) -> None:  # noqa: ARG002 - Gunicorn's signature
         """Forget a worker that is gone, however it went (Gunicorn's hook of this name)."""
-        slot = worker.lifecycle_slot
+        slot = getattr(worker, "lifecycle_slot", None)
+        if slot is None:
+            return
         self._page[Cell.ANSWERED_BY_GONE] += self._page[slot + SlotCell.ANSWERED]
         for kind in range(LONG_KINDS):
             for what in Long:
@@ -491,8 +511,9 @@ class Lifecycle:
 
     # ---- the workers' hooks ----------------------------------------------------------------------
 
-    def post_fork(self, server: Any, worker: Any) -> None:  # noqa: ARG002 - Gunicorn's signature
+    def post_fork(self, server: Any, worker: Any) -> None:
         """Make a new worker's signals its own (Gunicorn's hook of this name)."""
+        close_removed_listeners(server)
         self._take_slot(worker.lifecycle_slot)
         self._lock = threading.Lock()
         if self.policy is None:

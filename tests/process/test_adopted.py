@@ -91,7 +91,7 @@ FRAMEWORKS = {
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 @pytest.mark.parametrize("worker_class", ["gthread", "worker.ProbeLaneWorker"])
 def test_it_drains(worker_class: str, framework: str, tmp_path: Path) -> None:
-    for name in ("lifecycle.py", "probe_rule.py", "worker.py"):
+    for name in ("lifecycle.py", "probe_rule.py", "reload.py", "worker.py"):
         text = (ROOT / "app" / name).read_text()
         (tmp_path / name).write_text(
             re.sub(r"^from app\.(\w+) import", r"from \1 import", text, flags=re.MULTILINE)

@@ -15,6 +15,7 @@ import gunicorn
 import pytest
 
 LIFECYCLE = "app/lifecycle.py"
+RELOAD = "app/reload.py"
 WORKER = "app/worker.py: ProbeLaneWorker"
 LEADER = "leader/worker.py: LeaderWorker"
 HTTP = "leader/http.py"
@@ -25,6 +26,16 @@ LEANT_ON = [
     ("arbiter", "Arbiter.wakeup", "5a6a596d0a04", f"{LIFECYCLE}: _on_tick"),
     ("arbiter", "Arbiter.wait_for_signals", "4abcab1deb7c", f"{LIFECYCLE}: _on_tick"),
     ("arbiter", "Arbiter.handle_term", "93d583480a66", f"{LIFECYCLE}: _handle_term"),
+    ("arbiter", "Arbiter.handle_hup", "50de80005cd6", f"{RELOAD}: take_over_sighup"),
+    ("arbiter", "Arbiter.reload", "fec344d2f774", f"{RELOAD}, which does the same in another order"),
+    ("arbiter", "Arbiter.setup", "9eb391c82c19", f"{RELOAD}: _apply, _Before.restore"),
+    ("arbiter", "Arbiter.reap_workers", "ebcf4187e9eb", f"{RELOAD}: _start_first_worker"),
+    (
+        "app.base",
+        "Application.load_config_from_module_name_or_filename",
+        "a73af6dfae9b",
+        f"{RELOAD}: _reason",
+    ),
     ("arbiter", "Arbiter.stop", "7138b6afd9c4", f"{LIFECYCLE}: _on_stop"),
     ("arbiter", "Arbiter.run", "1ddfab9d644f", f"{LIFECYCLE}: when_ready"),
     ("arbiter", "Arbiter.spawn_worker", "6abc0d90b0b9", f"{LIFECYCLE}: pre_fork, post_fork"),
