@@ -18,9 +18,9 @@ COPY --from=build /venv /venv
 WORKDIR /srv
 COPY app app
 COPY leader leader
-COPY packages/gunicorn-fast/src ./
+COPY packages/gunicorn-drain/src packages/gunicorn-fast/src ./
 COPY gunicorn.conf.py LICENSE NOTICE ./
-RUN /venv/bin/python -m compileall -q /venv app leader gunicorn_fast
+RUN /venv/bin/python -m compileall -q /venv .
 
 ARG APP_VERSION=dev
 ENV APP_VERSION=$APP_VERSION \

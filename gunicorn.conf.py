@@ -1,14 +1,14 @@
 """How Gunicorn runs the service. Plain `gunicorn` in this directory reads it; Gunicorn's own flags win.
 
-Gunicorn executes this file again on every SIGHUP, so it holds no state: that is in app.lifecycle.
+Gunicorn executes this file again on every SIGHUP, so it holds no state: that is in gunicorn_drain.
 """
 
 import gc
 from dataclasses import replace
 from typing import Any
 
+import gunicorn_drain
 from app import flags, logs, multiprocess, refusals
-from app.lifecycle import SERVICE
 from app.settings import PROBES, WORKER_CONNECTIONS, notices, settings_or_exit
 
 given = flags.given()
@@ -40,13 +40,6 @@ loglevel = settings.log_level
 access_log_format = logs.ACCESS
 
 multiprocess.prepare()
-SERVICE.configure(settings.drain_policy, PROBES)
-
-pre_fork = SERVICE.pre_fork
-post_worker_init = SERVICE.post_worker_init
-pre_request = SERVICE.pre_request
-post_request = SERVICE.post_request
-on_exit = SERVICE.on_exit
 
 
 def on_starting(server: Any) -> None:
@@ -56,22 +49,22 @@ def on_starting(server: Any) -> None:
 
 
 def when_ready(server: Any) -> None:
-    """Begin the service's life, and keep what is loaded by now out of all garbage collections.
+    """Keep what is loaded by now out of all garbage collections.
 
     A collection writes to every object that it looks at: each worker would soon have a copy of what it shares
     with the master.
     """
-    SERVICE.when_ready(server)
     gc.freeze()
 
 
 def post_fork(server: Any, worker: Any) -> None:
-    """Set a new worker's signals, and what it does with requests that it refuses."""
-    SERVICE.post_fork(server, worker)
+    """Set what a new worker does with requests that it refuses."""
     refusals.report_errors(worker)
 
 
 def child_exit(server: Any, worker: Any) -> None:
-    """Forget a worker that is gone: its requests in flight and its gauges."""
-    SERVICE.child_exit(server, worker)
+    """Remove the gauges of a worker that has exited."""
     multiprocess.forget(worker.pid)
+
+
+gunicorn_drain.install(globals(), probes=PROBES, policy=settings.drain_policy)

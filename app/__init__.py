@@ -7,33 +7,33 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from flask import Flask
 
-    from app.lifecycle import Lifecycle
     from app.settings import Settings
+    from gunicorn_drain import Drain
 
 
-def create_app(settings: Settings | None = None, lifecycle: Lifecycle | None = None) -> Flask:
+def create_app(settings: Settings | None = None, drain: Drain | None = None) -> Flask:
     """Put the service together.
 
     Without arguments, as Gunicorn calls it: the settings of the environment (SettingsError where they
-    are wrong) and the lifecycle that Gunicorn's hooks keep.
+    are wrong) and the drain that gunicorn.conf.py installs.
     """
-    # Imported here, because gunicorn.conf.py imports app.lifecycle in the master, where Flask is
+    # Imported here, because gunicorn.conf.py imports app.settings in the master, where Flask is
     # not to be loaded before a gevent worker has patched the standard library.
     from app import api, errors, metrics, page, probes, streams
-    from app.lifecycle import SERVICE
     from app.settings import Settings
+    from gunicorn_drain import get_drain
     from gunicorn_fast.flask import FastFlask
 
     settings = settings or Settings.from_environment()
-    lifecycle = lifecycle or SERVICE
+    drain = drain or get_drain()
 
     app = FastFlask(__name__, static_folder=None)
     app.url_map.strict_slashes = False  # /api and /api/ are the same place
     app.url_map.redirect_defaults = False  # /api/sleep/1 answers, not with a redirect to /api/sleep
     errors.register(app)
-    metrics.register(app, lifecycle, settings.app_version)
+    metrics.register(app, drain, settings.app_version)
     app.register_blueprint(api.blueprint(settings))
-    app.register_blueprint(streams.blueprint(settings, lifecycle))
-    app.register_blueprint(probes.blueprint(settings, lifecycle))
+    app.register_blueprint(streams.blueprint(settings, drain))
+    app.register_blueprint(probes.blueprint(settings, drain))
     app.register_blueprint(page.blueprint())
     return app

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, json, request
 
-from app.lifecycle import Lifecycle
 from app.settings import VERSION_PROBE_HEADER, Settings
+from gunicorn_drain import Drain
 
 
-def blueprint(settings: Settings, lifecycle: Lifecycle) -> Blueprint:
+def blueprint(settings: Settings, drain: Drain) -> Blueprint:
     """Make the routes of the probes."""
     probes = Blueprint("probes", __name__)
 
@@ -16,12 +16,12 @@ def blueprint(settings: Settings, lifecycle: Lifecycle) -> Blueprint:
         return Response(json.dumps(body) + "\n", status, mimetype="application/json")
 
     def readiness(**body: object) -> Response:
-        return answer(200 if lifecycle.ready else 503, state=lifecycle.state, **body)
+        return answer(200 if drain.ready else 503, state=drain.state, **body)
 
     @probes.get("/health")
     def health() -> Response:
         # Who can answer is alive, whatever its state: restarting a draining pod would lose requests.
-        return answer(200, state=lifecycle.state)
+        return answer(200, state=drain.state)
 
     @probes.get("/health/ready")
     def ready() -> Response:

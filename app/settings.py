@@ -10,8 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from app.lifecycle import DrainPolicy
-from app.probe_rule import Probe
+from gunicorn_drain import DrainPolicy, Probe
 
 VERSION_PROBE_HEADER = "X-Custom-Header"
 """What the course's readiness probe sends, and people and programs that ask for the version do not."""

@@ -4,8 +4,7 @@ Stock gthread gives a connection to a thread before it has said anything, answer
 order of their arrival behind slow requests, and lingers in the event loop on a peer that does not
 close its end. Here a thread is given to whole request heads only, a probe goes to threads of its
 own, and no request's thread waits for what no application asked for. The parsing, the answering
-and the shutdown are Gunicorn's. Each override says what it replaces in Gunicorn 27.0.1. Copy this
-file together with app/lifecycle.py and app/probe_rule.py.
+and the shutdown are Gunicorn's. Each override says what it replaces in Gunicorn 27.0.1.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ from gunicorn.http.message import Request
 from gunicorn.http.unreader import IterUnreader
 from gunicorn.workers.gthread import DEFAULT_WORKER_DATA_TIMEOUT, TConn, ThreadWorker
 
-from app.lifecycle import SERVICE
+from gunicorn_drain import get_drain
 
 HEAD_TIMEOUT = 10.0
 """Timeout for the request line and headers, in seconds from their first byte."""
@@ -277,7 +276,7 @@ class ProbeLaneWorker(ThreadWorker):  # type: ignore[misc] # Gunicorn has no typ
         self.unused_conns = Waiting()  # new, no byte received yet
         self.pending_conns = WaitingHeaders()  # have sent a part of their headers
         self.lingering_conns = Waiting()  # closed by us and not by the peer yet
-        self.probes = SERVICE.probes
+        self.probes = get_drain().probes
         self.lane_pool = ThreadPoolExecutor(PROBE_THREADS, thread_name_prefix="probe")
         self.unread_pool = ThreadPoolExecutor(UNREAD_THREADS, thread_name_prefix="unread")
         # What comes first there is no HTTP/1 head: such connections go gthread's own way.

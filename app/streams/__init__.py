@@ -10,13 +10,13 @@ from flask import Blueprint, Request, Response, request
 from werkzeug.exceptions import BadRequest, HTTPException
 from wsproto.handshake import WEBSOCKET_VERSION
 
-from app.lifecycle import Lifecycle
 from app.settings import Settings
 from app.streams.events import EventStream
 from app.streams.handover import Handover
 from app.streams.loop import Farewell, StreamLoop
 from app.streams.ticks import Origin, Resume, resume
 from app.streams.websocket import Limits, WebSocket
+from gunicorn_drain import Drain
 
 ID_PARAMETERS = frozenset({"last", "lasteventid", "evslasteventid"})
 """Names of the query's parameter, in lower case, without `_` and `-`.
@@ -46,7 +46,7 @@ class UpgradeRequired(HTTPException):
         return [("Upgrade", "websocket"), ("Sec-WebSocket-Version", VERSION)]
 
 
-def blueprint(settings: Settings, lifecycle: Lifecycle) -> Blueprint:
+def blueprint(settings: Settings, drain: Drain) -> Blueprint:
     """Make the routes of the long connections."""
     streams = Blueprint("streams", __name__)
     farewell = Farewell(
@@ -57,7 +57,7 @@ def blueprint(settings: Settings, lifecycle: Lifecycle) -> Blueprint:
         retry_max=settings.stream_retry_max,
     )
     origin = Origin(settings.app_version, socket.gethostname())
-    loop = StreamLoop(lifecycle, farewell, origin, settings.stream_limit, settings.stream_replay)
+    loop = StreamLoop(drain, farewell, origin, settings.stream_limit, settings.stream_replay)
     limits = Limits(settings.websocket_ping, settings.websocket_message, settings.websocket_rate)
 
     @streams.get("/api/events")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from email.utils import formatdate
 
 from app.streams import ticks
-from app.streams.loop import KINDS, Stream, StreamLoop
+from app.streams.loop import Stream, StreamLoop
 
 HEARTBEAT = 15.0
 """Seconds between two comment lines, which keep proxies and clients sure of a stream."""
@@ -17,7 +17,7 @@ READ_LIMIT = 65536
 class EventStream(Stream):
     """A stream of events, chunked for HTTP/1.1 so that its end can be told from a cut."""
 
-    kind = KINDS.index("events")
+    kind = "events"
 
     def __init__(self, loop: StreamLoop, start: ticks.Resume, protocol: str) -> None:
         """`protocol` is the request's: HTTP/1.0 or HTTP/1.1."""

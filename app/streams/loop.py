@@ -22,15 +22,15 @@ from functools import partial
 
 from werkzeug.exceptions import ServiceUnavailable
 
-from app.lifecycle import Lifecycle, Long
 from app.refusals import RefusalLog
 from app.settings import WORKER_CONNECTIONS
 from app.streams import ticks
+from gunicorn_drain import Drain, StreamCounter
 
 logger = logging.getLogger(__name__)
 
 KINDS = ("events", "websocket")
-"""The kinds of long connections, in the order in which the lifecycle counts them."""
+"""Kinds of long connections, which the drain counts separately."""
 
 SPARE_FILES = 64
 """File descriptors for everything that is no connection of a client."""
@@ -92,8 +92,8 @@ class Farewell:
 class Stream(asyncio.Protocol):
     """One long connection. Everything but `take` runs in the loop's thread."""
 
-    kind: int
-    """Its place in KINDS."""
+    kind: str
+    """One of KINDS."""
 
     def __init__(self, loop: StreamLoop, start: ticks.Resume) -> None:
         """`start` is where the client wants to go on."""
@@ -108,7 +108,7 @@ class Stream(asyncio.Protocol):
         self._early = b""
         self._stuck_since = 0.0
         self._farewell: asyncio.TimerHandle | None = None
-        self._outcome: Long | None = None
+        self._outcome: StreamCounter | None = None
 
     # ---- what each kind says ---------------------------------------------------------------------
 
@@ -173,7 +173,7 @@ class Stream(asyncio.Protocol):
         """Count how it ended."""
         if self._farewell:
             self._farewell.cancel()
-        self._loop.left(self, self._outcome or (Long.MOVED if self.told_at else None))
+        self._loop.left(self, self._outcome or (StreamCounter.LEFT if self.told_at else None))
 
     def pause_writing(self) -> None:
         """Too much waits for the peer to read it: read nothing more from it either."""
@@ -197,7 +197,7 @@ class Stream(asyncio.Protocol):
         self._loop.catch_up(self)
         self.over = True
         self.told_at = asyncio.get_running_loop().time()
-        self._loop.count(self, Long.TOLD)
+        self._loop.count(self, StreamCounter.NOTIFIED)
         self.say_farewell(self._loop.farewell.retry())
 
     def hang_up(self) -> None:
@@ -213,12 +213,12 @@ class Stream(asyncio.Protocol):
 
     def broke_the_rules(self, why: str) -> None:
         """Count it as dropped, whatever comes after."""
-        logger.debug("%s: dropped, %s", KINDS[self.kind], why)
-        self._outcome = self._outcome or Long.DROPPED
+        logger.debug("%s: dropped, %s", self.kind, why)
+        self._outcome = self._outcome or StreamCounter.PROTOCOL_ERRORS
 
     def force(self) -> None:
         """Close it, because it does not go."""
-        self._outcome = self._outcome or Long.FORCED
+        self._outcome = self._outcome or StreamCounter.CLOSED_AT_DEADLINE
         self.hang_up()
 
 
@@ -226,13 +226,14 @@ class StreamLoop:
     """The long connections of this process."""
 
     def __init__(
-        self, lifecycle: Lifecycle, farewell: Farewell, origin: ticks.Origin, limit: int, replay: int
+        self, drain: Drain, farewell: Farewell, origin: ticks.Origin, limit: int, replay: int
     ) -> None:
         """`limit`: connections of this process at once. `replay`: seconds for which ticks are repeated."""
         self.origin = origin
         self.farewell = farewell
         self.replay = replay
-        self._lifecycle = lifecycle
+        drain.declare_streams(*KINDS)
+        self._drain = drain
         self._limit = limit
         self._refusals = RefusalLog(logger)
         self._held = 0  # connections from their request on
@@ -246,17 +247,17 @@ class StreamLoop:
 
     # ---- called by request threads ---------------------------------------------------------------
 
-    def admit(self, kind: int) -> None:
+    def admit(self, kind: str) -> None:
         """Raise ServiceUnavailable where there is no room for one more."""
         if self._held >= self._limit:
             why = f"This worker holds {self._limit} long connections (STREAM_LIMIT)."
             self.refuse(kind, why)
             raise ServiceUnavailable(why, retry_after=1)
 
-    def refuse(self, kind: int, why: str) -> None:
+    def refuse(self, kind: str, why: str) -> None:
         """Count and log a connection that is not opened."""
-        self._lifecycle.count_long(kind, Long.REFUSED)
-        self._refusals.add(why, f"Refused a connection, {KINDS[kind]}: {why}")
+        self._drain.count_stream(kind, StreamCounter.REFUSED)
+        self._refusals.add(why, f"Refused a connection, {kind}: {why}")
 
     def adopt(self, stream: Stream, connection: socket.socket) -> None:
         """Hold `connection` from now on."""
@@ -265,13 +266,13 @@ class StreamLoop:
             if self._loop is None:
                 self._loop = self._start()
         # Before the request is over, so that a drain never sees neither of the two.
-        self.count(stream, Long.OPENED)
-        self.count(stream, Long.OPEN)
+        self.count(stream, StreamCounter.OPENED)
+        self.count(stream, StreamCounter.OPEN)
         self._loop.call_soon_threadsafe(self._open, stream, connection)
 
-    def count(self, stream: Stream, what: Long, change: int = 1) -> None:
+    def count(self, stream: Stream, what: StreamCounter, change: int = 1) -> None:
         """Count `stream`."""
-        self._lifecycle.count_long(stream.kind, what, change)
+        self._drain.count_stream(stream.kind, what, change)
 
     def _start(self) -> asyncio.AbstractEventLoop:
         # An open file each, on top of the worker's own.
@@ -314,12 +315,12 @@ class StreamLoop:
         if self._leaving:
             self._tell_all([stream])
 
-    def left(self, stream: Stream, outcome: Long | None) -> None:
+    def left(self, stream: Stream, outcome: StreamCounter | None) -> None:
         """`stream` has lost its connection."""
         self._streams.pop(stream, None)
         if outcome is not None:
             self.count(stream, outcome)
-        self.count(stream, Long.OPEN, -1)
+        self.count(stream, StreamCounter.OPEN, -1)
         with self._lock:
             self._held -= 1
 
@@ -371,45 +372,45 @@ class StreamLoop:
     def _look(self) -> None:
         """Leave when it is time."""
         asyncio.get_running_loop().call_later(LOOK, self._look)
-        if self._lifecycle.leaving_since:
+        if self._drain.terminating_since:
             if not self._leaving:
                 self._leaving = True
                 self._tell_all(list(self._streams))
             self._force_late()
 
     def _elapsed(self) -> float:
-        return time.monotonic() - self._lifecycle.leaving_since
+        return time.monotonic() - self._drain.terminating_since
 
     def _tell_all(self, streams: list[Stream]) -> None:
-        began = self._lifecycle.leaving_since  # of time.monotonic(), which is asyncio's clock too
+        began = self._drain.terminating_since  # of time.monotonic(), which is asyncio's clock too
         for stream, moment in zip(streams, self.farewell.moments(len(streams), self._elapsed()), strict=True):
             stream.tell_at(began + moment)
 
     def _force_late(self) -> None:
         now = time.monotonic()
-        deadline = self._lifecycle.leaving_since + self.farewell.deadline
+        deadline = self._drain.terminating_since + self.farewell.deadline
         if now >= deadline:
             late = [each for each in self._streams if each.told_at and now - each.told_at >= COURTESY]
             self._force(late, f"{self.farewell.deadline:g} s after they should leave")
 
     def _force(self, streams: Iterable[Stream], when: str) -> None:
-        forced = [0] * len(KINDS)
+        forced = dict.fromkeys(KINDS, 0)
         for stream in list(streams):
             if not stream.transport.is_closing():
                 stream.force()
                 forced[stream.kind] += 1
-        if any(forced):
+        if any(forced.values()):
             logger.warning(
                 "Long connections that were told to go and did not, closed %s: %s",
                 when,
-                ", ".join(f"{count} {kind}" for kind, count in zip(KINDS, forced, strict=True)),
+                ", ".join(f"{count} {kind}" for kind, count in forced.items()),
             )
 
     # ---- at the end of the process ---------------------------------------------------------------
 
     def _at_exit(self) -> None:
         """A stop before the drain was over: tell whoever is left, without waiting for anyone."""
-        if self._loop is None or self._lifecycle.policy is None:
+        if self._loop is None or self._drain.policy is None:
             return  # without the drain, cut as stock Gunicorn does
         done = threading.Event()
         self._loop.call_soon_threadsafe(self._end, done.set)

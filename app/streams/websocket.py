@@ -25,7 +25,7 @@ from wsproto.frame_protocol import CloseReason
 from wsproto.handshake import WEBSOCKET_VERSION
 
 from app.streams import ticks
-from app.streams.loop import KINDS, Stream, StreamLoop
+from app.streams.loop import Stream, StreamLoop
 
 CLOSE_TIMEOUT = 2.0
 """Seconds that a client whose connection has failed has to close its end, before it is reset."""
@@ -46,7 +46,7 @@ class Limits:
 class WebSocket(Stream):
     """A WebSocket."""
 
-    kind = KINDS.index("websocket")
+    kind = "websocket"
 
     def __init__(self, loop: StreamLoop, start: ticks.Resume, limits: Limits, key: str) -> None:
         """`key` is the request's Sec-WebSocket-Key."""

@@ -1,10 +1,11 @@
-"""The drain in somebody else's service: what docs/adopt.md tells to do, done."""
+"""The drain in somebody else's service, installed as docs/adopt.md shows."""
 
 from __future__ import annotations
 
 import re
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,7 +49,7 @@ def healthz(request):
 """
 
 DJANGO_URLS = """
-urlpatterns = [path("", index), path("healthz", healthz), path("ready", ready)]
+urlpatterns = [path("", index), path("healthz", healthz)]
 """
 
 BARE = """
@@ -75,43 +76,53 @@ def example(name: str) -> str:
     return block.strip() + "\n"
 
 
-def replaced(text: str, old: str, new: str) -> str:
-    assert text.count(old) == 1, f"{old!r} in\n{text}"
-    return text.replace(old, new)
-
-
-# What stands before and after the page's own lines in a service of each kind.
-FRAMEWORKS = {
-    "Flask": (FLASK, "@app.get", ""),
-    "Django": (DJANGO, "def ready(request)", DJANGO_URLS),
-    "bare WSGI": (BARE, "def with_readiness", ""),
+APPLICATIONS = {"Flask": FLASK, "Django": DJANGO + DJANGO_URLS, "WSGI": BARE}
+OWN_READINESS = {
+    "Flask": FLASK + example('@app.get("/ready")'),
+    "Django": DJANGO + example("def ready(request)") + DJANGO_URLS.replace("]", ', path("ready", ready)]'),
 }
+SHORT: dict[str, Any] = {"DRAIN_MIN": 2, "DRAIN_QUIET": 0.3}
 
 
-@pytest.mark.parametrize("framework", FRAMEWORKS)
-@pytest.mark.parametrize("worker_class", ["gthread", "worker.ProbeLaneWorker"])
-def test_it_drains(worker_class: str, framework: str, tmp_path: Path) -> None:
-    for name in ("lifecycle.py", "probe_rule.py", "reload.py", "worker.py"):
-        text = (ROOT / "app" / name).read_text()
-        (tmp_path / name).write_text(
-            re.sub(r"^from app\.(\w+) import", r"from \1 import", text, flags=re.MULTILINE)
-        )
-    configuration = replaced(example("when_ready"), "minimum=5, quiet=1, maximum=15", "minimum=2, quiet=0.3")
-    configuration = replaced(configuration, '"gthread"', repr(worker_class))
-    (tmp_path / "gunicorn.conf.py").write_text(configuration)
-    before, in_page, after = FRAMEWORKS[framework]
-    (tmp_path / "service.py").write_text(before + example(in_page) + after)
+def drains(service: Service) -> None:
+    """Check that a service under load loses nothing in a drain and exits after its minimum."""
+    port = service.ready("/ready").port
+    with Crowd(lambda: port, CLIENTS) as crowd:
+        wait_until(crowd.everyone_answered, "a response of every kind")
+        service.begin_drain("/ready")
+        assert (get(port, "/ready").status, get(port, "/healthz").status) == (503, 200)
+        assert get(port, "/").closes
+        answered = crowd.answered
+        wait_until(lambda: crowd.answered > answered + 100, "traffic while draining")
+    assert (crowd.lost, crowd.unannounced) == (0, 0), str(crowd)
+    assert service.wait() >= SHORT["DRAIN_MIN"]
+    assert service.said("Drain ended: quiet") == 1
+    assert service.said("Stopped: every request answered") == 1
 
-    with Service("service:application", directory=tmp_path) as service:
-        port = service.ready("/ready").port
-        with Crowd(lambda: port, CLIENTS) as crowd:
-            wait_until(crowd.everyone_answered, "every kind answered")
-            service.begin_drain("/ready")
-            assert (get(port, "/ready").status, get(port, "/healthz").status) == (503, 200)
-            assert get(port, "/").closes
-            answered = crowd.answered
-            wait_until(lambda: crowd.answered > answered + 100, "traffic while draining")
-        assert (crowd.lost, crowd.unannounced) == (0, 0), str(crowd)
-        assert service.wait() >= 2
-        assert service.said("Drain ended: quiet") == 1
-        assert service.said("Stopped: every request answered") == 1
+
+@pytest.mark.parametrize("application", APPLICATIONS)
+@pytest.mark.parametrize("worker_class", ["gthread", "app.worker.ProbeLaneWorker"])
+def test_installed_drain_loses_nothing(worker_class: str, application: str, tmp_path: Path) -> None:
+    (tmp_path / "gunicorn.conf.py").write_text(example("gunicorn_drain.install"))
+    (tmp_path / "service.py").write_text(APPLICATIONS[application])
+    flags = ("-k", worker_class, "service:application")
+    with Service(*flags, directory=tmp_path, PYTHONPATH=str(ROOT), **SHORT) as service:
+        drains(service)
+
+
+@pytest.mark.parametrize("application", OWN_READINESS)
+def test_application_may_respond_to_its_readiness_probe(application: str, tmp_path: Path) -> None:
+    configuration = example("gunicorn_drain.install")
+    changed = configuration.replace('"/healthz"], readiness="/ready"', '"/healthz", "/ready"]')
+    assert changed != configuration
+    (tmp_path / "gunicorn.conf.py").write_text(changed)
+    (tmp_path / "service.py").write_text(OWN_READINESS[application])
+    with Service("service:application", directory=tmp_path, **SHORT) as service:
+        drains(service)
+
+
+def test_drain_needs_no_configuration_file(tmp_path: Path) -> None:
+    (tmp_path / "service.py").write_text(BARE)
+    flags = ("-c", "python:gunicorn_drain.config", "--threads", "4", "service:application")
+    with Service(*flags, directory=tmp_path, DRAIN_PROBES="/healthz", **SHORT) as service:
+        drains(service)

@@ -51,7 +51,7 @@ def test_the_stories_are_what_a_drain_writes() -> None:
 
 
 def test_every_line_of_the_drain_is_explained() -> None:
-    text = (ROOT / "app" / "lifecycle.py").read_text()
+    text = (ROOT / "packages/gunicorn-drain/src/gunicorn_drain/master.py").read_text()
     logged = re.findall(r'log\.info\(\s*"([A-Z][^:;%"]*)', text)
     assert logged == [
         *("SIGTERM before any worker was ready", "Drain began", "Drain ended", "Long connections", "Stopped"),

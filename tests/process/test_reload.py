@@ -191,7 +191,7 @@ def test_new_worker_that_never_becomes_ready_is_ended(tmp_path: Path) -> None:
 
 
 def test_reload_can_switch_the_drain_on_and_off(configuration: Path) -> None:
-    off = GOOD + "\nSERVICE.configure(None, PROBES)\n"
+    off = GOOD + "\ngunicorn_drain.get_drain().configure(None, PROBES)\n"
     with Service("-c", str(configuration), **QUICK) as service:
         service.ready()
         configuration.write_text(off)

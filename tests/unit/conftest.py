@@ -7,19 +7,19 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from app import create_app
-from app.lifecycle import Lifecycle
 from app.settings import Settings
+from gunicorn_drain import Drain
 
 
 @pytest.fixture
-def lifecycle() -> Lifecycle:
-    return Lifecycle()
+def drain() -> Drain:
+    return Drain()
 
 
 @pytest.fixture
-def app(lifecycle: Lifecycle) -> Flask:
-    lifecycle.mark_ready()
-    return create_app(Settings(app_version="v9", sleep_limit=2), lifecycle)
+def app(drain: Drain) -> Flask:
+    drain.mark_ready()
+    return create_app(Settings(app_version="v9", sleep_limit=2), drain)
 
 
 @pytest.fixture

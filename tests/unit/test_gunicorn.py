@@ -1,4 +1,4 @@
-"""What app/ and leader/ lean on in Gunicorn's own code, by fingerprint.
+"""What the packages and app/ lean on in Gunicorn's own code, by fingerprint.
 
 Fails with each release that changes any of it. Then read what changed beside what leans on it, run
 `make test-gunicorn GUNICORN=...`, and note the new fingerprint here.
@@ -14,18 +14,19 @@ from operator import attrgetter
 import gunicorn
 import pytest
 
-LIFECYCLE = "app/lifecycle.py"
-RELOAD = "app/reload.py"
+MASTER = "gunicorn_drain.master"
+DRAIN_WORKER = "gunicorn_drain.worker"
+RELOAD = "gunicorn_drain.reload"
 WORKER = "app/worker.py: ProbeLaneWorker"
 LEADER = "leader/worker.py: LeaderWorker"
 HTTP = "leader/http.py"
 
 # Module, name in it, fingerprints in 27.0.1 (and in 27.0.0 where it differs), and what leans on it.
 LEANT_ON = [
-    ("arbiter", "Arbiter.signal", "8b193e95e16a", f"{LIFECYCLE}: _on_sigterm, _on_tick"),
-    ("arbiter", "Arbiter.wakeup", "5a6a596d0a04", f"{LIFECYCLE}: _on_tick"),
-    ("arbiter", "Arbiter.wait_for_signals", "4abcab1deb7c", f"{LIFECYCLE}: _on_tick"),
-    ("arbiter", "Arbiter.handle_term", "93d583480a66", f"{LIFECYCLE}: _handle_term"),
+    ("arbiter", "Arbiter.signal", "8b193e95e16a", f"{MASTER}: _on_sigterm, _on_tick"),
+    ("arbiter", "Arbiter.wakeup", "5a6a596d0a04", f"{MASTER}: _on_tick"),
+    ("arbiter", "Arbiter.wait_for_signals", "4abcab1deb7c", f"{MASTER}: _on_tick"),
+    ("arbiter", "Arbiter.handle_term", "93d583480a66", f"{MASTER}: _handle_term"),
     ("arbiter", "Arbiter.handle_hup", "50de80005cd6", f"{RELOAD}: take_over_sighup"),
     ("arbiter", "Arbiter.reload", "fec344d2f774", f"{RELOAD}, which does the same in another order"),
     ("arbiter", "Arbiter.setup", "9eb391c82c19", f"{RELOAD}: _apply, _Before.restore"),
@@ -36,16 +37,16 @@ LEANT_ON = [
         "a73af6dfae9b",
         f"{RELOAD}: _reason",
     ),
-    ("arbiter", "Arbiter.stop", "7138b6afd9c4", f"{LIFECYCLE}: _on_stop"),
-    ("arbiter", "Arbiter.run", "1ddfab9d644f", f"{LIFECYCLE}: when_ready"),
-    ("arbiter", "Arbiter.spawn_worker", "6abc0d90b0b9", f"{LIFECYCLE}: pre_fork, post_fork"),
+    ("arbiter", "Arbiter.stop", "7138b6afd9c4", f"{MASTER}: _on_stop"),
+    ("arbiter", "Arbiter.run", "1ddfab9d644f", f"{MASTER}: when_ready"),
+    ("arbiter", "Arbiter.spawn_worker", "6abc0d90b0b9", f"{MASTER}: pre_fork, {DRAIN_WORKER}: post_fork"),
     (
         "workers.base",
         "Worker.init_process",
         "114caccd7a0e",
-        f"{LIFECYCLE}: post_fork, and {LEADER} init_process",
+        f"{DRAIN_WORKER}: post_fork, and {LEADER} init_process",
     ),
-    ("workers.base", "Worker.init_signals", "65442e0602b0", f"{LIFECYCLE}: post_fork"),
+    ("workers.base", "Worker.init_signals", "65442e0602b0", f"{DRAIN_WORKER}: post_fork"),
     ("workers.base", "Worker.handle_error", "75426448389b", f"{LEADER}.serve, and app/refusals.py"),
     ("workers.workertmp", "WorkerTmp.notify", "0d06fcb9fe25", f"{LEADER}.wait_for_and_dispatch_events"),
     ("config", "Config.__getattr__", "ff80f0fbda2e", f"{LEADER}.init_process"),

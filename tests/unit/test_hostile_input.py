@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from app import create_app
-from app.lifecycle import Lifecycle
 from app.settings import Settings
+from gunicorn_drain import Drain
 
 CASES = 3000
 METHODS = (
@@ -80,9 +80,9 @@ REQUESTS = st.builds(
 
 @pytest.fixture(scope="module")
 def hostile_app() -> Flask:
-    lifecycle = Lifecycle()
-    lifecycle.mark_ready()
-    return create_app(Settings(sleep_limit=0.01), lifecycle)
+    drain = Drain()
+    drain.mark_ready()
+    return create_app(Settings(sleep_limit=0.01), drain)
 
 
 def raw(text: str) -> str:

@@ -18,8 +18,8 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_flask_exporter import PrometheusMetrics
 
-from app.lifecycle import Lifecycle
 from app.metrics import WorkersCollector
+from gunicorn_drain import Drain
 
 
 def samples(client: FlaskClient) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
@@ -71,7 +71,7 @@ def test_the_series_are_the_exporters_own(app: Flask) -> None:
     assert ask(app) == ask(theirs)
 
 
-def test_the_lifecycle_is_measured(client: FlaskClient, lifecycle: Lifecycle) -> None:
+def test_the_lifecycle_is_measured(client: FlaskClient, drain: Drain) -> None:
     def own() -> dict[str, float]:
         return {name: value for (name, _), value in samples(client).items() if name.startswith("lifecycle_")}
 
@@ -91,14 +91,14 @@ def test_the_lifecycle_is_measured(client: FlaskClient, lifecycle: Lifecycle) ->
         "lifecycle_info": 1,
     }
     assert ("lifecycle_info", frozenset({("version", "v9")})) in samples(client)
-    lifecycle.begin_drain()
+    drain.begin_drain()
     after = own()
     assert (after["lifecycle_ready"], after["lifecycle_draining"]) == (0, 1)
     assert after["lifecycle_drain_duration_seconds"] > 0
 
 
-def test_without_a_drain_there_are_no_limits_of_one(client: FlaskClient, lifecycle: Lifecycle) -> None:
-    lifecycle.configure(None)
+def test_without_a_drain_there_are_no_limits_of_one(client: FlaskClient, drain: Drain) -> None:
+    drain.configure(None)
     names = {name for name, _ in samples(client)}
     assert "lifecycle_drain_max_seconds" not in names
     assert "lifecycle_ready" in names

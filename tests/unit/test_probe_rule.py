@@ -20,9 +20,9 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import RequestRedirect
 
 from app import create_app
-from app.lifecycle import Lifecycle
-from app.probe_rule import Probe, ProbeMatcher
 from app.settings import PROBES, VERSION_PROBE_HEADER, Settings
+from gunicorn_drain import Drain
+from gunicorn_drain.probes import Probe, ProbeMatcher
 
 MATCHER = ProbeMatcher(PROBES)
 ENDPOINTS = {"probes.health", "probes.ready", "probes.version", "metrics"}
@@ -127,7 +127,7 @@ def test_unfinished_head_is_no_probe() -> None:
 
 @pytest.fixture(scope="module")
 def routes() -> Flask:
-    return create_app(Settings(), Lifecycle())
+    return create_app(Settings(), Drain())
 
 
 def routed_to_a_probe(app: Flask, request: Request, cfg: Config, peer: Any) -> bool:

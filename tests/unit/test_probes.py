@@ -6,8 +6,8 @@ import pytest
 from flask.testing import FlaskClient
 
 from app import create_app
-from app.lifecycle import Lifecycle
 from app.settings import Settings
+from gunicorn_drain import Drain
 
 COURSE_PROBE = {"X-Custom-Header": "Awesome"}
 
@@ -22,8 +22,8 @@ def statuses(client: FlaskClient) -> dict[str, int]:
     }
 
 
-def test_not_ready_before_the_worker_has_booted(lifecycle: Lifecycle) -> None:
-    client = create_app(Settings(), lifecycle).test_client()
+def test_not_ready_before_the_worker_has_booted(drain: Drain) -> None:
+    client = create_app(Settings(), drain).test_client()
     assert statuses(client) == {"live": 200, "ready": 503, "version": 200, "probe": 503, "api": 200}
     assert client.get("/health").get_json() == {"state": "starting"}
 
@@ -33,8 +33,8 @@ def test_ready(client: FlaskClient) -> None:
     assert client.get("/health").get_json() == {"state": "ready"}
 
 
-def test_draining_is_alive_and_not_ready(client: FlaskClient, lifecycle: Lifecycle) -> None:
-    lifecycle.begin_drain()
+def test_draining_is_alive_and_not_ready(client: FlaskClient, drain: Drain) -> None:
+    drain.begin_drain()
     assert statuses(client) == {"live": 200, "ready": 503, "version": 200, "probe": 503, "api": 200}
     assert client.get("/health").get_json() == {"state": "draining"}
 

@@ -9,9 +9,9 @@ from flask.testing import FlaskClient
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.lifecycle import Lifecycle, Long
 from app.streams import ticks
 from app.streams.loop import Farewell
+from gunicorn_drain import Drain, StreamCounter
 
 shares = st.floats(0, 100)
 farewells = st.tuples(shares, shares, shares).map(
@@ -90,10 +90,16 @@ def test_without_gunicorn_there_is_no_connection_to_take(client: FlaskClient, pa
     assert answer.mimetype == "application/problem+json"
 
 
-def test_they_are_counted_by_kind(lifecycle: Lifecycle) -> None:
-    for kind, what in ((0, Long.OPENED), (0, Long.OPEN), (1, Long.OPEN), (1, Long.TOLD)):
-        lifecycle.count_long(kind, what)
-    lifecycle.count_long(0, Long.OPEN, -1)
-    assert [lifecycle.long_connections(Long.OPEN, kind) for kind in (0, 1)] == [0, 1]
-    assert lifecycle.long_connections(Long.OPEN) == lifecycle.observe().long == 1
-    assert lifecycle.long_connections(Long.TOLD, 0) == 0
+def test_streams_are_counted_by_kind(drain: Drain) -> None:
+    drain.declare_streams("events", "websocket")
+    for kind, counter in (
+        ("events", StreamCounter.OPENED),
+        ("events", StreamCounter.OPEN),
+        ("websocket", StreamCounter.OPEN),
+        ("websocket", StreamCounter.NOTIFIED),
+    ):
+        drain.count_stream(kind, counter)
+    drain.count_stream("events", StreamCounter.OPEN, -1)
+    assert [drain.streams(StreamCounter.OPEN, kind) for kind in ("events", "websocket")] == [0, 1]
+    assert drain.streams(StreamCounter.OPEN) == drain.status().streams == 1
+    assert drain.streams(StreamCounter.NOTIFIED, "events") == 0

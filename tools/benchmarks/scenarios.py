@@ -152,17 +152,17 @@ def hooks(rounds: int) -> list[Row]:
     from gunicorn.http.message import Request
     from gunicorn.http.unreader import IterUnreader
 
-    from app.lifecycle import DrainPolicy, Lifecycle
     from app.settings import PROBES
+    from gunicorn_drain import Drain, DrainPolicy
 
-    lifecycle = Lifecycle()
-    lifecycle.configure(DrainPolicy(), PROBES)
+    drain = Drain()
+    drain.configure(DrainPolicy(), PROBES)
     request = Request(Config(), IterUnreader([b"GET /api HTTP/1.1\r\nHost: a\r\n\r\n"]), ("127.0.0.1", 1))
 
     def with_hooks() -> None:
-        lifecycle.pre_request(None, request)
+        drain.worker.pre_request(None, request)
         request.should_close()
-        lifecycle.post_request(None, request)
+        drain.worker.post_request(None, request)
 
     costs = [_cost(with_hooks) - _cost(request.should_close) for _ in range(5 * rounds)]
     return [{"hooks us/request": _spread(costs)}]

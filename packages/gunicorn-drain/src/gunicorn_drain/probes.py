@@ -33,7 +33,7 @@ class ProbeMatcher:
     def __init__(self, probes: Collection[Probe] = ()) -> None:
         self._headers: dict[bytes, list[str | None]] = {}
         for probe in probes:
-            allowed = self._headers.setdefault(_route(probe.path.encode()), [])
+            allowed = self._headers.setdefault(route(probe.path.encode()), [])
             allowed.append(probe.header and probe.header.upper())
         # A prefix and the form of the target leave the end of a path as it is; only "%" may hide it.
         ends = [b"/", *(route.removeprefix(b"/") for route in self._headers)]
@@ -56,7 +56,7 @@ class ProbeMatcher:
                 prefix = value
         if not path.startswith(prefix):
             return False  # Gunicorn refuses it, and the application never sees it
-        headers = self._headers.get(_route(unquote_to_bytes(path[len(prefix) :])))
+        headers = self._headers.get(route(unquote_to_bytes(path[len(prefix) :])))
         if headers is None:
             return False
         names = {name for name, _ in request.headers}
@@ -81,6 +81,6 @@ class ProbeMatcher:
         return self.matches(request)
 
 
-def _route(path: bytes) -> bytes:
+def route(path: bytes) -> bytes:
     """Return the route of a path: Flask takes a slash more at the end, and any number at the beginning."""
     return b"/" + path.lstrip(b"/").removesuffix(b"/")

@@ -25,7 +25,7 @@ from gunicorn.errors import HaltServer
 from gunicorn.pidfile import Pidfile
 
 if TYPE_CHECKING:
-    from app.lifecycle import Lifecycle
+    from gunicorn_drain.drain import Drain
 
 POLL = 0.1
 """Interval between two checks whether a worker is ready or gone, in seconds."""
@@ -51,21 +51,21 @@ class ReloadError(Exception):
     """A sentence about what is wrong with the new configuration."""
 
 
-def take_over_sighup(arbiter: Any, lifecycle: Lifecycle) -> None:
+def take_over_sighup(arbiter: Any, drain: Drain) -> None:
     """Handle SIGHUP here instead of in Gunicorn's `handle_hup`, which its main loop looks up by name."""
-    arbiter.handle_hup = partial(_handle_hup, arbiter, lifecycle)
+    arbiter.handle_hup = partial(_handle_hup, arbiter, drain)
 
 
-def _handle_hup(arbiter: Any, lifecycle: Lifecycle) -> None:
-    if lifecycle.draining:
+def _handle_hup(arbiter: Any, drain: Drain) -> None:
+    if drain.draining:
         arbiter.log.warning("Reload ignored: the service is terminating")
         return
     arbiter.log.info("Hang up: %s", arbiter.master_name)
-    before = _Before(arbiter, lifecycle)
+    before = _Before(arbiter, drain)
     oldest = arbiter.worker_age
     try:
         _apply(arbiter)
-        _start_first_worker(arbiter, lifecycle)
+        _start_first_worker(arbiter, drain)
     except BaseException as error:  # a configuration may raise anything, SystemExit above all
         if os.getpid() != arbiter.pid:  # a worker, which Gunicorn ends with SystemExit
             raise
@@ -77,8 +77,8 @@ def _handle_hup(arbiter: Any, lifecycle: Lifecycle) -> None:
         )
         return
     before.discard()
-    lifecycle.when_reloaded()
-    _replace_workers(arbiter, lifecycle, oldest)
+    drain.master.when_reloaded()
+    _replace_workers(arbiter, drain, oldest)
 
 
 def close_removed_listeners(arbiter: Any) -> None:
@@ -90,15 +90,15 @@ def close_removed_listeners(arbiter: Any) -> None:
 class _Before:
     """What a reload changes, as it was."""
 
-    def __init__(self, arbiter: Any, lifecycle: Lifecycle) -> None:
+    def __init__(self, arbiter: Any, drain: Drain) -> None:
         self._arbiter = arbiter
-        self._lifecycle = lifecycle
+        self._drain = drain
         self._app = arbiter.app
         self._cfg = arbiter.cfg
         self._workers = arbiter.num_workers
         self._listeners = list(arbiter.LISTENERS)
         self._pidfile = arbiter.pidfile
-        self._policy, self._probes = lifecycle.policy, lifecycle.probes
+        self._policy, self._probes = drain.policy, drain.probes
         self._environ = dict(os.environ)
         self._directory = Path.cwd()
         self._module: ModuleType | None = sys.modules.get(CONFIGURATION)
@@ -110,7 +110,7 @@ class _Before:
         os.chdir(self._directory)
         if self._module is not None:
             sys.modules[CONFIGURATION] = self._module
-        self._lifecycle.policy, self._lifecycle.probes = self._policy, self._probes
+        self._drain.set(self._policy, self._probes)
         arbiter = self._arbiter
         for each in arbiter.LISTENERS:
             if each not in self._listeners:
@@ -206,18 +206,18 @@ def _listener(address: Any, cfg: Any, log: Any) -> Any:
     return kind(address, cfg, log)
 
 
-def _start_first_worker(arbiter: Any, lifecycle: Lifecycle) -> None:
+def _start_first_worker(arbiter: Any, drain: Drain) -> None:
     """Start a worker with the new configuration and wait until it is ready."""
     pid = arbiter.spawn_worker()
     worker = arbiter.WORKERS[pid]
-    if not hasattr(worker, "lifecycle_slot"):
+    if not hasattr(worker, "drain_slot"):
         _end_worker(arbiter, pid, arbiter.cfg.graceful_timeout)
         raise ReloadError("the hooks of the drain are missing, pre_fork is one of them")
     try:
         end = _wait_until(
             arbiter,
-            lifecycle,
-            lambda: pid not in arbiter.WORKERS or lifecycle.has_booted(worker),
+            drain,
+            lambda: pid not in arbiter.WORKERS or drain.master.has_booted(worker),
             # A worker gives its first sign of life when it is ready, so Gunicorn allows it no more.
             arbiter.timeout or float("inf"),
         )
@@ -231,8 +231,8 @@ def _start_first_worker(arbiter: Any, lifecycle: Lifecycle) -> None:
     if pid not in arbiter.WORKERS:
         raise ReloadError(f"its first worker, pid {pid}, exited before it was ready; the lines above say why")
     if end is Wait.STOPPED:
-        if not (lifecycle.draining and lifecycle.has_booted(worker)):
-            _end_worker(arbiter, pid, arbiter.cfg.graceful_timeout if lifecycle.draining else 0)
+        if not (drain.draining and drain.master.has_booted(worker)):
+            _end_worker(arbiter, pid, arbiter.cfg.graceful_timeout if drain.draining else 0)
         raise ReloadError(f"its first worker, pid {pid}, was not ready yet when the service had to stop")
     if end is Wait.TIMEOUT:
         _end_worker(arbiter, pid, arbiter.cfg.graceful_timeout)
@@ -255,7 +255,7 @@ def _end_worker(arbiter: Any, pid: int, seconds: float) -> None:
             arbiter.reap_workers()
 
 
-def _replace_workers(arbiter: Any, lifecycle: Lifecycle, oldest: int) -> None:
+def _replace_workers(arbiter: Any, drain: Drain, oldest: int) -> None:
     """Start the other workers, and have those retire that are not younger than `oldest`."""
     for _ in range(arbiter.num_workers - 1):
         arbiter.spawn_worker()
@@ -269,13 +269,13 @@ def _replace_workers(arbiter: Any, lifecycle: Lifecycle, oldest: int) -> None:
     # workers. A drain of the whole service does not wait for them here.
     _wait_until(
         arbiter,
-        lifecycle,
+        drain,
         lambda: all(each.age > oldest for each in arbiter.WORKERS.values()),
         arbiter.cfg.graceful_timeout,
     )
 
 
-def _wait_until(arbiter: Any, lifecycle: Lifecycle, over: Callable[[], bool], seconds: float) -> Wait:
+def _wait_until(arbiter: Any, drain: Drain, over: Callable[[], bool], seconds: float) -> Wait:
     """Wait until `over` returns true, for `seconds` at most and not longer than the service may run.
 
     Signals that arrive meanwhile are left for Gunicorn's main loop.
@@ -284,7 +284,7 @@ def _wait_until(arbiter: Any, lifecycle: Lifecycle, over: Callable[[], bool], se
     deadline = time.monotonic() + seconds
     try:
         while not over():
-            if lifecycle.draining or STOPS.intersection(arrived):
+            if drain.draining or STOPS.intersection(arrived):
                 return Wait.STOPPED
             if time.monotonic() > deadline:
                 return Wait.TIMEOUT

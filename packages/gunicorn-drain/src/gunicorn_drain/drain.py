@@ -1,0 +1,146 @@
+"""The drain of one service: what an application may ask, and the Gunicorn hooks of master and workers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection
+
+from gunicorn_drain.master import Master
+from gunicorn_drain.policy import DrainPolicy, DrainStatus
+from gunicorn_drain.probes import Probe, ProbeMatcher
+from gunicorn_drain.shared import NANOSECONDS, MasterCell, Phase, SharedPage, State, StreamCounter
+from gunicorn_drain.worker import Worker
+
+
+class Drain:
+    """State that all processes of one service share.
+
+    Create it before Gunicorn forks and keep it in an imported module, as `install()` and `get_drain()` do:
+    Gunicorn executes its configuration file again on every SIGHUP.
+    """
+
+    def __init__(self) -> None:
+        self.page = SharedPage()
+        self.master = Master(self.page)
+        self.worker = Worker(self.page)
+        self.started = time.time()
+        """Start of the service, in seconds since the epoch."""
+
+    def configure(self, policy: DrainPolicy | None, probes: Collection[Probe | str] = ()) -> None:
+        """Set how to drain (None: stop as Gunicorn does without a drain) and which requests are probes."""
+        self.set(policy, ProbeMatcher([Probe(each) if isinstance(each, str) else each for each in probes]))
+
+    def set(self, policy: DrainPolicy | None, probes: ProbeMatcher) -> None:
+        """Set policy and rule, as `configure()` does."""
+        self.master.policy = self.worker.policy = policy
+        self.worker.probes = probes
+
+    @property
+    def policy(self) -> DrainPolicy | None:
+        """The policy in use; None where the drain is off."""
+        return self.worker.policy
+
+    @property
+    def probes(self) -> ProbeMatcher:
+        """The rule for which requests are probes."""
+        return self.worker.probes
+
+    # ---- state -------------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> State:
+        """State of the service, as seen by this process."""
+        phase = self.page.master[MasterCell.PHASE]
+        if phase == Phase.STOPPING:
+            return State.STOPPING
+        if phase == Phase.DRAINING:
+            return State.DRAINING
+        return State.READY if self.worker.booted else State.STARTING
+
+    @property
+    def ready(self) -> bool:
+        """Whether the service should receive new connections: the response of a readiness probe."""
+        return self.state is State.READY
+
+    @property
+    def draining(self) -> bool:
+        """Whether SIGTERM has begun a drain. Stays true until the process exits."""
+        return self.page.draining
+
+    @property
+    def terminating_since(self) -> float:
+        """Time at which this process was asked to terminate, in seconds of time.monotonic(); 0.0 before.
+
+        With the whole service by its drain, or alone: by a reload, by one worker fewer.
+        """
+        return (self.page.master[MasterCell.BEGAN] or self.worker.retiring_since) / NANOSECONDS
+
+    @property
+    def in_flight(self) -> int:
+        """Client requests that are being processed, in all workers."""
+        return self.page.in_flight
+
+    @property
+    def responses_while_draining(self) -> int:
+        """Responses to client requests since the drain began, of all workers."""
+        return self.page.responses
+
+    @property
+    def drain_seconds(self) -> float:
+        """Duration of the drain until now or until its end, in seconds; 0.0 before it."""
+        return self.page.drain_seconds
+
+    @property
+    def last_arrival_seconds(self) -> float:
+        """Seconds from SIGTERM until the last client request arrived; 0.0 before one did."""
+        return self.page.last_arrival_seconds
+
+    @property
+    def aborted(self) -> int:
+        """Client requests whose worker exited before their response was sent."""
+        return self.page.master[MasterCell.ABORTED]
+
+    def status(self, backlog: int = 0) -> DrainStatus:
+        """Observe the drain. `backlog`: connections that wait to be accepted."""
+        return self.page.status(backlog)
+
+    def mark_ready(self) -> None:
+        """Record that this process can serve. Gunicorn's workers do so automatically."""
+        self.worker.mark_ready()
+
+    def begin_drain(self) -> None:
+        """Turn readiness false and announce closes from now on. Safe in a signal handler."""
+        self.page.begin_drain()
+
+    # ---- streams: connections that outlive their request ---------------------------------------------------
+
+    def declare_streams(self, *kinds: str) -> None:
+        """Add kinds of streams, at most STREAM_KINDS_MAX, else ValueError.
+
+        Every process must declare the same ones in the same order, as an application does when it is created.
+        """
+        self.page.declare_streams(*kinds)
+
+    @property
+    def stream_kinds(self) -> tuple[str, ...]:
+        """The declared kinds of streams."""
+        return self.page.kinds
+
+    def count_stream(self, kind: str, counter: StreamCounter, change: int = 1) -> None:
+        """Change a counter of this process's streams. The drain waits until none is open.
+
+        ValueError for a kind that is not declared, and for a counter that does not exist.
+        """
+        self.worker.count_stream(kind, counter, change)
+
+    def streams(self, counter: StreamCounter, *kinds: str) -> int:
+        """Return a counter's sum over all workers, of `kinds` or of every kind."""
+        return self.page.streams(counter, *kinds)
+
+
+_drain = Drain()
+
+
+def get_drain() -> Drain:
+    """Return the drain of this process and of the workers that Gunicorn forks from it."""
+    return _drain

@@ -1,0 +1,153 @@
+"""Installs the drain in a Gunicorn configuration file: hooks, readiness path, checks at the start."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Collection, MutableMapping
+from functools import partial, wraps
+from typing import Any, Final, NoReturn
+
+import gunicorn
+from gunicorn.config import make_settings
+
+from gunicorn_drain import support
+from gunicorn_drain.drain import Drain, get_drain
+from gunicorn_drain.policy import DrainPolicy, PolicyError
+from gunicorn_drain.probes import Probe
+from gunicorn_drain.reload import close_removed_listeners, take_over_sighup
+from gunicorn_drain.wsgi import with_readiness
+
+FROM_ENVIRONMENT: Final = object()
+"""Default of `policy`: read DRAIN, DRAIN_MIN, DRAIN_QUIET and DRAIN_MAX."""
+
+OURS_FIRST: Final = ("on_starting", "when_ready", "pre_fork", "post_fork", "post_worker_init", "pre_request")
+"""Hooks of which the drain's part runs before the configuration's own, which so finds the drain set up."""
+
+OURS_LAST: Final = ("post_request", "child_exit", "on_exit")
+"""Hooks of which the drain's part runs after the configuration's own, even if that one raises."""
+
+Hook = Callable[..., Any]
+
+
+def install(
+    namespace: MutableMapping[str, Any],
+    *,
+    probes: Collection[Probe | str] = (),
+    readiness: str | None = None,
+    policy: DrainPolicy | object | None = FROM_ENVIRONMENT,
+) -> Drain:
+    """Install the drain in the configuration file whose `globals()` are `namespace`; return the drain.
+
+    Call it at the end of gunicorn.conf.py: the hooks that the file has by then are kept and called too
+    (`OURS_FIRST` and `OURS_LAST` tell the order). A hook defined below it would replace the drain's; the
+    service then refuses to start.
+
+    `probes`: requests of the platform, for which a drain does not wait: paths such as "/healthz", or `Probe`.
+    `readiness`: a path to which the drain itself responds, with 200 while the service is ready and 503 from
+    SIGTERM on. It is a probe too.
+    `policy`: how to drain; None switches the drain off.
+
+    Raises TypeError or ValueError for wrong arguments. Wrong variables of the environment are reported on
+    stderr and end the process with status 2, as does an unsupported version of Gunicorn.
+    """
+    if not isinstance(namespace, MutableMapping):
+        raise TypeError(f"namespace is {namespace!r}; allowed is globals() of the configuration file")
+    if isinstance(probes, str):
+        raise TypeError(f"probes is {probes!r}; allowed is a list of paths or of Probe")
+    paths = [each.path if isinstance(each, Probe) else each for each in probes]
+    for path in [*paths, *([] if readiness is None else [readiness])]:
+        if not isinstance(path, str) or not path.startswith("/"):
+            raise ValueError(f"probes or readiness has {path!r}; allowed are paths, which begin with /")
+    if policy is FROM_ENVIRONMENT:
+        try:
+            policy = DrainPolicy.from_environment()
+        except PolicyError as error:
+            exit_with(str(error))
+    if policy is not None and not isinstance(policy, DrainPolicy):
+        raise TypeError(f"policy is {policy!r}; allowed is a DrainPolicy, or None for no drain")
+    if (sentence := support.unsupported_version(gunicorn.__version__)) is not None:
+        exit_with(sentence)
+
+    drain = get_drain()
+    drain.configure(policy, [*probes, *([readiness] if readiness and readiness not in paths else [])])
+    installed: dict[str, Hook] = {}
+    ours: dict[str, Hook] = {
+        "on_starting": partial(_check, installed, drain),
+        "when_ready": partial(_when_ready, installed, drain),
+        "pre_fork": drain.master.pre_fork,
+        "post_fork": partial(_post_fork, drain),
+        "post_worker_init": partial(_post_worker_init, drain, readiness),
+        "pre_request": drain.worker.pre_request,
+        "post_request": drain.worker.post_request,
+        "child_exit": drain.master.child_exit,
+        "on_exit": drain.master.on_exit,
+    }
+    for name, hook in ours.items():
+        installed[name] = namespace[name] = _chain(name, hook, namespace.get(name))
+    return drain
+
+
+def _chain(name: str, ours: Hook, theirs: object) -> Hook:
+    """Return one hook that calls both; it has the arguments of `ours`, which are all that Gunicorn passes."""
+    if theirs is None:
+        return ours
+    setting = make_settings()[name]
+    try:
+        setting.set(theirs)  # as Gunicorn does: it may be a dotted name, and take fewer arguments
+    except TypeError as error:
+        raise TypeError(f"{name} is {theirs!r}, which Gunicorn does not take: {error}") from None
+    other: Hook = setting.get()
+
+    @wraps(ours)  # Gunicorn counts the parameters of a hook
+    def call(*arguments: Any) -> None:
+        if name in OURS_LAST:
+            try:
+                other(*arguments)
+            finally:
+                ours(*arguments)
+        else:
+            ours(*arguments)
+            other(*arguments)
+
+    return call
+
+
+def _when_ready(installed: dict[str, Hook], drain: Drain, server: Any) -> None:
+    _check(installed, drain, server)  # on_starting itself may have been replaced
+    take_over_sighup(server, drain)
+    drain.master.when_ready(server)
+
+
+def _post_fork(drain: Drain, server: Any, worker: Any) -> None:
+    close_removed_listeners(server)
+    drain.worker.post_fork(server, worker)
+
+
+def _post_worker_init(drain: Drain, readiness: str | None, worker: Any) -> None:
+    if readiness is not None:
+        worker.wsgi = with_readiness(worker.wsgi, readiness, drain)
+    drain.worker.post_worker_init(worker)
+
+
+def _check(installed: dict[str, Hook], drain: Drain, server: Any) -> None:
+    """Refuse to start where the drain would not work, before there is a worker."""
+    sentences = [
+        f"{name} was set after gunicorn_drain.install(); call install() at the end of the configuration file"
+        for name, hook in installed.items()
+        if server.cfg.settings[name].get() is not hook
+    ]
+    if drain.policy is not None:
+        sentences += support.refusals(server.cfg)
+    if sentences:
+        for each in sentences:
+            server.log.error("gunicorn-drain: %s", each)
+        if server.pidfile is not None:
+            server.pidfile.unlink()
+        sys.exit(2)
+
+
+def exit_with(sentences: str) -> NoReturn:
+    """Report sentences on stderr and exit with status 2."""
+    for line in sentences.splitlines():
+        print(f"gunicorn-drain: {line}", file=sys.stderr)
+    sys.exit(2)

@@ -1,0 +1,103 @@
+"""When a drain is over: a pure function of a policy and of what was observed."""
+
+from __future__ import annotations
+
+import enum
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+DECIMAL = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
+"""A whole or decimal number as people write it; float() also takes nan, inf, 1e3 and 1_000."""
+
+LIMIT = 3600.0
+"""Maximum of each duration that is read from the environment, in seconds."""
+
+MARGIN = 2.0
+"""Time that Gunicorn needs to exit after `graceful_timeout`, in seconds; part of a pod's grace period."""
+
+SWITCH = {"on": True, "off": False}
+
+
+class PolicyError(ValueError):
+    """Environment variables of the drain that are wrong, one per line: name, value and what is allowed."""
+
+
+@dataclass(frozen=True)
+class DrainPolicy:
+    """Durations of a drain, in seconds: `0 <= minimum <= maximum` and `0 <= quiet`."""
+
+    minimum: float = 5.0
+    """Time in which load balancers and kube-proxies stop sending new connections."""
+    quiet: float = 1.0
+    """Time without a client request after which the traffic has stopped."""
+    maximum: float = 15.0
+    """Time after which the drain ends in any case."""
+
+    def __post_init__(self) -> None:
+        for name in ("minimum", "quiet", "maximum"):
+            value = getattr(self, name)
+            if not 0 <= value < float("inf"):
+                raise ValueError(f"{name} is {value!r}; allowed are seconds from 0")
+        if self.minimum > self.maximum:
+            raise ValueError(f"minimum is {self.minimum!r}; allowed is at most maximum, {self.maximum!r}")
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> DrainPolicy | None:
+        """Read DRAIN_MIN, DRAIN_QUIET and DRAIN_MAX; return None where DRAIN is `off`.
+
+        An empty variable counts as not set. Other variables that begin with DRAIN_ are ignored: Kubernetes
+        creates DRAIN_SERVICE_HOST and the like for a Service called `drain`. Raises PolicyError.
+        """
+        wrong = []
+        switch = environ.get("DRAIN") or "on"
+        if switch not in SWITCH:
+            wrong.append(f"DRAIN is {switch!r}; allowed is one of {', '.join(SWITCH)}")
+        seconds = {"DRAIN_MIN": cls.minimum, "DRAIN_QUIET": cls.quiet, "DRAIN_MAX": cls.maximum}
+        for name in seconds:
+            if not (text := environ.get(name)):
+                continue
+            if DECIMAL.fullmatch(text) and float(text) <= LIMIT:
+                seconds[name] = float(text)
+            else:
+                wrong.append(f"{name} is {text!r}; allowed are seconds from 0 to {LIMIT:g}, whole or decimal")
+        minimum, quiet, maximum = seconds.values()
+        if not wrong and minimum > maximum:
+            wrong.append(f"DRAIN_MIN is {minimum:g}; allowed is at most DRAIN_MAX, which is {maximum:g}")
+        if wrong:
+            raise PolicyError("\n".join(wrong))
+        return cls(minimum, quiet, maximum) if SWITCH[switch] else None
+
+
+@dataclass(frozen=True)
+class DrainStatus:
+    """What was observed of a drain at one moment."""
+
+    elapsed: float
+    """Seconds since SIGTERM."""
+    quiet: float
+    """Seconds since a client request last began or ended, counted from SIGTERM at the earliest."""
+    in_flight: int
+    """Client requests that are being processed."""
+    backlog: int
+    """Connections in the accept queues of the listeners."""
+    streams: int = 0
+    """Open streams."""
+
+
+class EndReason(enum.StrEnum):
+    """Why a drain ended."""
+
+    QUIET = "quiet"
+    MAXIMUM = "maximum"
+    SECOND_SIGNAL = "second signal"
+
+
+def end_reason(policy: DrainPolicy, status: DrainStatus) -> EndReason | None:
+    """Return why a drain is over, or None while it has to continue."""
+    if status.elapsed >= policy.maximum:
+        return EndReason.MAXIMUM
+    if status.elapsed < policy.minimum or status.quiet < policy.quiet:
+        return None
+    return None if status.in_flight or status.backlog or status.streams else EndReason.QUIET

@@ -1,0 +1,36 @@
+"""What the drain stands on: versions of Gunicorn, worker classes, settings."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+OLDEST = (20, 1)
+"""Oldest version of Gunicorn with which the drain is tested."""
+
+PROTECTED = {
+    "gunicorn.workers.sync.SyncWorker",
+    "gunicorn.workers.base_async.AsyncWorker",  # gevent and eventlet
+    "gunicorn.workers.gthread.ThreadWorker",
+}
+"""Worker classes, subclasses included, that call the hooks of each request."""
+
+
+def unsupported_version(version: str) -> str | None:
+    """Return a sentence about a version of Gunicorn that is too old, else None."""
+    numbers = tuple(int(number) for number in re.findall("[0-9]+", version)[:2])
+    if numbers >= OLDEST:
+        return None
+    return f"Gunicorn is {version}; allowed is {'.'.join(map(str, OLDEST))} or newer"
+
+
+def refusals(cfg: Any) -> list[str]:
+    """Return a sentence for each setting of Gunicorn with which requests would be lost in a drain."""
+    worker_class = cfg.worker_class
+    names = {f"{each.__module__}.{each.__qualname__}" for each in worker_class.__mro__}
+    if names & PROTECTED:
+        return []
+    return [
+        f"worker_class is {worker_class.__module__}.{worker_class.__qualname__}, which does not tell of its "
+        "requests; allowed are gthread, sync, gevent, eventlet and classes derived from them"
+    ]

@@ -1,0 +1,173 @@
+"""The worker's part of a drain: boot, count requests, announce closes, retire."""
+
+from __future__ import annotations
+
+import _thread
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from types import FrameType
+from typing import Any
+
+from gunicorn_drain.master import TICK
+from gunicorn_drain.policy import DrainPolicy, end_reason
+from gunicorn_drain.probes import ProbeMatcher
+from gunicorn_drain.shared import (
+    LAST_SLOT,
+    MasterCell,
+    Phase,
+    SharedPage,
+    StreamCounter,
+    WorkerCell,
+    open_streams,
+    status_since,
+)
+from gunicorn_drain.signals import exit_at_stop_signals_after
+
+Handler = Callable[[int, FrameType | None], None]
+
+# Plain numbers for what every request reads or writes: an enum's member takes three times as long.
+PHASE = int(MasterCell.PHASE)
+IN_FLIGHT = int(WorkerCell.IN_FLIGHT)
+RESPONSES = int(WorkerCell.RESPONSES)
+LAST_REQUEST = int(WorkerCell.LAST_REQUEST)
+LAST_ARRIVAL = int(WorkerCell.LAST_ARRIVAL)
+
+logger = logging.getLogger("gunicorn.error")
+
+
+class Worker:
+    """Gunicorn's hooks in the worker processes."""
+
+    def __init__(self, page: SharedPage) -> None:
+        self.policy: DrainPolicy | None = DrainPolicy()
+        self.probes = ProbeMatcher()
+        self.retiring_since = 0
+        """Time at which this worker alone was asked to terminate, in monotonic nanoseconds; 0 before."""
+        self._page = page
+        self._master = page.master
+        self._slot = page.slot(LAST_SLOT)
+        self._lock = threading.Lock()
+        self._retired = False
+        self._faults: set[str] = set()
+
+    @property
+    def booted(self) -> bool:
+        """Whether this process can serve."""
+        return bool(self._slot[WorkerCell.BOOTED])
+
+    def mark_ready(self) -> None:
+        """Record that this process can serve."""
+        self._slot[WorkerCell.BOOTED] = 1
+
+    def count_stream(self, kind: str, counter: StreamCounter, change: int) -> None:
+        """Change a counter of this process's streams."""
+        cell = self._page.stream_cell(kind, counter)
+        with self._lock:
+            self._slot[cell] += change
+
+    # ---- boot ------------------------------------------------------------------------------------------
+
+    def post_fork(self, server: Any, worker: Any) -> None:  # noqa: ARG002 - Gunicorn's signature
+        """Take the worker's slot and set its signals (Gunicorn's hook)."""
+        self._slot = self._page.slot(worker.drain_slot)
+        self._lock = threading.Lock()
+        if self.policy is None:
+            return
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        # A SIGTERM or SIGINT for the whole process group is the master's to act on.
+        os.setpgrp()
+        # Gunicorn looks both up a little later, right before the application loads.
+        worker.handle_exit = partial(self._on_sigterm, worker.handle_exit)
+        worker.init_signals = partial(exit_at_stop_signals_after, worker.init_signals)
+
+    def post_worker_init(self, worker: Any) -> None:
+        """Restore Gunicorn's signal handlers; the application is loaded (Gunicorn's hook)."""
+        if self.policy is not None:
+            signal.signal(signal.SIGQUIT, worker.handle_quit)
+            signal.signal(signal.SIGTERM, worker.handle_exit)
+            signal.siginterrupt(signal.SIGTERM, False)
+        self.mark_ready()
+
+    # ---- requests --------------------------------------------------------------------------------------
+
+    def pre_request(self, worker: Any, req: Any) -> None:  # noqa: ARG002 - Gunicorn's signature
+        """Count a request in, and let its response announce the close (Gunicorn's hook)."""
+        try:
+            if self.policy is not None:
+                req.should_close = partial(self._should_close, req)
+            if self.probes.matches(req):
+                return
+            req.is_client_request = True
+            slot = self._slot
+            with self._lock:
+                slot[IN_FLIGHT] += 1
+                slot[LAST_REQUEST] = now = time.monotonic_ns()
+                if self._master[PHASE]:
+                    slot[LAST_ARRIVAL] = now
+        except Exception:  # noqa: BLE001 - the request must not fail because of the drain
+            self._log_once("pre_request")
+
+    def post_request(self, worker: Any, req: Any, environ: Any = None, resp: Any = None) -> None:  # noqa: ARG002 - Gunicorn's signature
+        """Count a request out (Gunicorn's hook)."""
+        try:
+            attributes = req.__dict__
+            attributes.pop("should_close", None)
+            if not attributes.pop("is_client_request", False):
+                return
+            slot = self._slot
+            with self._lock:
+                slot[IN_FLIGHT] -= 1
+                slot[LAST_REQUEST] = time.monotonic_ns()
+                if self._master[PHASE]:
+                    slot[RESPONSES] += 1
+        except Exception:  # noqa: BLE001 - as above
+            self._log_once("post_request")
+
+    def _should_close(self, req: Any) -> bool:
+        """Replace a request's should_close() until Gunicorn calls it to write the headers.
+
+        So a request that began before the drain announces the close too. Called once only: Gunicorn calls it
+        again after the response, and a drain that began in between must not close a connection that was kept.
+        """
+        req.__dict__.pop("should_close", None)
+        if self.retiring_since or self._master[PHASE]:
+            req.force_close()
+        return bool(req.should_close())
+
+    def _log_once(self, hook: str) -> None:
+        if hook not in self._faults:
+            self._faults.add(hook)
+            logger.exception("The drain's %s hook failed; requests are served without it", hook)
+
+    # ---- retirement of one worker ------------------------------------------------------------------------
+
+    def _on_sigterm(self, handle_exit: Handler, sig: int, frame: FrameType | None) -> None:
+        if self._retired or self._master[PHASE] == Phase.STOPPING:
+            handle_exit(sig, frame)
+        elif not self.retiring_since:
+            # The master continues without this worker (a reload, one worker fewer): its clients are notified
+            # as in a drain of the whole service, while the other workers take new connections.
+            self.retiring_since = time.monotonic_ns()
+            # Not threading.Thread: its start() takes a lock that this signal may have interrupted the
+            # holder of, and waits, which gevent cannot do in a signal handler.
+            _thread.start_new_thread(self._retire, ())
+
+    def _retire(self) -> None:
+        policy = self.policy or DrainPolicy()
+        while not self._retired:
+            status = status_since(
+                self.retiring_since,
+                last_request=self._slot[LAST_REQUEST],
+                in_flight=self._slot[IN_FLIGHT],
+                backlog=0,  # the other workers accept what waits there
+                streams=open_streams(self._slot),
+            )
+            self._retired = end_reason(policy, status) is not None
+            time.sleep(TICK)
+        # A signal and not a call, because a signal wakes every kind of worker from its wait.
+        os.kill(os.getpid(), signal.SIGTERM)

@@ -1,0 +1,36 @@
+"""Readiness of a WSGI application, without a line in it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from gunicorn_drain.probes import METHODS, route
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+    from gunicorn_drain.drain import Drain
+
+
+def with_readiness(application: WSGIApplication, path: str, drain: Drain) -> WSGIApplication:
+    """Wrap `application` so that GET and HEAD of `path` get 200 while the service is ready, else 503."""
+    wanted = route(path.encode())
+
+    def respond(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        found = environ.get("PATH_INFO", "").encode("latin-1")
+        if route(found) != wanted or environ["REQUEST_METHOD"] not in METHODS:
+            return application(environ, start_response)
+        status, body = readiness_response(drain)
+        headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
+        start_response(status, headers)
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+
+    return respond
+
+
+def readiness_response(drain: Drain) -> tuple[str, bytes]:
+    """Return the status line's text and the body of a readiness probe's response."""
+    status = "200 OK" if drain.ready else "503 Service Unavailable"
+    return status, json.dumps({"state": drain.state}).encode() + b"\n"

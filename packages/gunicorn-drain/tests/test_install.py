@@ -1,0 +1,185 @@
+"""gunicorn_drain.install, with a real Gunicorn wherever it starts one."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gunicorn_drain import DrainPolicy, Probe, install
+from gunicorn_drain.install import OURS_FIRST, OURS_LAST
+from gunicorn_drain.support import unsupported_version
+
+APPLICATION = """
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Length", "5")])
+    return [b"Hello"]
+"""
+INSTALL = "import gunicorn_drain\ngunicorn_drain.install(globals(), readiness='/ready')\n"
+PATIENCE = 30.0
+"""Timeout for a service to start or to exit, in seconds."""
+
+
+class Started:
+    """Gunicorn with a configuration of the test's, on a port that the kernel chooses."""
+
+    def __init__(self, directory: Path, configuration: str, *flags: str, **environ: str) -> None:
+        (directory / "gunicorn.conf.py").write_text(configuration)
+        (directory / "service.py").write_text(APPLICATION)
+        self.log = directory / "log"
+        command = [sys.executable, "-m", "gunicorn", "-b", "127.0.0.1:0", *flags, "service:application"]
+        with self.log.open("w") as log:
+            environ = {"DRAIN_MIN": "0.2", "DRAIN_QUIET": "0.1", **environ}
+            self.process = subprocess.Popen(command, cwd=directory, stderr=log, stdout=log, env=environ)
+
+    def wait_for(self, pattern: str) -> re.Match[str]:
+        until = time.monotonic() + PATIENCE
+        while (found := re.search(pattern, self.log.read_text())) is None:
+            assert time.monotonic() < until, f"no {pattern!r} in\n{self.log.read_text()}"
+            time.sleep(0.02)
+        return found
+
+    def get(self, path: str) -> bytes:
+        port = int(self.wait_for(r"Listening at: http://127\.0\.0\.1:(\d+)")[1])
+        with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as connection:
+            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n".encode())
+            return b"".join(iter(lambda: connection.recv(65536), b""))
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(PATIENCE)
+
+    def end(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Any:
+    started: list[Started] = []
+
+    def begin(configuration: str, *flags: str, **environ: str) -> Started:
+        started.append(Started(tmp_path, configuration, *flags, **environ))
+        return started[-1]
+
+    yield begin
+    for each in started:
+        each.end()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"probes": "/healthz"}, "probes is '/healthz'; allowed is a list of paths or of Probe"),
+        ({"probes": ["healthz"]}, "probes or readiness has 'healthz'; allowed are paths, which begin with /"),
+        ({"probes": [Probe("ready")]}, "probes or readiness has 'ready'"),
+        ({"readiness": "ready"}, "probes or readiness has 'ready'"),
+        ({"readiness": 7}, "probes or readiness has 7"),
+        ({"policy": 15}, "policy is 15; allowed is a DrainPolicy, or None for no drain"),
+    ],
+)
+def test_wrong_argument_is_named(arguments: dict[str, Any], sentence: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=re.escape(sentence)):
+        install({}, **arguments)
+
+
+def test_namespace_that_is_none_is_named() -> None:
+    with pytest.raises(TypeError, match=r"namespace is None; allowed is globals\(\)"):
+        install(None)  # type: ignore[arg-type]
+
+
+def test_hooks_that_gunicorn_would_not_take_are_named() -> None:
+    with pytest.raises(TypeError, match="post_fork is "):
+        install({"post_fork": lambda: None}, policy=DrainPolicy())
+
+
+@pytest.mark.parametrize(
+    ("version", "sentence"),
+    [
+        ("19.9.0", "Gunicorn is 19.9.0; allowed is 20.1 or newer"),
+        ("20.0.4", "Gunicorn is 20.0.4; allowed is 20.1 or newer"),
+        ("20.1.0", None),
+        ("27.0.1", None),
+        ("100.0rc1", None),
+    ],
+)
+def test_oldest_version_is_known(version: str, sentence: str | None) -> None:
+    assert unsupported_version(version) == sentence
+
+
+HOOKS = """
+def note(name):
+    import sys
+    print("hook", name, file=sys.stderr, flush=True)
+
+def on_starting(server): note("on_starting")
+def when_ready(server): note("when_ready")
+def pre_fork(server, worker): note("pre_fork")
+def post_fork(server, worker): note("post_fork")
+def post_worker_init(worker): note("post_worker_init")
+def pre_request(worker, req): note("pre_request")
+def post_request(worker, req): note("post_request")
+def child_exit(server, worker): note("child_exit")
+def on_exit(server): note("on_exit")
+"""
+
+
+@pytest.mark.slow
+def test_hooks_of_the_configuration_are_kept(start: Any) -> None:
+    service = start(HOOKS + INSTALL)
+    service.wait_for("hook post_worker_init")
+    assert b"Hello" in service.get("/")
+    assert service.stop() == 0
+    for name in OURS_FIRST + OURS_LAST:
+        service.wait_for(f"hook {name}\n")
+    service.wait_for("Drain ended: quiet; 0 requests answered")
+    service.wait_for("Stopped: every request answered")
+
+
+@pytest.mark.slow
+def test_readiness_path_is_answered_without_the_application(start: Any) -> None:
+    service = start(INSTALL)
+    service.wait_for("Booting worker")
+    response = service.get("/ready")
+    assert response.startswith(b"HTTP/1.1 200")
+    assert response.endswith(b'{"state": "ready"}\n')
+    assert service.get("/ready/more").endswith(b"Hello")
+    assert service.stop() == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("hook", ["when_ready", "post_fork", "on_starting", "pre_request"])
+def test_hook_below_the_call_stops_the_start(start: Any, hook: str) -> None:
+    arguments = "server" if hook in {"when_ready", "on_starting"} else "first, second"
+    service = start(f"{INSTALL}def {hook}({arguments}): pass\n", "--pid", "pid")
+    assert service.process.wait(PATIENCE) == 2
+    service.wait_for(f"gunicorn-drain: {hook} was set after gunicorn_drain.install")
+    assert "Booting worker" not in service.log.read_text()
+    assert not (service.log.parent / "pid").exists()
+
+
+@pytest.mark.slow
+def test_worker_class_without_hooks_is_refused(start: Any, tmp_path: Path) -> None:
+    configuration = f"{INSTALL}import other\nworker_class = other.Worker\n"
+    other = "from gunicorn.workers.base import Worker as Base\nclass Worker(Base):\n    def run(self): pass\n"
+    (tmp_path / "other.py").write_text(other)
+    service = start(configuration)
+    assert service.process.wait(PATIENCE) == 2
+    service.wait_for("worker_class is other.Worker, which does not tell of its requests; allowed are gthread")
+
+
+@pytest.mark.slow
+def test_wrong_variable_is_one_sentence(start: Any) -> None:
+    service = start(INSTALL, DRAIN_MAX="soon")
+    assert service.process.wait(PATIENCE) == 2
+    assert service.log.read_text() == (
+        "gunicorn-drain: DRAIN_MAX is 'soon'; allowed are seconds from 0 to 3600, whole or decimal\n"
+    )
