@@ -133,7 +133,7 @@ lint-workflows: $(VENV)/.dev $(if $(shell command -v go),$(ACTIONLINT)) ## zizmo
 	@if [ -d $(ACTIONLINT) ]; then $(ACTIONLINT)/actionlint; else echo "actionlint: skipped, there is no go"; fi
 
 # Each lock holds to those before it, so that a package has one version in all of them.
-LOCKS := requirements rollout/requirements requirements-dev tools/benchmarks/requirements security/requirements \
+LOCKS := requirements requirements-dev tools/benchmarks/requirements security/requirements \
   k8s/envoy/requirements
 LOCK_FLAGS ?= --upgrade
 .PHONY: lock
@@ -236,16 +236,16 @@ doctor: $(VENV)/.dev ## what in a Deployment would lose requests (DEPLOYMENT=nam
 LOAD_IMAGE ?= $(REGISTRY)/flask-load:latest
 
 .PHONY: rollout
-rollout: named $(VENV)/.dev ## a rolling update under load (CONTEXT=name FROM=v2 TO=v3, ARGS=... as python -m rollout update --help)
-	$(BIN)/python -m rollout update $(FROM) $(TO) --context '$(NAMED)' --load-image $(LOAD_IMAGE) $(ARGS)
+rollout: named $(VENV)/.dev ## a rolling update under load (CONTEXT=name FROM=v2 TO=v3, ARGS=... as python -m tools.course update --help)
+	$(BIN)/python -m tools.course update $(FROM) $(TO) --context '$(NAMED)' --load-image $(LOAD_IMAGE) $(ARGS)
 
 .PHONY: course
 course: named $(VENV)/.dev ## all rungs in turn under load, one report (CONTEXT=name ARGS=...)
-	$(BIN)/python -m rollout course --context '$(NAMED)' --load-image $(LOAD_IMAGE) $(ARGS)
+	$(BIN)/python -m tools.course course --context '$(NAMED)' --load-image $(LOAD_IMAGE) $(ARGS)
 
 .PHONY: image-load
 image-load: ## build the load's image (LOAD_IMAGE=...)
-	docker build $(DOCKER_BUILD_ARGS) -f rollout/Dockerfile -t $(LOAD_IMAGE) .
+	docker build $(DOCKER_BUILD_ARGS) -f packages/kubectl-lossless/Dockerfile -t $(LOAD_IMAGE) .
 
 .PHONY: load-image
 load-image: image-load ## build and push the load, for running it in the cluster (REGISTRY=...)

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from kubectl_lossless.kubectl import Kubectl, KubectlError, named
-from rollout.namespace import get_namespace, refusal
+from tools.course.namespace import get_namespace, refusal
 
 NAMESPACE = "flask-cluster"
 

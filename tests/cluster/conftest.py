@@ -18,10 +18,12 @@ from pathlib import Path
 import pytest
 
 from kubectl_lossless.kubectl import Kubectl
-from rollout.experiment import Experiment
-from rollout.load import DEFAULT_MIX, Load, Mix
-from rollout.stage import Rung, Stage, first_to_answer
+from kubectl_lossless.measure import load
+from kubectl_lossless.measure.load import Mix
 from tests.cluster.beforehand import NAMESPACE
+from tools.course.experiment import Experiment
+from tools.course.load import DEFAULT_MIX, Load
+from tools.course.stage import Rung, Stage, first_to_answer
 
 __all__ = ["NAMESPACE"]
 NAME = "deployment/flask-deployment"
@@ -137,7 +139,7 @@ def edge(request: pytest.FixtureRequest, stage: Stage) -> Iterator[str]:
 
 
 @contextmanager
-def nothing_lost(url: str, clients: Mix = DEFAULT_MIX) -> Iterator[Load]:
+def nothing_lost(url: str, clients: Mix = DEFAULT_MIX) -> Iterator[load.Load]:
     """Load the service around an action; not one request may fail."""
     with Load(url, clients=clients) as load:
         yield load

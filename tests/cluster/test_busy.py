@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from rollout.stage import Rung, Stage
-from rollout.watch import State, Watch
+from kubectl_lossless.measure.watch import State, Watch
 from tests.cluster.conftest import Deploy
+from tools.course.stage import Rung, Stage
 
 CONNECTIONS = 200
 """v5 has 3 pods of 2 workers of 16 threads: half of the requests wait."""

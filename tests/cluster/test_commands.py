@@ -10,9 +10,7 @@ from typing import Any
 import pytest
 
 from kubectl_lossless.kubectl import Kubectl, KubectlError
-from rollout.load import Load
-from rollout.stage import Rung, Stage
-from rollout.watch import State, Watch
+from kubectl_lossless.measure.watch import State, Watch
 from tests.cluster.conftest import (
     NAME,
     ROLLED_OUT,
@@ -21,6 +19,8 @@ from tests.cluster.conftest import (
     wait_until,
     way_in,
 )
+from tools.course.load import Load
+from tools.course.stage import Rung, Stage
 
 
 class Course:

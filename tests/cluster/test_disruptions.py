@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from kubectl_lossless.kubectl import KubectlError
-from rollout.load import LONG_MIX, Load
-from rollout.stage import Rung, Stage
-from rollout.watch import State, Watch
+from kubectl_lossless.measure.watch import State, Watch
 from tests.cluster.conftest import NAME, ROLLED_OUT, Deploy, nothing_lost, wait_until
+from tools.course.load import LONG_MIX, Load
+from tools.course.stage import Rung, Stage
 
 
 def ready(watch: Watch) -> list[str]:

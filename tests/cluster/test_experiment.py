@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from kubectl_lossless.kubectl import Kubectl
-from rollout.experiment import Experiment, run
-from rollout.namespace import JOURNAL, get_namespace
-from rollout.stage import Rung, Stage, StageError
-from rollout.watch import version_of
+from kubectl_lossless.measure.watch import version_of
 from tests.cluster.conftest import K8S, way_in
+from tools.course.experiment import Experiment, run
+from tools.course.namespace import JOURNAL, get_namespace
+from tools.course.stage import Rung, Stage, StageError
 
 SMALL = {"new": 2, "busy": 2}
 SOON = 90.0

@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from rollout.stage import Rung, Stage
 from tests.cluster.conftest import K8S, NAMESPACE, Deploy, way_in
+from tools.course.stage import Rung, Stage
 
 LOADER = os.environ.get("IMAGE_LOADER")
 """Command that hands a local docker image to the nodes, such as `kind load docker-image`."""

@@ -16,12 +16,12 @@ import pytest
 import yaml
 
 from kubectl_lossless.kubectl import Kubectl, KubectlError
-from rollout.experiment import Experiment, run
-from rollout.load.connection import Connection, Target
-from rollout.stage import Rung, Stage
-from rollout.watch import State, Watch
+from kubectl_lossless.measure.load.connection import Connection, Target
+from kubectl_lossless.measure.watch import State, Watch
 from tests.cluster.conftest import NAMESPACE, ROLLED_OUT, Deploy, wait_until
 from tests.process.prometheus import Labels, Prometheus, needs_prometheus
+from tools.course.experiment import Experiment, run
+from tools.course.stage import Rung, Stage
 
 ENFORCED = os.environ.get("NETWORK_POLICIES") == "enforced"
 """Whether the cluster is known to enforce NetworkPolicies; where it is not known, it may not."""

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser
 
-from rollout.stage import Rung, Stage
 from tests.browser.watched import STREAMS, Watched, chromium
 from tests.cluster.conftest import ROLLED_OUT, Deploy
+from tools.course.stage import Rung, Stage
 
 RATE = 20
 """Requests a second that the page sends."""

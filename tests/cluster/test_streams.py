@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from rollout.experiment import NODEPORT, Experiment, StreamsReport, run_streams
-from rollout.stage import Rung, Stage
 from tests.cluster.test_updates import onto_itself
+from tools.course.experiment import NODEPORT, Experiment, StreamsReport, run_streams
+from tools.course.stage import Rung, Stage
 
 
 def rolled(stage: Stage, source: Rung, into: Rung, count: int, target: str = NODEPORT) -> StreamsReport:

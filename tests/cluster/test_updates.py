@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from rollout import course
-from rollout.experiment import CLUSTERIP, DNS, Experiment, run
-from rollout.load import LONG_MIX
-from rollout.report import Report
-from rollout.stage import Rung, Stage
+from kubectl_lossless.measure.report import Report
+from tools.course import course
+from tools.course.experiment import CLUSTERIP, DNS, Experiment, run
+from tools.course.load import LONG_MIX
+from tools.course.stage import Rung, Stage
 
 
 def rolled(stage: Stage, source: Rung, into: Rung, **how: Any) -> Report:

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from app.settings import PROBES, Settings
-from rollout.namespace import PROJECT, PROJECT_LABEL
+from tools.course.namespace import PROJECT, PROJECT_LABEL
 
 from .manifests import (
     K8S,

@@ -8,7 +8,8 @@ import pytest
 
 from tests.process.service import ROOT
 
-DOCKERFILES = ("Dockerfile", "rollout/Dockerfile", "k8s/envoy/Dockerfile")
+LOAD = "packages/kubectl-lossless/Dockerfile"
+DOCKERFILES = ("Dockerfile", LOAD, "k8s/envoy/Dockerfile")
 
 
 def instructions(dockerfile: str) -> list[tuple[str, list[str]]]:
@@ -51,9 +52,11 @@ def test_security_page_names_what_the_image_copies() -> None:
 def test_dockerignore_sends_only_what_is_copied() -> None:
     ignored = (ROOT / ".dockerignore").read_text().splitlines()
     assert "*" in ignored
-    sent = {line.removeprefix("!").partition("/")[0] for line in ignored if line.startswith("!")}
-    taken = copied((ROOT / "Dockerfile").read_text()) | copied((ROOT / "rollout/Dockerfile").read_text())
-    assert sent == {name.partition("/")[0] for name in taken}
+    sent = {line.removeprefix("!") for line in ignored if line.startswith("!")}
+    # Docker's own builder looks into no directory for a pattern with a wildcard before its name.
+    assert not any("*" in name for name in sent)
+    taken = copied((ROOT / "Dockerfile").read_text()) | copied((ROOT / LOAD).read_text())
+    assert sent == taken
 
 
 @pytest.mark.parametrize("dockerfile", DOCKERFILES)
@@ -68,5 +71,5 @@ def test_base_image_is_an_argument(dockerfile: str) -> None:
 def test_pip_installs_with_hashes_only(dockerfile: str) -> None:
     runs = [" ".join(words) for name, words in instructions((ROOT / dockerfile).read_text()) if name == "RUN"]
     installs = [run for run in runs if re.search(r"\bpip\b.* install ", run)]
-    assert installs
+    assert bool(installs) is (dockerfile != LOAD)  # the load needs nothing but Python
     assert all("--require-hashes" in run for run in installs)

@@ -17,10 +17,10 @@ import pytest
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 
 from app.settings import LEADER_WORKER, WORKER_CLASSES
-from rollout.streams import Streams
 from tests.process.clients import Connection, Lost, get
 from tests.process.service import QUICK, SLACK, Service, connections_of, for_each_class, wait_until
 from tests.process.streams import EventStream, Socket, now
+from tools.course.streams import Streams
 
 HANDSHAKE = (
     "Upgrade: websocket",

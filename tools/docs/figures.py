@@ -6,7 +6,7 @@
     <!-- end -->
 
 What stands between the marks is replaced; a mark that asks for what is not there is an error. The JSON is
-made of the reports of `python -m rollout course` and `propagation`, the pictures are copied from them.
+made of the reports of `python -m tools.course course` and `propagation`, the pictures are copied from them.
 """
 
 import json
@@ -17,10 +17,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rollout.propagation import Propagation
-from rollout.report import Report
-from rollout.report.compare import published
-from rollout.report.figures import Figures
+from kubectl_lossless.measure.propagation import Propagation
+from kubectl_lossless.measure.report import Report
+from kubectl_lossless.measure.report.figures import Figures
+from tools.course.published import published
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

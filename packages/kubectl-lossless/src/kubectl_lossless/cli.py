@@ -9,6 +9,11 @@ from collections.abc import Sequence
 from kubectl_lossless import __version__
 
 COMMANDS = {
+    "measure": (
+        "kubectl_lossless.measure.command",
+        "roll a workload under load and report the requests that it loses, and why",
+    ),
+    "page": ("kubectl_lossless.measure.page_command", "build the page of a measurement's report.json again"),
     "doctor": ("doctor.__main__", "report what in a workload loses requests in a rolling update, and why"),
 }
 """Subcommands: the module whose main() takes their arguments, and a line of help. Imported when run."""

@@ -86,6 +86,13 @@ class KubectlError(Exception):
         advice = next((text for part, text in ADVICE.items() if part in said.lower()), "")
         super().__init__(f"`{command}` failed. kubectl said: {self.said}" + (f"\n{advice}" if advice else ""))
 
+    @property
+    def short(self) -> str:
+        """The same in one line: what to do, and the last line of what kubectl said."""
+        last = self.said.splitlines()[-1]
+        advice = next((text for part, text in ADVICE.items() if part in self.said.lower()), "")
+        return f"{advice} kubectl said: {last}" if advice else f"kubectl said: {last}"
+
 
 class ContextError(KubectlError):
     """The context is not named, or not in the kubeconfig."""
@@ -93,6 +100,11 @@ class ContextError(KubectlError):
     def __init__(self, message: str) -> None:
         self.said = message
         Exception.__init__(self, message)
+
+    @property
+    def short(self) -> str:
+        """The message."""
+        return self.said
 
 
 def documents(text: str) -> list[Object]:

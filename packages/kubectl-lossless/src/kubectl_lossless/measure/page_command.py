@@ -1,0 +1,29 @@
+"""`kubectl lossless page`: the command line."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from kubectl_lossless.measure.report.model import Report
+from kubectl_lossless.measure.report.page import write_report
+
+HELD, COULD_NOT_RUN = 0, 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Build the page of a report.json again; return the exit status."""
+    made = argparse.ArgumentParser(
+        prog="kubectl lossless page", description="Build the page of a measurement's report.json again."
+    )
+    made.add_argument("report", type=Path, metavar="FILE", help="a report.json")
+    path: Path = made.parse_args(arguments).report
+    try:
+        write_report(path.parent, Report.read(path))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        print(f"{path} is no report: {error}", file=sys.stderr)
+        return COULD_NOT_RUN
+    print(path.parent / "index.html")
+    return HELD

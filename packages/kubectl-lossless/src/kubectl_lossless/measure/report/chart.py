@@ -1,0 +1,372 @@
+"""The chart of one experiment, as SVG: what was lost, who answered, how fast, and each pod's life.
+
+All panels share one time axis, seconds since the update was applied. Nothing is told by colour alone:
+versions differ in lightness, states of pods in their filling, lost requests have their own panel.
+"""
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from markupsafe import escape
+
+from kubectl_lossless.measure.report.figures import percentile
+from kubectl_lossless.measure.report.model import Report
+from kubectl_lossless.measure.watch import State
+
+STYLE = """
+:root { --paper: #ffffff; --ink: #1c2733; --soft: #566573; --line: #dde3e8; --shade: #f3f6f8;
+  --v0: #93a1ae; --v1: #0b6cb0; --v2: #0f8a6d; --lost: #c2152c; --notice: #9a6700; --good: #17794a; }
+@media (prefers-color-scheme: dark) { :root { --paper: #12181e; --ink: #e8edf2; --soft: #a3b0bc;
+  --line: #2e3944; --shade: #1a222a; --v0: #6b7986; --v1: #5db4f2; --v2: #4ccfa8; --lost: #ff6b78;
+  --notice: #e0ab4a; --good: #5fd39a; } }
+.chart text { font: 12px system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; fill: var(--ink); }
+.chart .soft { fill: var(--soft); }
+.chart .name { font-weight: 600; }
+.chart .end { text-anchor: end; }
+.chart .middle { text-anchor: middle; }
+.chart .halo { paint-order: stroke; stroke: var(--paper); stroke-width: 4px; stroke-linejoin: round; }
+.chart .grid { stroke: var(--line); stroke-width: 1; }
+.chart .mark { stroke: var(--soft); stroke-width: 1; stroke-dasharray: 3 3; }
+.chart .lost { fill: var(--lost); }
+.chart .notice { fill: none; stroke: var(--notice); stroke-width: 1.5; }
+.chart .lost-count { fill: var(--lost); font-weight: 600; }
+.chart .v0 { fill: var(--v0); } .chart .v1 { fill: var(--v1); } .chart .v2 { fill: var(--v2); }
+.chart .s0 { stroke: var(--v0); } .chart .s1 { stroke: var(--v1); } .chart .s2 { stroke: var(--v2); }
+.chart .typical { fill: none; stroke: var(--ink); stroke-width: 1.5; }
+.chart .spread { fill: var(--soft); opacity: .35; }
+"""
+"""The colours and fonts, light and dark; the page holds it once, a chart of its own carries it."""
+
+GAP = 18
+BAR = 14
+WIDE = 600  # pixels, from which there is room for explanations
+MINIMUM_STEP = 40  # pixels between labels of the time axis
+VERSION_COLOURS = 3
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Where things are: pixels from seconds."""
+
+    width: float
+    left: float
+    start: float
+    end: float
+
+    @property
+    def right(self) -> float:
+        """The end of the time axis."""
+        return self.width - 32
+
+    def x(self, seconds: float) -> float:
+        """The pixel of a time, seconds since the update was applied."""
+        seconds = min(max(seconds, self.start), self.end)
+        return round(
+            self.left + (seconds - self.start) / (self.end - self.start) * (self.right - self.left), 1
+        )
+
+
+def chart(report: Report, width: int = 960, name: str = "chart", style: bool = False) -> str:
+    """The SVG of a report.
+
+    `name` must differ between charts on one page; `style` makes it complete in itself.
+    """
+    zero = report.zero
+    last = max([report.load.ended or zero, *(at for pod in report.pods for at, _ in pod.states)])
+    frame = Frame(
+        width=width,
+        left=84 if width >= WIDE else 66,
+        start=math.floor(report.load.started - zero),
+        end=math.ceil(last - zero),
+    )
+    versions = ordered_versions(report)
+    parts: list[str] = []
+    y = 16.0
+    y = _marks_room(report, frame, y)
+    top = y
+    for panel in (_lost, _answers, _latency, _pods):
+        drawn, y = panel(report, frame, versions, name, y)
+        parts += drawn
+        y += GAP
+    parts = [*_time_axis(frame, top, y), *_marks(report, frame, y - GAP), *parts]
+    height = y + 14
+    parts += [_text(frame.right, y + 10, "seconds since the update was applied", "soft end")]
+    label = f"{report.title}: {report.load.lost} of {report.load.requests} requests lost"
+    return "".join(
+        [
+            '<svg class="chart" xmlns="http://www.w3.org/2000/svg" role="img"',
+            f' viewBox="0 0 {width} {height:.0f}"'
+            + (f' width="{width}" height="{height:.0f}"' if style else "")
+            + f' aria-label="{escape(label)}">',
+            f"<style>{STYLE}</style>" if style else "",
+            _patterns(name),
+            f'<rect width="{width}" height="{height:.0f}" fill="var(--paper)"/>' if style else "",
+            *parts,
+            "</svg>",
+        ]
+    )
+
+
+def ordered_versions(report: Report) -> list[str]:
+    """The versions, in the order they came: those of the old pods first."""
+    pods = sorted(report.pods, key=lambda pod: (pod.name not in report.old, pod.states[0][0]))
+    names = [*(pod.version for pod in pods), *sorted(report.load.versions())]
+    return list(dict.fromkeys(names))
+
+
+def _colour(versions: Sequence[str], version: str) -> int:
+    return versions.index(version) % VERSION_COLOURS
+
+
+def _text(x: float, y: float, text: object, css: str = "") -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" class="{css}">{escape(text)}</text>'
+
+
+def _patterns(name: str) -> str:
+    """Fillings of pod bars: a hatch for not ready, stripes for draining, in each version's colour."""
+    made = []
+    for colour in range(VERSION_COLOURS):
+        made.append(
+            f'<pattern id="{name}-hatch{colour}" width="6" height="6" patternUnits="userSpaceOnUse"'
+            f' patternTransform="rotate(45)"><rect width="2" height="6" class="v{colour}"/></pattern>'
+            f'<pattern id="{name}-stripe{colour}" width="4" height="4" patternUnits="userSpaceOnUse">'
+            f'<rect width="4" height="1.6" class="v{colour}"/></pattern>'
+        )
+    return f"<defs>{''.join(made)}</defs>"
+
+
+def _time_axis(frame: Frame, top: float, bottom: float) -> Iterator[str]:
+    span = frame.end - frame.start
+    room = (frame.right - frame.left) / MINIMUM_STEP
+    step = next(step for step in (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 3600) if span / step <= room)
+    for at in range(math.ceil(frame.start / step) * step, math.floor(frame.end) + 1, step):
+        x = frame.x(at)
+        yield f'<line class="grid" x1="{x}" x2="{x}" y1="{top:.1f}" y2="{bottom - GAP:.1f}"/>'
+        yield _text(x, bottom - 4, at, "soft middle")
+
+
+def _events(report: Report) -> list[tuple[float, str]]:
+    """What happened, in order: (seconds, words)."""
+    gone = [pod.since(State.GONE) for pod in report.pods if pod.name in report.old]
+    events = [(0.0, f"apply {report.target}")]
+    if report.complete is not None:
+        events.append((report.complete - report.zero, "update complete"))
+    if gone and None not in gone:
+        events.append((max(at for at in gone if at) - report.zero, "last old pod gone"))
+    return sorted(events)
+
+
+def _event_rows(report: Report, frame: Frame) -> list[tuple[float, str, int, bool]]:
+    """Labels of the events: (seconds, words, row, whether they stand left of their line)."""
+    rows: list[tuple[float, str, int, bool]] = []
+    free = [0.0, 0.0, 0.0]
+    for at, words in _events(report):
+        text = f"{words} {at:.1f} s" if at else words
+        width = 6.6 * len(text)
+        left_of = frame.x(at) + width > frame.width
+        begin = frame.x(at) - width if left_of else frame.x(at)
+        row = next((row for row, end in enumerate(free) if end < begin), 2)
+        free[row] = begin + width + 6
+        rows.append((at, text, row, left_of))
+    return rows
+
+
+def _marks_room(report: Report, frame: Frame, y: float) -> float:
+    return y + 15 * max(row for _, _, row, _ in _event_rows(report, frame)) + 8
+
+
+def _marks(report: Report, frame: Frame, bottom: float) -> Iterator[str]:
+    for at, _, row, _ in _event_rows(report, frame):
+        x, y = frame.x(at), 14 + 15 * row
+        yield f'<line class="mark" x1="{x}" x2="{x}" y1="{y - 10:.1f}" y2="{bottom:.1f}"/>'
+    for at, text, row, left_of in _event_rows(report, frame):
+        x, y = frame.x(at), 14 + 15 * row
+        yield _text(x - 4 if left_of else x + 4, y, text, "soft halo end" if left_of else "soft halo")
+
+
+def _seconds(report: Report, ats: Sequence[float]) -> list[int]:
+    return [math.floor(at - report.zero) for at in ats]
+
+
+Drawn = tuple[list[str], float]
+
+
+def _title(frame: Frame, y: float, name: str, says: str) -> list[str]:
+    said = (
+        f'<tspan class="soft" dx="8" font-weight="400">{escape(says)}</tspan>' if frame.width >= WIDE else ""
+    )
+    return [f'<text x="4" y="{y + 10:.1f}" class="name halo">{escape(name)}{said}</text>']
+
+
+def _lost(report: Report, frame: Frame, _versions: Sequence[str], _name: str, y: float) -> Drawn:
+    """Lost requests per second, and the connections closed without notice."""
+    drawn = _title(frame, y, "Lost requests", "per second")
+    top, bottom = y + 28, y + 66
+    by_second: dict[int, Counter[str]] = defaultdict(Counter)
+    for failure in report.load.failures:
+        by_second[math.floor(failure.at - report.zero)][str(failure.kind)] += 1
+    most = max((kinds.total() for kinds in by_second.values()), default=0)
+    drawn.append(
+        f'<line class="grid" x1="{frame.left}" x2="{frame.right}" y1="{bottom:.1f}" y2="{bottom:.1f}"/>'
+    )
+    for second, kinds in sorted(by_second.items()):
+        x, x2 = frame.x(second), frame.x(second + 1)
+        height = max(4.0, (bottom - top) * kinds.total() / most)
+        says = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+        drawn.append(
+            f'<rect class="lost" x="{x:.1f}" y="{bottom - height:.1f}" width="{max(3.0, x2 - x - 1):.1f}"'
+            f' height="{height:.1f}"><title>second {second}: {escape(says)}</title></rect>'
+        )
+        if kinds.total() == most or x2 - x > 14:
+            drawn.append(_text((x + x2) / 2, bottom - height - 3, kinds.total(), "lost-count middle"))
+    if not by_second:
+        drawn.append(_text(frame.left + 4, bottom - 6, "none", "soft"))
+    closed = Counter(_seconds(report, [record.at for record in report.load.closed]))
+    for second, count in sorted(closed.items()):
+        x = (frame.x(second) + frame.x(second + 1)) / 2
+        drawn.append(
+            f'<path class="notice" d="M{x:.1f} {bottom + 3:.1f}l4 4l-4 4l-4 -4z">'
+            f"<title>second {second}: {count} idle connections closed without notice</title></path>"
+        )
+    if closed:
+        drawn.append(_text(frame.left - 6, bottom + 11, f"{closed.total()} ◇", "soft end"))
+        drawn.append(_text(frame.right, y + 10, "◇ idle and closed without notice", "soft end"))
+        bottom += 12
+    return drawn, bottom
+
+
+def _answers(report: Report, frame: Frame, versions: Sequence[str], _name: str, y: float) -> Drawn:
+    """Answers per second, one column a second, stacked by version."""
+    drawn = _title(frame, y, "Answers", "per second, by version")
+    x = frame.right
+    for version in reversed(versions):
+        x -= 7 * len(version) + 22
+        drawn.append(
+            f'<rect class="v{_colour(versions, version)}" x="{x:.1f}" y="{y + 1:.1f}"'
+            ' width="10" height="10"/>'
+        )
+        drawn.append(_text(x + 14, y + 10, version))
+    top, bottom = y + 22, y + 142
+    by_second: dict[int, Counter[str]] = defaultdict(Counter)
+    for answer in report.load.answers:
+        by_second[math.floor(answer.at - report.zero)][answer.version] += 1
+    most = max((counts.total() for counts in by_second.values()), default=1)
+    step = next(step for step in (10, 20, 50, 100, 200, 500, 1000, 5000, 10**9) if most / step <= 4)
+    scale = (bottom - top) / (math.ceil(most / step) * step)
+    for value in range(0, math.ceil(most / step) * step + 1, step):
+        at = bottom - value * scale
+        drawn.append(f'<line class="grid" x1="{frame.left}" x2="{frame.right}" y1="{at:.1f}" y2="{at:.1f}"/>')
+        drawn.append(_text(frame.left - 6, at + 4, value, "soft end"))
+    for second, counts in sorted(by_second.items()):
+        x, x2 = frame.x(second), frame.x(second + 1)
+        base = bottom
+        says = ", ".join(f"{version} {counts[version]}" for version in versions if counts[version])
+        drawn.append(f"<g><title>second {second}: {escape(says)}</title>")
+        for version in versions:
+            height = counts[version] * scale
+            if height:
+                base -= height
+                drawn.append(
+                    f'<rect class="v{_colour(versions, version)}" x="{x:.1f}" y="{base:.1f}"'
+                    f' width="{max(0.5, x2 - x - 1):.1f}" height="{height:.1f}"/>'
+                )
+        drawn.append("</g>")
+    return drawn, bottom
+
+
+def _latency(report: Report, frame: Frame, _versions: Sequence[str], _name: str, y: float) -> Drawn:
+    """Per kind of client: the median as a line, the way up to the 99th percentile as a band."""
+    drawn = _title(
+        frame,
+        y,
+        "Latency",
+        "per second by client: median, and up to p99; the time that a request takes by design is left out",
+    )
+    y += 20
+    row = 34.0
+    for client in report.load.clients:
+        kind = report.load.kinds.get(client)
+        takes = kind.takes * 1000 if kind else 0.0
+        by_second: dict[int, list[float]] = defaultdict(list)
+        for answer in report.load.answers:
+            if answer.client == client:
+                by_second[math.floor(answer.at - report.zero)].append(max(0.0, answer.ms - takes))
+        bottom = y + row
+        scale = _log_scale(y + 2, bottom)
+        for value, words in ((1, "1 ms"), (1000, "1 s")):
+            at = scale(value)
+            drawn.append(
+                f'<line class="grid" x1="{frame.left}" x2="{frame.right}" y1="{at:.1f}" y2="{at:.1f}"/>'
+            )
+            drawn.append(_text(frame.right + 3, at + 4, words, "soft"))
+        drawn.append(_text(frame.left - 6, y + row / 2 + 6, client, "end"))
+        points = [
+            (frame.x(second + 0.5), scale(percentile(values, 0.5)), scale(percentile(values, 0.99)))
+            for second, values in sorted(by_second.items())
+        ]
+        if points:
+            upper = " ".join(f"{x:.1f},{p99:.1f}" for x, _, p99 in points)
+            lower = " ".join(f"{x:.1f},{p50:.1f}" for x, p50, _ in reversed(points))
+            middle = " ".join(f"{x:.1f},{p50:.1f}" for x, p50, _ in points)
+            drawn.append(f'<polygon class="spread" points="{upper} {lower}"/>')
+            drawn.append(f'<polyline class="typical" points="{middle}"/>')
+        y = bottom + 6
+    return drawn, y - 6
+
+
+def _log_scale(top: float, bottom: float) -> Callable[[float], float]:
+    """Pixels for 0.3 ms to 10 s, logarithmically."""
+    low, high = math.log10(0.3), math.log10(10_000)
+
+    def scale(ms: float) -> float:
+        share = (math.log10(max(ms, 0.3)) - low) / (high - low)
+        return round(bottom - min(share, 1.0) * (bottom - top), 1)
+
+    return scale
+
+
+def _pods(report: Report, frame: Frame, versions: Sequence[str], name: str, y: float) -> Drawn:
+    """A bar a pod: pending, not ready, ready, draining, gone."""
+    drawn = _title(frame, y, "Pods", "")
+    x = frame.left
+    for state in (State.PENDING, State.NOT_READY, State.READY, State.DRAINING):
+        drawn.append(_bar(_filling(state, 1, name), x, x + 16, y - 1))
+        drawn.append(_text(x + 20, y + 10, state, "soft"))
+        x += 34 + 6.4 * len(state)
+    y += 20
+    pods = sorted(report.pods, key=lambda pod: (pod.name not in report.old, pod.states[0][0], pod.name))
+    for pod in pods:
+        colour = _colour(versions, pod.version)
+        drawn.append(_text(frame.left - 6, y + 11, f"{pod.version} {pod.name.rpartition('-')[2]}", "end"))
+        ends = [at for at, _ in pod.states[1:]] + [report.zero + frame.end]
+        for (at, state), end in zip(pod.states, ends, strict=True):
+            if state in (State.GONE, State.ENDED):
+                break
+            start, stop = at - report.zero, end - report.zero
+            says = f"{pod.name} {state} {max(start, frame.start):.1f} to {stop:.1f} s"
+            drawn.append(_bar(_filling(state, colour, name), frame.x(start), frame.x(stop), y, says))
+        y += 18
+    return drawn, y
+
+
+def _filling(state: State, colour: int, name: str) -> str:
+    """The attributes that show a pod's state in its version's colour."""
+    match state:
+        case State.READY:
+            return f'class="v{colour} s{colour}"'
+        case State.DRAINING:
+            return f'class="s{colour}" fill="url(#{name}-stripe{colour})"'
+        case State.NOT_READY:
+            return f'class="s{colour}" fill="url(#{name}-hatch{colour})"'
+        case _:
+            return f'class="s{colour}" fill="none" stroke-dasharray="2 2"'
+
+
+def _bar(filling: str, x: float, x2: float, y: float, says: str = "") -> str:
+    title = f"<title>{escape(says)}</title>" if says else ""
+    return (
+        f'<rect {filling} x="{x + 0.5:.1f}" y="{y + 0.5:.1f}" width="{max(1.0, x2 - x - 1):.1f}"'
+        f' height="{BAR - 1}">{title}</rect>'
+    )

@@ -1,0 +1,168 @@
+"""The report of one experiment, and its JSON.
+
+report.json holds one object. Times are seconds relative to `zero`, when the update was applied: negative
+ones lie before it. `ms` are milliseconds.
+
+    format      1; it changes when a reader of this shape would fail
+    title, source, target, where, kubernetes, problem (null, or why the update did not complete)
+    zero        when the update was applied, ISO 8601 in UTC
+    complete    when `kubectl rollout status` would have said so; null if it never was
+    old         the names of the pods that were there before
+    figures     the summary, kubectl_lossless.measure.report.figures.Figures
+    load        url; clients {kind: number}; started, steady, ended; cpu (share of one core);
+                kinds {kind: {says, takes}}
+    answers     columns [at, ms, client, version, pod], and a row for each answered request
+    failures    for each lost request {at, ms, client, kind, detail, kept, phase, status, via, target}; kind
+    is
+                one of kubectl_lossless.measure.load.Kind
+    closed      for each connection closed without notice {at, client}
+    pods        for each pod {name, version, revision, node, restarts, stuck, states: [[at, state], ...],
+    marks: [[at, what], ...]}
+    verdict     null, or why the requests were lost, kubectl_lossless.measure.verdict.Verdict
+"""
+
+import json
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from kubectl_lossless.measure.load.clients import Client
+from kubectl_lossless.measure.load.record import Answer, Closed, Failure, Kind, Result
+from kubectl_lossless.measure.verdict import Verdict
+from kubectl_lossless.measure.watch import Pod, State
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Report:
+    """What one experiment found. Times here are seconds since the epoch."""
+
+    title: str
+    source: str
+    target: str
+    zero: float
+    complete: float | None
+    problem: str | None
+    where: str
+    kubernetes: str
+    load: Result
+    pods: list[Pod]
+    old: list[str]
+    verdict: Verdict | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The object in report.json."""
+        from kubectl_lossless.measure.report.figures import Figures  # figures are made of reports
+
+        def at(time: float | None) -> float | None:
+            return None if time is None else round(time - self.zero, 4)
+
+        load = self.load
+        return {
+            "format": FORMAT,
+            "title": self.title,
+            "source": self.source,
+            "target": self.target,
+            "where": self.where,
+            "kubernetes": self.kubernetes,
+            "problem": self.problem,
+            "zero": datetime.fromtimestamp(self.zero, UTC).isoformat(),
+            "complete": at(self.complete),
+            "old": self.old,
+            "figures": asdict(Figures.of(self)),
+            "load": {
+                "url": load.url,
+                "clients": load.clients,
+                "started": at(load.started),
+                "steady": at(load.steady),
+                "ended": at(load.ended),
+                "cpu": load.cpu,
+                "kinds": {
+                    name: {"says": kind.says, "takes": kind.takes} for name, kind in load.kinds.items()
+                },
+            },
+            "answers": {
+                "columns": ["at", "ms", "client", "version", "pod"],
+                "rows": [[at(a.at), a.ms, a.client, a.version, a.pod] for a in load.answers],
+            },
+            "failures": [{**asdict(failure), "at": at(failure.at)} for failure in load.failures],
+            "closed": [{**asdict(closed), "at": at(closed.at)} for closed in load.closed],
+            "pods": [
+                {
+                    **asdict(pod),
+                    "states": [[at(t), state] for t, state in pod.states],
+                    "marks": [[at(t), mark] for t, mark in pod.marks],
+                }
+                for pod in self.pods
+            ],
+            "verdict": self.verdict.to_json() if self.verdict else None,
+        }
+
+    @classmethod
+    def from_json(cls, found: dict[str, Any]) -> "Report":
+        """The inverse of `to_json`.
+
+        Raises ValueError for another format, KeyError or TypeError for an object that is no report.
+        """
+        version = found.get("format") if isinstance(found, dict) else None
+        if version != FORMAT:
+            raise ValueError(f"the report's format is {version!r}, this program reads {FORMAT}")
+        zero = datetime.fromisoformat(found["zero"]).timestamp()
+        load = found["load"]
+
+        def when(at: float | None) -> float | None:
+            return None if at is None else at + zero
+
+        result = Result(
+            url=load["url"],
+            clients=load["clients"],
+            started=load["started"] + zero,
+            steady=when(load["steady"]),
+            ended=when(load["ended"]),
+            cpu=load["cpu"],
+            answers=[Answer(at + zero, client, ms, version, pod)
+                     for at, ms, client, version, pod in found["answers"]["rows"]],
+            failures=[
+                replace(Failure(**failure), at=failure["at"] + zero, kind=Kind(failure["kind"]))
+                for failure in found["failures"]
+            ],
+            closed=[Closed(closed["at"] + zero, closed["client"]) for closed in found["closed"]],
+            kinds={name: Client(name, **kind) for name, kind in load.get("kinds", {}).items()},
+        )  # fmt: skip
+        return cls(
+            title=found["title"],
+            source=found["source"],
+            target=found["target"],
+            zero=zero,
+            complete=when(found["complete"]),
+            problem=found["problem"],
+            where=found["where"],
+            kubernetes=found["kubernetes"],
+            load=result,
+            pods=[
+                Pod(
+                    **{
+                        **pod,
+                        "states": [(at + zero, State(state)) for at, state in pod["states"]],
+                        "marks": [(at + zero, mark) for at, mark in pod.get("marks", [])],
+                    }
+                )
+                for pod in found["pods"]
+            ],
+            old=found["old"],
+            verdict=Verdict.from_json(found["verdict"]) if found.get("verdict") else None,
+        )
+
+    def write(self, path: Path) -> None:
+        """Write report.json."""
+        path.write_text(json.dumps(self.to_json(), ensure_ascii=False, separators=(",", ":")) + "\n")
+
+    @classmethod
+    def read(cls, path: Path) -> "Report":
+        """Read report.json.
+
+        Raises OSError, and ValueError, KeyError or TypeError for a file that is none.
+        """
+        return cls.from_json(json.loads(path.read_text()))

@@ -1,0 +1,84 @@
+"""A rollout as it goes on: until it is complete, or until it is clear that it will not be."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from kubectl_lossless.measure.watch import State, Watch
+
+STUCK_FOR = 10.0
+"""Seconds that a pod may be stuck before it counts: a first failed pull or crash can pass by itself."""
+
+
+LOST_SIGHT = 20.0
+"""Seconds without an answer of the API server after which a rollout counts as lost sight of."""
+
+
+class RolloutError(Exception):
+    """The rollout is not, or does not become, complete; the message says what to do."""
+
+
+def wait_for_rollout(
+    watch: Watch,
+    generation: int,
+    timeout: float,
+    tick: Callable[[], None] = lambda: None,
+    stuck_for: float = STUCK_FOR,
+) -> float:
+    """Wait until the Deployment's generation is complete and the pods of all older ones are gone.
+
+    Returns when it was complete (the last old pod goes later), seconds since the epoch. `tick` is called
+    some times a second. Raises RolloutError with the reason, as soon as it is clear that it will not be.
+    """
+    until = time.monotonic() + timeout
+    complete: float | None = None
+    stuck_since: dict[str, float] = {}
+    while True:
+        if complete is None and watch.wait(lambda: watch.rolled_out(generation), 0.25):
+            complete = time.time()
+        if complete is not None and watch.wait(lambda: only_one_revision(watch), 0.25):
+            return complete
+        tick()
+        now = time.monotonic()
+        problem = watch.problem(generation)
+        if problem is None:
+            stuck = {pod.name: pod.stuck for pod in watch.present() if pod.stuck}
+            stuck_since = {name: stuck_since.get(name, now) for name in stuck}
+            problem = next(
+                (f"pod {name}: {stuck[name]}" for name, at in stuck_since.items() if now - at > stuck_for),
+                None,
+            )
+        if problem:
+            raise RolloutError(f"The rollout does not go on. kubectl says {problem}\n{advice(problem)}")
+        if watch.trouble and now - watch.trouble[0] > LOST_SIGHT:
+            raise RolloutError(f"The rollout cannot be followed any more. {watch.trouble[1]}")
+        if now > until:
+            states = ", ".join(f"{pod.name} {pod.state}" for pod in watch.present())
+            raise RolloutError(
+                f"The rollout was not over after {timeout:.0f} s (--timeout); pods: {states or 'none'}.\n"
+                f"{advice('')}"
+            )
+
+
+def only_one_revision(watch: Watch) -> bool:
+    """Whether all pods that are left are of one template and none of them leaves."""
+    present = watch.present()
+    return len({pod.revision for pod in present}) <= 1 and all(
+        pod.state is not State.DRAINING for pod in present
+    )
+
+
+def advice(problem: str) -> str:
+    """What to do about a rollout that does not go on."""
+    for part, text in {
+        "Image": "Does the image exist in a registry that the nodes reach, and may they pull it?",
+        "exceeded quota": "Raise the ResourceQuota of the namespace, or use another one.",
+        "violates PodSecurity": "The namespace enforces Pod Security that the pod does not meet.",
+        "Unschedulable": "No node has room for the pod: free some, or lower its requests.",
+        "CrashLoopBackOff": "`kubectl logs --previous` of the pod shows why it ends.",
+        "Config": "The pod refers to something that is not there; `kubectl describe pod` names it.",
+    }.items():
+        if part in problem:
+            return text
+    return "`kubectl describe pod` shows its events; a pod that never gets ready fails its readiness probe."

@@ -1,0 +1,364 @@
+"""One measurement: load, a rollout, the watch beside them, and the verdict."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import dataclass, field, replace
+
+from kubectl_lossless.kubectl import Kubectl, Object
+from kubectl_lossless.measure.diagnosis import diagnose
+from kubectl_lossless.measure.load import Load, LoadError, Local, Lost, Plan, Target
+from kubectl_lossless.measure.load.connection import Connection
+from kubectl_lossless.measure.load.process import Place
+from kubectl_lossless.measure.report import Report
+from kubectl_lossless.measure.rollout import RolloutError, wait_for_rollout
+from kubectl_lossless.measure.verdict import Advice, Evidence, verdict
+from kubectl_lossless.measure.watch import Pod, State, Watch
+from kubectl_lossless.measure.workload import Facts, Reference, refuse_unrollable, template
+
+LEAD = 5.0
+"""Seconds of steady load before the rollout."""
+
+TAIL = 5.0
+"""Seconds of load after the last old pod is gone."""
+
+CHECKS = 3
+"""Requests with which each target is tried before anything begins."""
+
+GIVE_UP = 60.0
+"""Seconds without any good response after which the load ends: it must not trouble a service that is down."""
+
+STUCK_FOR = 45.0
+"""Seconds that a pod may be stuck before the measurement ends: some pods wait for others, and start then."""
+
+BLIND_TAIL = 60.0
+"""Seconds of load at most for pods that terminate unseen."""
+
+PROGRESS_EVERY = 0.5  # seconds
+
+
+class Console:
+    """Reports to nobody."""
+
+    def say(self, text: str) -> None:
+        """A step."""
+
+    def progress(self, text: str) -> None:
+        """The counts so far; each replaces the one before."""
+
+
+@dataclass(frozen=True)
+class Action:
+    """What is done to roll the workload: one of them."""
+
+    restart: bool = False
+    images: tuple[str, ...] = ()
+    """CONTAINER=IMAGE each."""
+    manifests: tuple[str, ...] = ()
+    """Files to apply."""
+    wait: float | None = None
+    """Seconds to wait for a rollout that comes from elsewhere."""
+
+    def words(self, reference: Reference) -> str:
+        """What is done, for people."""
+        if self.wait is not None:
+            return f"change nothing; wait {self.wait:g} s at most for a rollout of {reference} from elsewhere"
+        if self.images:
+            return f"set the image of {reference}: {' '.join(self.images)}"
+        if self.manifests:
+            return f"apply {' '.join(self.manifests)}"
+        return f"restart {reference} (kubectl rollout restart): every pod of it is replaced"
+
+    @property
+    def title(self) -> str:
+        """The same in a word or two."""
+        if self.wait is not None:
+            return "a rollout from elsewhere"
+        return " ".join(self.images) or ("apply" if self.manifests else "rollout restart")
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What to measure."""
+
+    reference: Reference
+    namespace: str
+    plan: Plan
+    action: Action
+    place: Place = field(default_factory=Local)
+    timeout: float = 600.0
+    """Seconds for the rollout."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A report, and what the exit status needs beside the losses."""
+
+    report: Report
+    blind: bool = False
+    """Whether the rollout's end could not be seen."""
+
+
+def check_targets(plan: Plan, place: Place) -> None:
+    """Try every target; raises LoadError for one that does not give a good response.
+
+    Only from here: what a load in the cluster reaches is not reachable from elsewhere.
+    """
+    if not isinstance(place, Local):
+        return
+    for target in plan.targets:
+        for _ in range(CHECKS):
+            check_target(target, plan.timeout)
+
+
+def check_target(target: Target, timeout: float) -> None:
+    """Send one request; raises LoadError with what to do for a response that is not a good one."""
+    try:
+        with contextlib.closing(Connection(target, timeout)) as connection:
+            connection.get()
+    except ValueError as error:
+        raise LoadError(f"--ca: {error}") from error
+    except Lost as lost:
+        said = f"Nothing was begun: {target.url} does not respond well before the rollout: {lost.detail}."
+        if lost.status:
+            said += f" If status {lost.status} is right: --expect {lost.status}."
+        elif "certificate" in lost.detail:
+            said += " --ca FILE trusts an authority of your own."
+        raise LoadError(said) from None
+
+
+def measure(asked: Measurement, kubectl: Kubectl, console: Console) -> Outcome:
+    """Measure one rollout.
+
+    Raises RolloutError, KubectlError and LoadError when there is nothing to report.
+    """
+    reference, namespace = asked.reference, asked.namespace
+    kubernetes = kubectl.check()
+    before = reference.get(kubectl, namespace)
+    refuse_unrollable(reference, before)
+    check_targets(asked.plan, asked.place)
+    findings, unasked = diagnose(kubectl, reference, namespace)
+    with Watch(kubectl, namespace, reference.name, reference.kind, wide=True) as watch:
+        if not watch.rolled_out():
+            raise RolloutError(f"A rollout of {reference} is under way already: measure when it is complete.")
+        old = {pod.uid for pod in watch.present()}
+        tell_unseen(watch, console)
+        load = Load(asked.plan, place=asked.place)
+        console.say(f"starting the load on {load.result.url}")
+        with load:
+            run = Run(asked, kubectl, console, watch, load, old)
+            run.keep(LEAD)
+            zero = run.begin(before)
+            complete, problem, blind = run.follow()
+            ended = run.finish(blind)
+            problem = problem or ended
+        after = watch.deployment
+    report = made(asked, load, watch, old, zero, complete, problem, kubernetes)
+    evidence = Evidence(
+        load=load.result,
+        pods=watch.pods,
+        zero=zero,
+        leaving=Facts.of(before),
+        coming=Facts.of(after),
+        findings=findings,
+        events=watch.events,
+        unseen=dict(watch.unseen),
+    )
+    found = verdict(evidence)
+    notes = [*found.notes, *([unasked] if unasked else []), *stale_template(before, after, found.lost)]
+    return Outcome(replace(report, verdict=replace(found, notes=notes)), blind)
+
+
+def tell_unseen(watch: Watch, console: Console) -> None:
+    """Say what is not watched."""
+    for what, said in watch.unseen.items():
+        console.say(f"the {what} cannot be watched, so the verdict does without them: {said.splitlines()[0]}")
+
+
+def stale_template(before: Object, after: Object, lost: int) -> list[str]:
+    """Note that a rollout's losses are often those of the template that it replaced."""
+    old, new = Facts.of(before), Facts.of(after)
+    if not lost or (old.pre_stop, old.grace, old.image) == (new.pre_stop, new.grace, new.image):
+        return []
+    return [
+        "The pods that terminated had the template from before this rollout. A change of how pods stop "
+        "shows from the "
+        "next rollout on."
+    ]
+
+
+class Run:
+    """The load and the rollout while they run."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 - what runs together
+        self, asked: Measurement, kubectl: Kubectl, console: Console, watch: Watch, load: Load, old: set[str]
+    ) -> None:
+        self._asked = asked
+        self._kubectl = kubectl
+        self._console = console
+        self._watch = watch
+        self._load = load
+        self._old = old
+        self._due = 0.0
+        self._generation = 0
+        self._template: Object = {}
+
+    def keep(self, seconds: float) -> None:
+        """Let the load run for so long.
+
+        Raises LoadError should it break down, and where the service fails.
+        """
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            self.tick()
+            time.sleep(0.1)
+
+    def tick(self) -> None:
+        """Show progress; raise LoadError where the load must not continue."""
+        if not self._load.running:
+            self._load.stop()  # raises, and says why
+            raise LoadError("The load ended by itself.")
+        result = self._load.result
+        last = max(result.started, result.answers[-1].at if result.answers else 0.0)
+        if result.failures and time.time() - last > GIVE_UP:
+            raise ServiceDownError
+        if time.monotonic() >= self._due:
+            self._due = time.monotonic() + PROGRESS_EVERY
+            self._console.progress(self._progress())
+
+    def _progress(self) -> str:
+        result = self._load.result
+        parts = [
+            f"{time.time() - result.started:4.0f} s",
+            f"{result.requests} requests",
+            f"{result.lost} lost",
+        ]
+        if "pods" not in self._watch.unseen:
+            present = self._watch.present()
+            new = [pod for pod in present if pod.uid not in self._old]
+            draining = sum(pod.state is State.DRAINING for pod in present)
+            parts.append(f"old pods {len(present) - len(new)} ({draining} terminating)")
+            parts.append(f"new pods {sum(pod.state is State.READY for pod in new)}/{len(new)} ready")
+        return " | ".join(parts)
+
+    def begin(self, before: Object) -> float:
+        """Begin the rollout, or wait until somebody does; return when it began.
+
+        Raises RolloutError where none begins.
+        """
+        asked, action = self._asked, self._asked.action
+        name, namespace = f"{asked.reference.kind}/{asked.reference.name}", asked.namespace
+        self._template = template(before)
+        if action.wait is not None:
+            return self._wait_for_another(action.wait)
+        self._console.say(action.words(asked.reference))
+        zero = time.time()
+        if action.images:
+            self._kubectl("set", "image", name, *action.images, "-n", namespace)
+        elif action.manifests:
+            files = [word for path in action.manifests for word in ("-f", path)]
+            self._kubectl("apply", *files, "-n", namespace, timeout=60)
+        else:
+            self._kubectl("rollout", "restart", name, "-n", namespace)
+        after = asked.reference.get(self._kubectl, namespace)
+        if template(after) == self._template:
+            raise RolloutError(
+                f"No rollout began: {action.title} did not change the pod template of {asked.reference}."
+            )
+        self._generation = int(after["metadata"]["generation"])
+        return zero
+
+    def _wait_for_another(self, seconds: float) -> float:
+        self._console.say(
+            f"waiting {seconds:g} s at most for a rollout of {self._asked.reference} from elsewhere"
+        )
+        until = time.monotonic() + seconds
+        while not self._watch.wait(lambda: template(self._watch.deployment) != self._template, 0.25):
+            self.tick()
+            if time.monotonic() > until:
+                raise RolloutError(
+                    f"No rollout of {self._asked.reference} began within {seconds:g} s (--wait)."
+                )
+        self._generation = int(self._watch.deployment["metadata"]["generation"])
+        self._console.say(f"a rollout of {self._asked.reference} has begun")
+        return time.time()
+
+    def follow(self) -> tuple[float | None, str | None, bool]:
+        """Follow the rollout; return when it was complete, what was wrong with it, and whether it was lost
+        sight of."""
+        try:
+            complete = wait_for_rollout(
+                self._watch, self._generation, self._asked.timeout, self.tick, STUCK_FOR
+            )
+        except ServiceDownError:
+            return None, self._down(), False
+        except RolloutError as error:
+            return None, str(error), self._watch.trouble is not None
+        if template(self._watch.deployment) == self._template:
+            return (
+                complete,
+                f"The rollout of {self._asked.reference} was undone before it was complete.",
+                False,
+            )
+        return complete, None, False
+
+    def finish(self, blind: bool) -> str | None:
+        """Let the load run until the last old pod has had its time to end; return what was wrong."""
+        seconds = TAIL
+        if "pods" in self._watch.unseen or blind:
+            grace = template(self._watch.deployment)["spec"].get("terminationGracePeriodSeconds", 30)
+            seconds += min(float(grace), BLIND_TAIL)
+        try:
+            self.keep(seconds)
+        except ServiceDownError:
+            return self._down()
+        return None
+
+    def _down(self) -> str:
+        return (
+            f"The service gave no good response for {GIVE_UP:.0f} s, so the load was ended. The rollout of "
+            f"{self._asked.reference} is as it is: `kubectl rollout undo` takes it back."
+        )
+
+
+class ServiceDownError(LoadError):
+    """The service fails, and the load must not continue."""
+
+    def __init__(self) -> None:
+        super().__init__(f"The service gave no good response for {GIVE_UP:.0f} s, so the load was ended.")
+
+
+def made(  # noqa: PLR0913, PLR0917 - what a report is made of
+    asked: Measurement,
+    load: Load,
+    watch: Watch,
+    old: set[str],
+    zero: float,
+    complete: float | None,
+    problem: str | None,
+    kubernetes: str,
+) -> Report:
+    """Put the report together."""
+    pods = watch.pods
+    old_names = sorted(pod.name for pod in pods if pod.uid in old)
+    versions = set(load.result.versions()) - {""}
+    if not versions & {pod.version for pod in pods}:
+        # The service does not name the version that its pods have: then old and new is what is known.
+        pods = [replace(pod, version="old" if pod.uid in old else "new") for pod in pods]
+    return Report(
+        title=f"{asked.reference}: {asked.action.title}",
+        source="old",
+        target="new",
+        zero=zero,
+        complete=complete,
+        problem=problem,
+        where="outside the cluster" if isinstance(asked.place, Local) else "in the cluster",
+        kubernetes=kubernetes,
+        load=load.result,
+        pods=pods,
+        old=old_names,
+    )
+
+
+__all__ = ["Action", "Advice", "Console", "Measurement", "Outcome", "Pod", "measure"]

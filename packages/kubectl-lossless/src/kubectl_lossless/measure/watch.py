@@ -1,0 +1,475 @@
+"""The pods of a workload, the workload itself and what belongs to it, over time.
+
+    with Watch(kubectl, "flask-cluster", "flask-deployment") as watch:
+        kubectl("rollout", "restart", ...)
+        watch.wait(lambda: watch.rolled_out() and len(watch.present()) == 3, timeout=120)
+    watch.pods  # each with its states and when they began
+
+It follows `kubectl get --watch`, so it sees every state and costs no polling. Times are when the change
+arrived here, seconds since the epoch: the same clock as that of a load on this machine.
+
+kubectl and not the official Python client, because kubectl takes the credentials (exec plugins, proxies,
+contexts) of the person who runs it, and is there already: the client adds ten packages and loses plugins'
+prompts, and its watches end as these do, so the listing again stays.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import TracebackType
+
+from kubectl_lossless.kubectl import Kubectl, KubectlError, Object, follow
+
+RECONNECT_AFTER = 0.5  # seconds, when the API server ends a watch
+
+STUCK = {
+    "ErrImageNeverPull",
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "InvalidImageName",
+    "CreateContainerConfigError",
+    "CreateContainerError",
+    "CrashLoopBackOff",
+    "RunContainerError",
+}
+"""Reasons of a waiting container that do not pass by themselves, or only when somebody mends something."""
+
+
+class State(StrEnum):
+    """What a pod is, for the one who sends it requests."""
+
+    PENDING = "pending"
+    NOT_READY = "not ready"
+    READY = "ready"
+    DRAINING = "draining"
+    ENDED = "ended"
+    GONE = "gone"
+
+
+class Mark(StrEnum):
+    """Moments in a pod's life that are no states."""
+
+    RUNNING = "containers run"
+    STOPPED = "containers have ended"
+    RESTARTED = "a container has restarted"
+    ENDPOINT = "endpoint ready"
+    NO_ENDPOINT = "endpoint no longer ready"
+
+
+@dataclass
+class Pod:
+    """One pod and its states, the last of which is its present one.
+
+    `revision` is the hash of its ReplicaSet. `stuck` says why it does not start, None if nothing is wrong.
+    """
+
+    name: str
+    version: str
+    revision: str
+    node: str = ""
+    restarts: int = 0
+    stuck: str | None = None
+    states: list[tuple[float, State]] = field(default_factory=list)
+    uid: str = ""
+    marks: list[tuple[float, str]] = field(default_factory=list)
+    """What else happened to it, `Mark` or free text, and when."""
+    exit: int | None = None
+    """The exit code of its first container that ended."""
+    grace: float | None = None
+    """Seconds that its deletion gave it."""
+
+    def marked(self, mark: str) -> float | None:
+        """When the mark was set first; None if it never was."""
+        return next((at for at, this in self.marks if this == mark), None)
+
+    @property
+    def state(self) -> State:
+        """The present state."""
+        return self.states[-1][1]
+
+    def since(self, state: State) -> float | None:
+        """When the state began first; None if it never did."""
+        return next((at for at, this in self.states if this is state), None)
+
+    def state_at(self, at: float) -> State | None:
+        """The state at a time; None before the pod was there."""
+        return next((state for began, state in reversed(self.states) if began <= at), None)
+
+
+def state_of(pod: Object) -> State:
+    """The state in a pod object."""
+    status = pod.get("status", {})
+    if pod["metadata"].get("deletionTimestamp"):
+        return State.DRAINING
+    if status.get("phase") in ("Succeeded", "Failed"):
+        return State.ENDED
+    if any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions", [])):
+        return State.READY
+    return State.NOT_READY if status.get("phase") == "Running" else State.PENDING
+
+
+def version_of(pod: Object) -> str:
+    """What the pod will answer as its version: APP_VERSION, else the tag of its first image."""
+    containers = pod["spec"]["containers"]
+    for container in containers:
+        for variable in container.get("env", []):
+            if variable["name"] == "APP_VERSION" and "value" in variable:
+                return str(variable["value"])
+    return str(containers[0]["image"]).rpartition(":")[2]
+
+
+def stuck_of(pod: Object) -> str | None:
+    """Why the pod does not start, in kubectl's words; None if nothing is wrong."""
+    status = pod.get("status", {})
+    for container in [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]:
+        waiting = container.get("state", {}).get("waiting", {})
+        if waiting.get("reason") in STUCK:
+            said = waiting.get("message") or container.get("lastState", {}).get("terminated", {}).get(
+                "reason", ""
+            )
+            return f"{waiting['reason']}: {said}"
+    for condition in status.get("conditions", []):
+        if condition["type"] == "PodScheduled" and condition.get("reason") == "Unschedulable":
+            return f"Unschedulable: {condition.get('message', '')}"
+    return None
+
+
+def ended_of(pod: Object) -> list[Object]:
+    """Return the `terminated` states of the containers of a pod none of which runs any more; else nothing."""
+    statuses = pod.get("status", {}).get("containerStatuses") or []
+    ended = [each["state"]["terminated"] for each in statuses if each.get("state", {}).get("terminated")]
+    return ended if statuses and len(ended) == len(statuses) else []
+
+
+@dataclass(frozen=True)
+class Happening:
+    """An event that the cluster recorded."""
+
+    at: float
+    object: str
+    """Kind and name."""
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Stream:
+    """One thing to follow: the arguments of `kubectl get`, and what takes the objects."""
+
+    name: str
+    arguments: list[str]
+    take: Callable[[str, Object], None]
+    list_again: Callable[[], None] | None = None
+
+
+class Watch:
+    """Follows the pods and the workload as long as its `with` block.
+
+    `wide` follows the EndpointSlices, the events and the ReplicaSets too, and does without what this user may
+    not see: `unseen` has it, with the reason.
+    """
+
+    def __init__(
+        self, kubectl: Kubectl, namespace: str, name: str, kind: str = "deployment", *, wide: bool = False
+    ) -> None:
+        self.by_uid: dict[str, Pod] = {}
+        self.deployment: Object = {}
+        self.unseen: dict[str, str] = {}
+        self.events: list[Happening] = []
+        self.trouble: tuple[float, str] | None = None
+        """Since when (monotonic) the cluster cannot be asked any more, and what kubectl said."""
+        self.replicasets: list[tuple[float, str, int]] = []
+        """(when, name, replicas asked for) at each change."""
+        self._kubectl = kubectl
+        self._namespace = namespace
+        self._name = name
+        self._kind = kind
+        self._wide = wide
+        self._labels = ""  # the workload's selector
+        self._changed = threading.Condition()
+        self._ending = False
+        self._processes: dict[str, subprocess.Popen[str]] = {}
+        self._threads: list[threading.Thread] = []
+        self._slices: dict[str, set[str]] = {}  # the ready pods' uids by EndpointSlice
+        self._known_events: set[str] = set()
+
+    @property
+    def pods(self) -> list[Pod]:
+        """All pods seen, oldest first."""
+        with self._changed:
+            return sorted(self.by_uid.values(), key=lambda pod: (pod.states[0][0], pod.name))
+
+    def present(self) -> list[Pod]:
+        """The pods that are still there, draining ones included."""
+        return [pod for pod in self.pods if pod.state is not State.GONE]
+
+    def __enter__(self) -> Watch:
+        """Start; returns when the present state is known.
+
+        Raises KubectlError.
+        """
+        self._take_deployment(self._get_deployment())
+        self._labels = selector_of(self.deployment)
+        streams = [
+            Stream(
+                self._kind,
+                [self._kind, self._name],
+                lambda _, found: self._take_deployment(found),
+                lambda: self._take_deployment(self._get_deployment()),
+            )
+        ]
+        try:
+            self._take_pods()
+            streams.append(Stream("pods", ["pods", "-l", self._labels], self._take_pod, self._take_pods))
+        except KubectlError as error:
+            if not self._wide:
+                raise
+            self.unseen["pods"] = error.said
+        if self._wide:
+            streams += self._around()
+        for stream in streams:
+            thread = threading.Thread(target=self._follow, args=(stream,), daemon=True)
+            self._threads.append(thread)
+            thread.start()
+        return self
+
+    def _around(self) -> list[Stream]:
+        """What else is followed, as far as this user may list it."""
+        found = [
+            Stream("endpointslices", ["endpointslices.discovery.k8s.io"], self._take_slice),
+            Stream("events", ["events"], self._take_event),
+        ]
+        if self._kind == "deployment":
+            found.append(Stream("replicasets", ["replicasets", "-l", self._labels], self._take_replicaset))
+        usable = []
+        for stream in found:
+            try:
+                for item in self._kubectl.objects("get", *stream.arguments, "-n", self._namespace):
+                    stream.take("LISTED", item)
+                usable.append(stream)
+            except KubectlError as error:
+                self.unseen[stream.name] = error.said
+        return usable
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop following."""
+        self._ending = True
+        for process in list(self._processes.values()):
+            process.terminate()
+        for thread in self._threads:
+            thread.join(5)
+
+    def wait(self, condition: Callable[[], bool], timeout: float) -> bool:
+        """Wait until the condition holds, looking at every change; whether it does, seconds at most."""
+        with self._changed:
+            return self._changed.wait_for(condition, timeout)
+
+    def rolled_out(self, generation: int = 0) -> bool:
+        """Whether the workload is complete by the rules of `kubectl rollout status`.
+
+        Old pods may still be draining then. `generation`: at least this one, as the caller applied it.
+        """
+        found = self.deployment
+        status = found.get("status", {})
+        replicas = found["spec"].get("replicas", 1)
+        updated = status.get("updatedReplicas", 0)
+        if status.get("observedGeneration", 0) < max(generation, found["metadata"]["generation"]):
+            return False
+        if self._kind == "statefulset":
+            partition = found["spec"].get("updateStrategy", {}).get("rollingUpdate", {}).get("partition") or 0
+            return bool(
+                status.get("readyReplicas", 0) >= replicas
+                and (
+                    updated >= replicas - partition
+                    if partition
+                    else status.get("updateRevision") == status.get("currentRevision")
+                )
+            )
+        return bool(
+            updated >= replicas
+            and status.get("replicas", 0) <= updated
+            and status.get("availableReplicas", 0) >= updated
+        )
+
+    def problem(self, generation: int = 0) -> str | None:
+        """What the workload's own conditions say is wrong, in kubectl's words."""
+        found = self.deployment
+        observed = found.get("status", {}).get("observedGeneration", 0)
+        if observed < max(generation, found["metadata"]["generation"]):
+            return None  # the conditions are still those of the template before
+        for condition in found.get("status", {}).get("conditions", []):
+            if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
+                return f"{condition['reason']}: {condition['message']}"
+            if condition.get("reason") == "ProgressDeadlineExceeded":
+                return f"ProgressDeadlineExceeded: {condition['message']}"
+        return None
+
+    def _follow(self, stream: Stream) -> None:
+        """Follow one watch; when the API server ends it, list again and continue."""
+        while not self._ending:
+            process = self._kubectl.start(
+                *("get", *stream.arguments, "-n", self._namespace),
+                *("--watch", "--output-watch-events", "-o", "json"),
+            )
+            self._processes[stream.name] = process
+            assert process.stdout is not None  # noqa: S101 - for mypy: it was opened as a pipe
+            for number, event in enumerate(follow(process.stdout)):
+                stream.take(event["type"], event["object"])
+                if number == 0 and stream.name == "pods":
+                    self._miss_pods()
+            _, said = process.communicate()
+            if self._ending:
+                return
+            if process.returncode and stream.list_again is None:
+                self.unseen[stream.name] = said.strip()
+            time.sleep(RECONNECT_AFTER)
+            if stream.list_again is not None:
+                try:
+                    stream.list_again()
+                    self.trouble = None
+                except KubectlError as error:
+                    # The API server may be away for a moment: the next turn tries again.
+                    self.trouble = self.trouble or (time.monotonic(), error.short)
+
+    def _get_deployment(self) -> Object:
+        return self._kubectl.objects("get", self._kind, self._name, "-n", self._namespace)[0]
+
+    def _take_deployment(self, found: Object) -> None:
+        with self._changed:
+            # The watch begins with what was listed before: never go back to an older one.
+            if int(found["metadata"]["generation"]) >= self.deployment.get("metadata", {}).get(
+                "generation", 0
+            ):
+                self.deployment = found
+            self._changed.notify_all()
+
+    def _list_pods(self) -> list[Object]:
+        """List the pods; those known before and not listed are gone."""
+        with self._changed:
+            known = set(self.by_uid)
+        found = self._kubectl.objects("get", "pods", "-l", self._labels, "-n", self._namespace)
+        with self._changed:
+            for uid in known - {pod["metadata"]["uid"] for pod in found}:
+                self._set(self.by_uid[uid], State.GONE)
+            self._changed.notify_all()
+        return found
+
+    def _take_pods(self) -> None:
+        for pod in self._list_pods():
+            self._take_pod("ADDED", pod)
+
+    def _miss_pods(self) -> None:
+        """Find out who went between our list and the watch's own: the watch does not tell of them."""
+        with contextlib.suppress(KubectlError):
+            self._list_pods()
+
+    def _take_pod(self, event: str, found: Object) -> None:
+        metadata = found["metadata"]
+        with self._changed:
+            pod = self.by_uid.get(metadata["uid"])
+            if pod is None:
+                if event == "DELETED":
+                    return
+                labels = metadata.get("labels", {})
+                revision = labels.get("pod-template-hash") or labels.get("controller-revision-hash", "")
+                # A StatefulSet's pods come again under their names.
+                before = sum(each.name.partition(" ")[0] == metadata["name"] for each in self.by_uid.values())
+                name = metadata["name"] + (f" ({before + 1})" if before else "")
+                pod = self.by_uid[metadata["uid"]] = Pod(
+                    name, version_of(found), revision, uid=metadata["uid"]
+                )
+            pod.node = found["spec"].get("nodeName", "")
+            statuses = found.get("status", {}).get("containerStatuses") or []
+            restarts = sum(int(status["restartCount"]) for status in statuses)
+            if restarts > pod.restarts and pod.states:
+                self._mark(pod, Mark.RESTARTED)
+            pod.restarts = restarts
+            pod.stuck = stuck_of(found)
+            if statuses and all(status.get("state", {}).get("running") for status in statuses):
+                self._mark(pod, Mark.RUNNING, once=True)
+            if metadata.get("deletionTimestamp"):
+                pod.grace = (
+                    float(metadata.get("deletionGracePeriodSeconds") or 0) if pod.grace is None else pod.grace
+                )
+            if ended := ended_of(found):
+                self._mark(pod, Mark.STOPPED, once=True)
+                pod.exit = max(int(each.get("exitCode", 0)) for each in ended)
+            self._set(pod, State.GONE if event == "DELETED" else state_of(found))
+            self._changed.notify_all()
+
+    def _take_slice(self, event: str, found: Object) -> None:
+        """Mark pods whose endpoint became ready, or is not any more."""
+        name = found["metadata"]["name"]
+        ready = {
+            str(each["targetRef"]["uid"])
+            for each in found.get("endpoints") or []
+            if each.get("targetRef") and (each.get("conditions") or {}).get("ready")
+        }
+        with self._changed:
+            others: set[str] = set().union(*(uids for key, uids in self._slices.items() if key != name))
+            before = self._slices.get(name, set())
+            self._slices[name] = set() if event == "DELETED" else ready
+            for uid in (ready - before) & self.by_uid.keys():
+                self._mark(self.by_uid[uid], Mark.ENDPOINT)
+            for uid in (before - self._slices[name] - others) & self.by_uid.keys():
+                self._mark(self.by_uid[uid], Mark.NO_ENDPOINT)
+            self._changed.notify_all()
+
+    def _take_event(self, event: str, found: Object) -> None:
+        """Keep an event about the workload, its ReplicaSets or its pods that is new."""
+        involved = found.get("involvedObject") or {}
+        key = f"{found['metadata']['uid']}/{found.get('count')}/{(found.get('series') or {}).get('count')}"
+        name = str(involved.get("name", ""))
+        if key in self._known_events or event == "DELETED":
+            return
+        self._known_events.add(key)
+        if event != "LISTED" and (name == self._name or name.startswith(f"{self._name}-")):
+            message = " ".join(str(found.get("message", "")).split())[:300]
+            about = f"{involved.get('kind')}/{name}"
+            with self._changed:
+                self.events.append(Happening(time.time(), about, str(found.get("reason", "")), message))
+
+    def _take_replicaset(self, event: str, found: Object) -> None:
+        owners = [owner.get("name") for owner in found["metadata"].get("ownerReferences") or []]
+        if self._name not in owners or event == "DELETED":
+            return
+        entry = (found["metadata"]["name"], int(found["spec"].get("replicas", 0)))
+        with self._changed:
+            last = next((each[1:] for each in reversed(self.replicasets) if each[1] == entry[0]), None)
+            if last != entry:
+                self.replicasets.append((time.time(), *entry))
+
+    @staticmethod
+    def _mark(pod: Pod, mark: Mark, *, once: bool = False) -> None:
+        if not once or pod.marked(mark) is None:
+            pod.marks.append((time.time(), mark))
+
+    @staticmethod
+    def _set(pod: Pod, state: State) -> None:
+        if not pod.states or (pod.state is not state and pod.state is not State.GONE):
+            pod.states.append((time.time(), state))
+
+
+def selector_of(workload: Object) -> str:
+    """Return the workload's selector as kubectl's -l takes it."""
+    selector = workload["spec"]["selector"]
+    parts = [f"{key}={value}" for key, value in (selector.get("matchLabels") or {}).items()]
+    for each in selector.get("matchExpressions") or []:
+        key, operator, values = each["key"], each["operator"], ",".join(each.get("values") or [])
+        parts.append(
+            {
+                "In": f"{key} in ({values})",
+                "NotIn": f"{key} notin ({values})",
+                "Exists": key,
+                "DoesNotExist": f"!{key}",
+            }[operator]
+        )
+    return ",".join(parts)

@@ -1,0 +1,147 @@
+"""The workload that is measured, and what its manifest says about how its pods come and go."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kubectl_lossless.kubectl import Kubectl, Object
+from kubectl_lossless.measure.rollout import RolloutError
+
+KINDS = {
+    **dict.fromkeys(
+        ("deploy", "deployment", "deployments", "deployment.apps", "deployments.apps"), "deployment"
+    ),
+    **dict.fromkeys(
+        ("sts", "statefulset", "statefulsets", "statefulset.apps", "statefulsets.apps"), "statefulset"
+    ),
+}
+"""The kinds that can be measured, by all names that kubectl has for them."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A workload's kind, as kubectl's commands take it, and its name."""
+
+    kind: str
+    name: str
+
+    @classmethod
+    def of(cls, text: str) -> Reference:
+        """Read KIND/NAME or NAME of a Deployment. Raises ValueError for anything else."""
+        kind, slash, name = text.partition("/")
+        if not slash:
+            kind, name = "deployment", text
+        if kind.lower() not in KINDS:
+            raise ValueError(
+                f"{text!r} names no workload that can be measured; allowed are deployment/NAME and "
+                f"statefulset/NAME"
+            )
+        if not re.fullmatch(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", name):
+            raise ValueError(f"{name!r} is no name of an object")
+        return cls(KINDS[kind.lower()], name)
+
+    def __str__(self) -> str:
+        short = {"deployment": "deploy", "statefulset": "statefulset"}
+        return f"{short[self.kind]}/{self.name}"
+
+    def get(self, kubectl: Kubectl, namespace: str) -> Object:
+        """Return the object.
+
+        Raises KubectlError.
+        """
+        return kubectl.objects("get", self.kind, self.name, "-n", namespace)[0]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a workload's manifest says, as far as the verdict asks for it. Times in seconds.
+
+    `pre_stop` is None where a hook runs a command whose duration is not known.
+    """
+
+    kind: str
+    replicas: int
+    strategy: str
+    unavailable: int
+    """Pods that a rollout may take away before there are new ones."""
+    pre_stop: float | None
+    grace: float
+    readiness: bool
+    """Whether the containers with ports have a readiness probe."""
+    container: str
+    image: str
+
+    @classmethod
+    def of(cls, workload: Object) -> Facts:
+        """Read them."""
+        spec = workload["spec"]
+        pod = spec["template"]["spec"]
+        containers: list[Object] = pod["containers"]
+        serving = [each for each in containers if each.get("ports")] or containers[:1]
+        replicas = int(spec.get("replicas", 1))
+        kind = str(workload["kind"]).lower()
+        if kind == "statefulset":
+            strategy, unavailable = str(spec.get("updateStrategy", {}).get("type", "RollingUpdate")), 1
+        else:
+            strategy = str(spec.get("strategy", {}).get("type", "RollingUpdate"))
+            rolling = spec.get("strategy", {}).get("rollingUpdate") or {}
+            unavailable = (
+                replicas if strategy == "Recreate" else amount(rolling.get("maxUnavailable", "25%"), replicas)
+            )
+        hooks = [pre_stop_of(each) for each in serving]
+        return cls(
+            kind=kind,
+            replicas=replicas,
+            strategy=strategy,
+            unavailable=unavailable,
+            pre_stop=None
+            if None in hooks
+            else max((hook for hook in hooks if hook is not None), default=0.0),
+            grace=float(pod.get("terminationGracePeriodSeconds", 30)),
+            readiness=any(each.get("readinessProbe") for each in serving),
+            container=str(serving[0]["name"]),
+            image=str(serving[0].get("image", "")),
+        )
+
+
+def amount(value: int | str, of: int) -> int:
+    """Return maxUnavailable as a number of pods: a percentage is rounded down."""
+    if isinstance(value, str) and value.endswith("%"):
+        return math.floor(of * float(value[:-1]) / 100)
+    return int(value)
+
+
+def pre_stop_of(container: Mapping[str, Any]) -> float | None:
+    """Return the seconds that a container's preStop hook lasts: 0 without one, None where it cannot be
+    known."""
+    hook = ((container.get("lifecycle") or {}).get("preStop")) or {}
+    if not hook:
+        return 0.0
+    if sleep := hook.get("sleep"):
+        return float(sleep.get("seconds", 0))
+    command = " ".join(str(word) for word in (hook.get("exec") or {}).get("command") or [])
+    found = re.search(r"\bsleep\s+(\d+(?:\.\d+)?)(s|m)?\b", command)
+    if found:
+        return float(found[1]) * (60 if found[2] == "m" else 1)
+    return None
+
+
+def template(workload: Object) -> Object:
+    """Return the workload's pod template."""
+    found: Object = workload["spec"]["template"]
+    return found
+
+
+def refuse_unrollable(reference: Reference, workload: Object) -> None:
+    """Raise RolloutError for a workload that no rollout would replace pods of, with the reason."""
+    spec = workload["spec"]
+    if int(spec.get("replicas", 1)) == 0:
+        raise RolloutError(f"{reference} has 0 replicas, so a rollout of it replaces no pod.")
+    if spec.get("paused"):
+        raise RolloutError(f"{reference} is paused: `kubectl rollout resume {reference}` first.")
+    if reference.kind == "statefulset" and spec.get("updateStrategy", {}).get("type") == "OnDelete":
+        raise RolloutError(f"{reference} has updateStrategy OnDelete, so a rollout of it replaces no pod.")

@@ -1,0 +1,218 @@
+"""The report from a recorded run: figures, JSON, chart and page."""
+
+import json
+import re
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from kubectl_lossless.measure.load import Answer, Closed, Failure, Kind, Result
+from kubectl_lossless.measure.report import Report, terminal
+from kubectl_lossless.measure.report.chart import chart
+from kubectl_lossless.measure.report.compare import HEADINGS, Goal, Published, row_of, rows_as_cells
+from kubectl_lossless.measure.report.figures import Figures, latency_of, percentile, pod_counts
+from kubectl_lossless.measure.report.overview import overview
+from kubectl_lossless.measure.report.page import Collection, Part, page, write_report
+from kubectl_lossless.measure.watch import Pod, State
+
+RECORDED = Path(__file__).with_name("recorded-v2-v3.json")
+"""The report.json of a real update from v2 to v3; to keep it small, with every eighth answer only."""
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+@pytest.fixture(scope="module")
+def recorded() -> Report:
+    return Report.read(RECORDED)
+
+
+def pod(name: str, *states: tuple[float, State], version: str = "v1") -> Pod:
+    return Pod(name, version, revision="1", states=list(states))
+
+
+@pytest.fixture
+def small() -> Report:
+    """One old pod is replaced by a new one at time 100; two requests of seven are lost."""
+    old = pod("old-a", (90, State.READY), (106, State.DRAINING), (109, State.GONE))
+    new = pod("new-b", (102, State.PENDING), (103, State.NOT_READY), (105, State.READY), version="v2")
+    load = Result("http://service", {"new": 1, "idle": 1}, started=95, steady=96, ended=115, cpu=0.1)
+    for at, version in ((96, "v1"), (97.5, "v1"), (104, "v1"), (107, "v2"), (108, "v2")):
+        load.add(Answer(at, "new", 2.0, version, "p"))
+    load.add(Failure(106.2, "new", 1.0, Kind.REFUSED, "while connecting", kept=False))
+    load.add(Failure(106.9, "idle", 1.0, Kind.RESET, "while sending", kept=True))
+    load.add(Closed(106.5, "idle"))
+    return Report(
+        title="v1 → v2",
+        source="v1",
+        target="v2",
+        zero=100.0,
+        complete=105.5,
+        problem=None,
+        where="outside the cluster",
+        kubernetes="v1.35.4",
+        load=load,
+        pods=[old, new],
+        old=["old-a"],
+    )
+
+
+def test_figures_add_up(small: Report) -> None:
+    figures = Figures.of(small)
+    assert (figures.requests, figures.lost, figures.closed_without_notice) == (7, 2, 1)
+    assert figures.lost_by_kind == {"refused": 1, "reset": 1}
+    assert figures.lost_by_client == {"new": 1, "idle": 1}
+    assert figures.requests_by_client == {"new": 6, "idle": 1}
+    assert figures.answers_by_version == {"v1": 3, "v2": 2}
+    assert (figures.seconds_complete, figures.seconds_old_gone) == (5.5, 9.0)
+    assert figures.draining_seconds == [3.0]
+    assert figures.extra_pods == 1
+    assert figures.extra_pod_seconds == 7.0  # the new one from 102, until the old one went at 109
+    assert figures.fewest_ready == 1
+    assert set(figures.latency) == {"new"}  # the idle client had no answer
+
+
+def test_a_capacity_that_falls_shows(small: Report) -> None:
+    late = pod("new-b", (102, State.PENDING), (108, State.READY), version="v2")
+    assert Figures.of(replace(small, pods=[small.pods[0], late])).fewest_ready == 0
+
+
+def test_an_update_that_never_completes_has_no_times(small: Report) -> None:
+    stays = pod("old-a", (90, State.READY))
+    figures = Figures.of(replace(small, complete=None, problem="stuck", pods=[stays, small.pods[1]]))
+    assert (figures.seconds_complete, figures.seconds_old_gone, figures.draining_seconds) == (None, None, [])
+
+
+def test_pods_are_counted_at_every_change(small: Report) -> None:
+    assert pod_counts(small.pods, 100, 110) == [
+        (100, 1, 1),
+        (102, 2, 1),
+        (103, 2, 1),
+        (105, 2, 2),
+        (106, 2, 1),
+        (109, 1, 1),
+    ]
+
+
+@pytest.mark.parametrize(("share", "value"), [(0.5, 50), (0.99, 99), (1.0, 100), (0.0, 1), (0.001, 1)])
+def test_percentiles_are_values_that_were_measured(share: float, value: float) -> None:
+    assert percentile(list(range(100, 0, -1)), share) == value
+
+
+def test_one_value_is_every_percentile() -> None:
+    assert latency_of([7.0]).p50 == latency_of([7.0]).p99 == 7.0
+
+
+def test_a_report_survives_its_json(recorded: Report, small: Report) -> None:
+    for report in (recorded, small):
+        there = report.to_json()
+        back = Report.from_json(json.loads(json.dumps(there)))
+        assert back.to_json() == there
+        assert Figures.of(back) == Figures.of(report)
+
+
+def test_another_format_is_refused(small: Report) -> None:
+    with pytest.raises(ValueError, match="format is 2, this program reads 1"):
+        Report.from_json({**small.to_json(), "format": 2})
+
+
+def test_the_recorded_run_is_told_as_it_was(recorded: Report) -> None:
+    found = json.loads(RECORDED.read_text())
+    figures = Figures.of(recorded)
+    assert figures.requests == len(found["answers"]["rows"]) + len(found["failures"])
+    assert figures.lost == len(found["failures"]) > 0
+    assert set(figures.answers_by_version) == {"v2", "v3"}
+    assert len(figures.draining_seconds) == 3
+    assert 0 < (figures.seconds_complete or 0) <= (figures.seconds_old_gone or 0)
+
+
+@pytest.mark.parametrize("width", [960, 400])
+def test_the_chart_shows_every_loss_and_every_pod(recorded: Report, width: int) -> None:
+    tree = ET.fromstring(chart(recorded, width, style=True))
+    losses = [e for e in tree.iter(f"{SVG}rect") if e.get("class") == "lost"]
+    assert len(losses) == len({int(f.at - recorded.zero) for f in recorded.load.failures})
+    titles = " ".join(e.text or "" for e in tree.iter(f"{SVG}title"))
+    for one in recorded.pods:
+        assert f"{one.name} ready" in titles
+    for one in (p for p in recorded.pods if p.name in recorded.old):
+        assert f"{one.name} draining" in titles
+    for rect in tree.iter(f"{SVG}rect"):
+        for side in ("x", "y", "width", "height"):
+            assert float(rect.get(side, "0")) >= 0
+        if rect.get("class", "").startswith(("lost", "v", "s")):
+            assert float(rect.get("x", "0")) + float(rect.get("width", "0")) <= width
+
+
+def test_a_chart_of_nothing_lost_says_so(small: Report) -> None:
+    small.load.failures.clear()
+    assert ">none<" in chart(small)
+
+
+def test_every_answer_is_in_the_chart(small: Report) -> None:
+    titles = re.findall(r"second (-?\d+): (v\d \d+)", chart(small))
+    assert titles == [("-4", "v1 1"), ("-3", "v1 1"), ("4", "v1 1"), ("7", "v2 1"), ("8", "v2 1")]
+
+
+def test_the_page_needs_no_network_and_holds_the_figures(recorded: Report, tmp_path: Path) -> None:
+    write_report(tmp_path, recorded)
+    html = (tmp_path / "index.html").read_text()
+    assert not re.search(r"(src|href)\s*=|@import|url\((?!#)|<script", html)
+    figures = Figures.of(recorded)
+    assert f"<b>{figures.lost}</b>of {figures.requests:,} requests lost" in html
+    for failure in recorded.load.failures:
+        assert failure.detail in html
+    assert Report.read(tmp_path / "report.json").to_json() == recorded.to_json()
+    ET.parse(tmp_path / "chart.svg")
+
+
+def test_what_a_server_says_is_never_markup(small: Report) -> None:
+    evil = "<script>alert(1)</script>"
+    small.load.add(Failure(107, "new", 1, Kind.OTHER, evil, kept=False))
+    small.load.add(Answer(107, "new", 1, evil, "p"))
+    report = replace(small, problem=evil, title=evil)
+    assert evil not in page(Collection(evil, [Part(evil, evil, [report])], [Goal(evil, held=False)]))
+
+
+def test_patterns_have_one_name_on_a_page(small: Report) -> None:
+    html = page(Collection("course", [Part("a", "", [small, small]), Part("b", "", [small])]))
+    names = re.findall(r'pattern id="([^"]+)"', html)
+    assert len(names) == len(set(names)) > 0
+
+
+def test_the_overview_has_a_row_for_each_update(small: Report) -> None:
+    failed = replace(small, title="v2 → <v3>", complete=None, problem="stuck")
+    tree = ET.fromstring(overview([small, failed], style=True))
+    texts = [element.text for element in tree.iter(f"{SVG}text")]
+    assert {"v1 → v2", "v2 → <v3>", "9 s", "not completed"} <= set(texts)
+    assert texts.count("2") == 2  # lost in each
+
+
+PUBLISHED = Published("somebody's reports", {("v1", "v2"): (29, 25)})
+
+
+def test_the_table_sets_the_course_s_figures_beside_ours(small: Report) -> None:
+    cells = rows_as_cells([row_of(small, PUBLISHED)])
+    line = dict(zip(cells[0], cells[1], strict=True))
+    assert line["lost"] == "2"
+    assert line["course: lost"] == "29"
+    assert line["course: s"] == "25"
+    other = rows_as_cells([row_of(replace(small, target="v7", title="v1 → v7"), PUBLISHED)])
+    assert set(HEADINGS) - set(other[0]) == {"course: lost", "course: s"}
+
+
+def test_the_terminal_shows_table_losses_and_goals(small: Report) -> None:
+    said = terminal.text([small], [Goal("2 of 7 lost", held=False), Goal("something", held=True)])
+    lines = said.splitlines()
+    rule = next(at for at, line in enumerate(lines) if set(line) == {"-"})
+    assert lines[rule + 1].startswith("v1 → v2  ")
+    assert max(map(len, lines[: rule + 2])) == len(lines[rule])
+    assert "1 x refused (new): while connecting" in said
+    assert "NOT HELD: 2 of 7 lost" in said
+    assert "held: something" in said
+
+
+def test_a_failed_update_is_told_with_its_reason(small: Report) -> None:
+    failed = replace(small, complete=None, problem="ImagePullBackOff: no such image")
+    assert "did not complete. ImagePullBackOff" in terminal.text([failed])
+    assert "ImagePullBackOff" in page(Collection("t", [Part("", "", [failed])]))

@@ -1,5 +1,0 @@
-"""What an experiment found: `Report`, and how it is told (figures, terminal table, chart, page)."""
-
-from rollout.report.model import FORMAT, Report
-
-__all__ = ["FORMAT", "Report"]

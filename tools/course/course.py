@@ -1,0 +1,145 @@
+"""The course: all rungs in turn, and what they must show."""
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from kubectl_lossless.measure.report import Report
+from kubectl_lossless.measure.report.compare import Goal
+from kubectl_lossless.measure.report.figures import Figures
+from tools.course.experiment import Experiment
+from tools.course.load import LONG_MIX
+from tools.course.stage import RECREATE, Rung
+
+RUNGS = ("v1", "v2", "v3", "v4", "v5", "v6", "v7")
+KEEPS_ALL = RUNGS[2:]
+"""From v3 on, leaving loses nothing."""
+KEEPS_LONG = RUNGS[4:]
+"""From v5 on, not even requests of 5 s."""
+ENOUGH = 10_000
+"""Requests in a transition that "none lost" should rest on."""
+FASTER = 0.45
+"""v5's time, without v4's minReadySeconds, is at most this share of v3's."""
+
+PARTS = ("transitions", "rungs", "pace", "long", "replicas")
+STRATEGIES = (RECREATE, "0/1", "1/0", "1/1", "3/0")
+"""How v5 is also rolled, without minReadySeconds: Recreate, or maxSurge/maxUnavailable."""
+REPLICAS = (3, 6, 12)
+"""Pods of the Deployments that show how an update's time grows with them."""
+NEW = "-new"
+"""Put behind the version that a rung answers after it was rolled onto itself."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Experiments that show one thing."""
+
+    name: str
+    title: str
+    says: str
+    experiments: Sequence[Experiment]
+
+
+def onto_itself(rung: Rung) -> Rung:
+    """The same rung with another template: its version says so. Its pods are replaced as by a new image."""
+    return replace(rung, version=f"{rung.version or rung.name}{NEW}")
+
+
+def parts(base: Experiment, names: Sequence[str]) -> list[Part]:
+    """The parts of the course so named; `base` says everything but the rungs."""
+    image = base.source.image
+
+    def rung(name: str, min_ready_seconds: int | None = None) -> Rung:
+        return Rung(name, image=image, min_ready_seconds=min_ready_seconds)
+
+    def to_itself(name: str, min_ready_seconds: int | None = None, title: str = "") -> Experiment:
+        source = rung(name, min_ready_seconds)
+        return replace(
+            base, source=source, destination=onto_itself(source), title=title or f"{name} → {name}"
+        )
+
+    def paced(strategy: str) -> Experiment:
+        source = replace(rung("v5", 0), strategy=strategy)
+        return replace(base, source=source, destination=onto_itself(source), title=f"v5 → v5, {strategy}")
+
+    def of_size(name: str, replicas: int, strategy: str | None = None) -> Experiment:
+        source = replace(rung(name, min_ready_seconds=0), replicas=replicas, strategy=strategy)
+        title = f"{name} → {name}, {replicas} replicas" + (f", {strategy}" if strategy else "")
+        return replace(base, source=source, destination=onto_itself(source), title=title)
+
+    long = {**base.clients, **LONG_MIX}
+    every = [
+        Part(
+            "transitions",
+            "From rung to rung",
+            "Each update shows how the pods of the earlier rung leave and those of the later one arrive.",
+            [replace(base, source=rung(a), destination=rung(b)) for a, b in itertools.pairwise(RUNGS)],
+        ),
+        Part(
+            "rungs",
+            "Each rung onto itself",
+            "What each rung costs: the same with a new version. v5 also without v4's minReadySeconds, "
+            "which v3 does not have either.",
+            [*(to_itself(name) for name in RUNGS), to_itself("v5", 0, WITHOUT_PACE)],
+        ),
+        Part(
+            "pace",
+            "Recreate, and maxSurge/maxUnavailable",
+            "v5 onto itself without minReadySeconds, by different strategies: Recreate is an outage, and the "
+            "others differ in pods beyond and below the three asked for.",
+            [paced(strategy) for strategy in STRATEGIES],
+        ),
+        Part(
+            "long",
+            "With requests of 4 s and 5 s",
+            "Ten connections each with /api/sleep/4 and /api/sleep/5 beside the usual load.",
+            [
+                replace(to_itself(name, title=f"{name} → {name}, long requests"), clients=long)
+                for name in KEEPS_LONG
+            ],
+        ),
+        Part(
+            "replicas",
+            "With more pods",
+            "v3 and v5 onto themselves without minReadySeconds, so that what grows is the pods' own part: "
+            "they start, and they leave. v3 has the default of 25% for maxSurge and maxUnavailable; v5 "
+            "takes one after the other, and then up to a quarter at once (maxSurge/maxUnavailable).",
+            [
+                *(of_size(name, replicas) for name in ("v3", "v5") for replicas in REPLICAS),
+                # A quarter of the first is v5's own 1.
+                *(of_size("v5", replicas, f"{math.ceil(replicas / 4)}/0") for replicas in REPLICAS[1:]),
+            ],
+        ),
+    ]
+    return [part for part in every if part.name in names]
+
+
+WITHOUT_PACE = "v5 → v5 without minReadySeconds"
+
+
+def goals(reports: Sequence[tuple[str, Report]]) -> list[Goal]:
+    """What the course must show, as far as these reports (part's name, report) can tell."""
+    found = []
+    for part, report in reports:
+        figures = Figures.of(report)
+        if report.problem:
+            found.append(Goal(f"{report.title}: the update completes", held=False))
+        if RECREATE in report.title:
+            found.append(Goal(f"{report.title}: {figures.lost} lost, an outage", figures.lost > 0))
+        elif report.source in (KEEPS_LONG if part == "long" else KEEPS_ALL):
+            says = f"{report.title}: {figures.lost} of {figures.requests:,} requests lost; none may be"
+            enough = part != "transitions" or figures.requests >= ENOUGH
+            if not enough:
+                says += f", of at least {ENOUGH:,}"
+            found.append(Goal(says, figures.lost == 0 and enough))
+    by_title = {report.title: Figures.of(report) for _, report in reports}
+    slow, fast = by_title.get("v3 → v3"), by_title.get(WITHOUT_PACE)
+    if slow and fast and slow.seconds_old_gone and fast.seconds_old_gone:
+        share = fast.seconds_old_gone / slow.seconds_old_gone
+        says = (
+            f"{WITHOUT_PACE} takes {fast.seconds_old_gone:.1f} s, v3 → v3 {slow.seconds_old_gone:.1f} s: "
+            f"{share:.2f} of the time; at most {FASTER} is the goal"
+        )
+        found.append(Goal(says, share <= FASTER))
+    return found

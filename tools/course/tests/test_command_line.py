@@ -1,0 +1,110 @@
+"""The command line where nothing can be rolled: a clear sentence, and the status that says so."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests import kubectl_guard
+
+RECORDED = Path(__file__).parents[3] / "packages/kubectl-lossless/tests/recorded-v2-v3.json"
+
+needs_kubectl = pytest.mark.skipif(not kubectl_guard.real(), reason="kubectl is not installed")
+
+
+def rollout(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "tools.course", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env={**os.environ, **environment},
+    )
+
+
+@needs_kubectl
+def test_no_cluster_is_said_with_what_to_do(tmp_path: Path) -> None:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))  # nobody listens
+        config = tmp_path / "config"
+        config.write_text(
+            f"""apiVersion: v1
+kind: Config
+clusters: [{{name: c, cluster: {{server: "http://127.0.0.1:{sock.getsockname()[1]}"}}}}]
+contexts: [{{name: c, context: {{cluster: c, user: ""}}}}]
+current-context: c
+"""
+        )
+        done = rollout("update", "v1", "v2", "--context", "c", KUBECONFIG=str(config))
+    assert done.returncode == 2
+    assert "kubectl said:" in done.stderr
+    assert "No cluster answers there" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@needs_kubectl
+@pytest.mark.parametrize(
+    "command", [("update", "v1", "v2"), ("streams", "v1", "v2"), ("course",), ("propagation",)]
+)
+def test_context_that_is_not_named_is_refused_with_those_there_are(
+    command: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Also where the kubeconfig has a current one."""
+    config = tmp_path / "config"
+    config.write_text(
+        """apiVersion: v1
+kind: Config
+contexts: [{name: mine, context: {cluster: c, user: ""}}, {name: production, context: {cluster: p, user: ""}}]
+current-context: production
+"""
+    )
+    unnamed = rollout(*command, KUBECONFIG=str(config))
+    assert unnamed.returncode == 2
+    assert unnamed.stderr == (
+        "The context of the cluster is not named (--context NAME, make CONTEXT=NAME); "
+        "allowed are: mine, production\n"
+    )
+    unknown = rollout(*command, "--context", "nowhere", KUBECONFIG=str(config))
+    assert unknown.returncode == 2
+    assert unknown.stderr == "The context is 'nowhere'; allowed are: mine, production\n"
+
+
+@needs_kubectl
+def test_two_commands_create_a_cluster_where_there_is_none() -> None:
+    done = rollout("course")
+    assert done.returncode == 2
+    assert "`kind create cluster` and `kind load docker-image IMAGE` create one" in done.stderr
+
+
+def test_no_kubectl_is_said(tmp_path: Path) -> None:
+    done = rollout("update", "v1", "v2", PATH=str(tmp_path))
+    assert done.returncode == 2
+    assert "kubectl is not installed" in done.stderr
+
+
+def test_a_wrong_mix_is_refused_with_what_is_allowed() -> None:
+    done = rollout("update", "v1", "v2", "--clients", "old=3")
+    assert done.returncode == 2
+    assert "'old=3' names no clients: write KIND=NUMBER,... with the kinds new, busy" in done.stderr
+
+
+def test_a_kept_report_gives_its_page_again(tmp_path: Path) -> None:
+    kept = tmp_path / "report.json"
+    kept.write_text(RECORDED.read_text())
+    done = rollout("page", str(kept))
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"report.json", "index.html", "chart.svg"}
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"format": 1}', '{"format": 99}'])
+def test_what_is_no_report_is_refused(tmp_path: Path, text: str) -> None:
+    kept = tmp_path / "report.json"
+    kept.write_text(text)
+    done = rollout("page", str(kept))
+    assert done.returncode == 2
+    assert f"{kept} is no report" in done.stderr
+    assert kept.read_text() == text

@@ -1,0 +1,48 @@
+"""What is told of how long the ways to a service lead to a leaving pod."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from kubectl_lossless.measure.propagation import ENDPOINTS, Leave, Propagation
+from kubectl_lossless.measure.report.timeline import timeline
+
+FOUND = Propagation(
+    rung="v5",
+    kubernetes="v1.35.4",
+    leaves=[
+        Leave("a", {ENDPOINTS: 0.01, "NodePort, 10.0.0.1": 0.2}, 6.3),
+        Leave("b", {ENDPOINTS: 0.03, "NodePort, 10.0.0.1": 1.6}, 6.5),
+        Leave("c", {ENDPOINTS: 0.02, "NodePort, 10.0.0.1": 0.0}, 6.4),
+    ],
+    requests=3000,
+    lost={},
+)
+
+
+def test_the_table_and_what_to_set() -> None:
+    assert FOUND.table() == [
+        ["way", "median, s", "longest, s"],
+        ["EndpointSlice", "0.02", "0.03"],
+        ["NodePort, 10.0.0.1", "0.20", "1.60"],
+        ["the pod is gone", "6.40", "6.50"],
+    ]
+    assert FOUND.drain_min == 4  # 2 x 1.6 s, whole seconds
+
+
+def test_it_is_kept_as_json(tmp_path: Path) -> None:
+    path = tmp_path / "propagation.json"
+    path.write_text(FOUND.to_json())
+    assert Propagation.read(path) == FOUND
+    path.write_text('{"rung": "v5"}')
+    with pytest.raises(KeyError):
+        Propagation.read(path)
+
+
+def test_the_picture_says_the_figures() -> None:
+    text = "".join(ElementTree.fromstring(timeline(FOUND)).itertext())
+    assert "0.20 s, at most 1.60 s" in text
+    assert "6.40 s, at most 6.50 s" in text
