@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import gunicorn_drain
-from app import flags, logs, multiprocess, refusals
+from app import access_log, flags, logs, multiprocess, refusals, request_id
 from app.settings import PROBES, WORKER_CONNECTIONS, notices, settings_or_exit
 
 given = flags.given()
@@ -37,7 +37,7 @@ worker_tmp_dir = "/dev/shm"  # noqa: S108 - Gunicorn makes a file of unpredictab
 control_socket_disable = "control_socket" not in given
 logger_class = logs.StatsdLogger if "statsd_host" in given else logs.ServiceLogger
 loglevel = settings.log_level
-access_log_format = logs.ACCESS
+access_log_format = access_log.FORMAT
 
 multiprocess.prepare()
 
@@ -58,8 +58,9 @@ def when_ready(server: Any) -> None:
 
 
 def post_fork(server: Any, worker: Any) -> None:
-    """Set what a new worker does with requests that it refuses."""
+    """Set how a new worker refuses requests, and the end of a request's ID."""
     refusals.report_errors(worker)
+    request_id.forget_after_requests(worker)
 
 
 def child_exit(server: Any, worker: Any) -> None:

@@ -20,6 +20,7 @@ def create_app(settings: Settings | None = None, drain: Drain | None = None) -> 
     # Imported here, because gunicorn.conf.py imports app.settings in the master, where Flask is
     # not to be loaded before a gevent worker has patched the standard library.
     from app import api, errors, metrics, page, probes, streams
+    from app.request_id import with_request_ids
     from app.settings import Settings
     from gunicorn_drain import get_drain
     from gunicorn_fast.flask import FastFlask
@@ -36,4 +37,5 @@ def create_app(settings: Settings | None = None, drain: Drain | None = None) -> 
     app.register_blueprint(streams.blueprint(settings, drain))
     app.register_blueprint(probes.blueprint(settings, drain))
     app.register_blueprint(page.blueprint())
+    app.wsgi_app = with_request_ids(app.wsgi_app)  # type: ignore[assignment,method-assign] # Flask's own way for middleware
     return app

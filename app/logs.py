@@ -1,32 +1,35 @@
-"""The log: text lines for people at a terminal, JSON lines for what collects a cluster's logs."""
+"""Gunicorn's logger with the service's formats, for the messages of the application too."""
 
 from __future__ import annotations
 
 import logging
 import os
 import sys
+import threading
+from types import TracebackType
 from typing import Any, TextIO
 
 from gunicorn.glogging import Logger
 from gunicorn.instrument.statsd import Statsd
-from pythonjsonlogger.json import JsonFormatter
 
+from app import access_log
+from app.log_format import ACCESS_LOGGER, formatter
+from app.request_id import RequestIdFilter
 from app.settings import Settings
 
-TEXT = "%(asctime)s [%(process)d] %(levelname)s %(message)s"
-JSON = "%(asctime)s %(levelname)s %(name)s %(process)d %(message)s"
-NAMES = {"asctime": "time", "levelname": "level", "name": "logger", "process": "pid"}
 
-ACCESS = '%(h)s "%(r)s" %(s)s %(b)s %(M)sms'
+class AccessFields(logging.Filter):
+    """Copies the fields of the access log to their record, from which they become fields of a JSON line."""
 
-
-def formatter(log_format: str) -> logging.Formatter:
-    """Create the formatter for one of LOG_FORMAT's values."""
-    return JsonFormatter(JSON, rename_fields=NAMES) if log_format == "json" else logging.Formatter(TEXT)
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let every record pass."""
+        if record.name == ACCESS_LOGGER and isinstance(record.args, dict):
+            vars(record).update(record.args.get("fields", {}))
+        return True
 
 
 class ServiceLogger(Logger):  # type: ignore[misc] # Gunicorn has no types
-    """Gunicorn's logger with the service's formats, for the messages of the application too.
+    """Gunicorn's logger with the service's formats.
 
     Its flags have the effect that Gunicorn documents. A configuration of --log-config or --log-config-json
     replaces all of this.
@@ -52,6 +55,17 @@ class ServiceLogger(Logger):  # type: ignore[misc] # Gunicorn has no types
         root.setLevel(self.loglevel)
         if (handler := self._get_gunicorn_handler(self.error_log)) is not None:
             root.addHandler(handler)
+        log_uncaught(self.error_log)
+
+    def atoms(self, resp: Any, req: Any, environ: dict[str, Any], request_time: Any) -> dict[str, Any]:
+        """Return what the access log's format may refer to, Gunicorn's own names only if it is not ours."""
+        fields = access_log.fields(resp, environ, request_time, self.cfg)
+        others = {} if self._is_own_format else super().atoms(resp, req, environ, request_time)
+        return {**others, **access_log.atoms(fields), "fields": fields}
+
+    @property
+    def _is_own_format(self) -> bool:
+        return bool(self.cfg.access_log_format == access_log.FORMAT)
 
     def _propagate_unconfigured(self) -> None:
         """Leave it to the root logger to handle what a log configuration does not name (Gunicorn: stderr)."""
@@ -69,6 +83,9 @@ class ServiceLogger(Logger):  # type: ignore[misc] # Gunicorn has no types
     ) -> None:
         """Add a handler in the service's format (Gunicorn: in one of its own)."""
         super()._set_handler(log, output, formatter(self._settings.log_format), stream)
+        if (handler := self._get_gunicorn_handler(log)) is not None:
+            handler.addFilter(RequestIdFilter())
+            handler.addFilter(AccessFields())
 
     def _compute_access_log_enabled(self) -> bool:
         return self._settings.access_log or bool(super()._compute_access_log_enabled())
@@ -76,3 +93,27 @@ class ServiceLogger(Logger):  # type: ignore[misc] # Gunicorn has no types
 
 class StatsdLogger(ServiceLogger, Statsd):  # type: ignore[misc] # Gunicorn has no types
     """The same with Gunicorn's metrics for --statsd-host, which Gunicorn adds to its own logger only."""
+
+
+def log_uncaught(log: logging.Logger) -> None:
+    """Log warnings and uncaught exceptions, which Python writes to stderr without a time, in many lines."""
+    logging.captureWarnings(True)
+
+    def of_process(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if not issubclass(kind, Exception):
+            sys.__excepthook__(kind, error, trace)
+        else:
+            log.critical("Uncaught exception", exc_info=(kind, error, trace))
+
+    def of_thread(args: threading.ExceptHookArgs) -> None:
+        if args.exc_value is not None and not issubclass(args.exc_type, SystemExit):
+            name = "" if args.thread is None else args.thread.name
+            trace = (args.exc_type, args.exc_value, args.exc_traceback)
+            log.error("Uncaught exception in thread %s", name, exc_info=trace)
+
+    def unraisable(args: sys.UnraisableHookArgs) -> None:
+        error = args.exc_value
+        trace = None if error is None else (args.exc_type, error, args.exc_traceback)
+        log.error("%s: %r", args.err_msg or "Exception ignored in", args.object, exc_info=trace)
+
+    sys.excepthook, threading.excepthook, sys.unraisablehook = of_process, of_thread, unraisable

@@ -11,6 +11,7 @@ import json
 import logging
 import threading
 import time
+from collections.abc import Iterator
 from datetime import timedelta
 from functools import cache, partial
 from http import HTTPStatus
@@ -20,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 from gunicorn import util
 from gunicorn.http.message import Message
 from gunicorn.workers.base import Worker
+
+from app import request_id
 
 if TYPE_CHECKING:
     from prometheus_client import Counter
@@ -111,6 +114,12 @@ def _handle_error(  # noqa: PLR0913, PLR0917 - Gunicorn's signature, and two of 
     """
     began = time.monotonic()
     peer = addr[0] if isinstance(addr, tuple) and addr else "-"
+    request = req if req is not None else _request_of(exc)
+    headers = dict(getattr(request, "headers", None) or _headers_of(exc))
+    # The application has the ID of a request that it was given.
+    served = request_id.current() if req is not None else None
+    identifier = served or request_id.accepted_or_new(headers.get(request_id.HEADER.upper()))
+    request_id.serve_with(identifier)
     # Gunicorn maps exceptions to statuses in the middle of the method that also writes the response, so it
     # writes to a recorder. It logs what it takes for the application's failure, with the traceback.
     recorder = _Recorder()
@@ -125,7 +134,6 @@ def _handle_error(  # noqa: PLR0913, PLR0917 - Gunicorn's signature, and two of 
         status = HTTPStatus(int(recorder.written.split(b" ", 2)[1]))
     except (IndexError, ValueError):
         status = HTTPStatus.INTERNAL_SERVER_ERROR
-    request = req if req is not None else _request_of(exc)
     method, uri, version = (getattr(request, name, None) for name in ("method", "uri", "version"))
     detail = _detail(worker.cfg, status, exc)
     problem = {"type": "about:blank", "title": status.phrase, "status": int(status), "detail": detail}
@@ -137,6 +145,7 @@ def _handle_error(  # noqa: PLR0913, PLR0917 - Gunicorn's signature, and two of 
         "Connection: close",
         f"Content-Type: {PROBLEM}",
         f"Content-Length: {len(body)}",
+        f"{request_id.HEADER}: {identifier}",
     ]
     head = "\r\n".join([*lines, "", ""]).encode("latin-1")
     _counter().labels(str(int(status))).inc()
@@ -150,10 +159,15 @@ def _handle_error(  # noqa: PLR0913, PLR0917 - Gunicorn's signature, and two of 
         "PATH_INFO": getattr(request, "path", None) or "-",
         "QUERY_STRING": getattr(request, "query", None) or "",
         "SERVER_PROTOCOL": protocol,
+        request_id.ENVIRON: identifier,
     }
+    if isinstance(addr, tuple):
+        environ["REMOTE_PORT"] = str(addr[1])
+    if (forwarded := headers.get("X-FORWARDED-FOR")) is not None:
+        environ["HTTP_X_FORWARDED_FOR"] = forwarded
     response = SimpleNamespace(status=f"{int(status)} {status.phrase}", sent=len(body), headers=[])
-    headers = SimpleNamespace(headers=[])
-    worker.log.access(response, headers, environ, timedelta(seconds=time.monotonic() - began))
+    none = SimpleNamespace(headers=[])
+    worker.log.access(response, none, environ, timedelta(seconds=time.monotonic() - began))
     try:
         util.write_nonblock(client, head if method == "HEAD" else head + body)
     except Exception:  # noqa: BLE001 - the client may be gone
@@ -175,12 +189,22 @@ def _detail(cfg: Any, status: HTTPStatus, exc: Exception) -> str:
 
 def _request_of(exc: Exception) -> Message | None:
     """Find the request that was being parsed, for its method and path: Gunicorn hands on the error alone."""
+    found = (frame.get("self") for frame in _frames_of(exc))
+    return next((each for each in found if isinstance(each, Message)), None)
+
+
+def _headers_of(exc: Exception) -> list[tuple[str, str]]:
+    """Find the headers before the one that was refused, for the request ID."""
+    found = (frame.get("headers") for frame in _frames_of(exc) if isinstance(frame.get("self"), Message))
+    return next((each for each in found if isinstance(each, list)), [])
+
+
+def _frames_of(exc: Exception) -> Iterator[dict[str, Any]]:
+    """Yield the local variables of each function that `exc` was raised through."""
     trace = exc.__traceback__
     while trace is not None:
-        if isinstance(found := trace.tb_frame.f_locals.get("self"), Message):
-            return found
+        yield trace.tb_frame.f_locals
         trace = trace.tb_next
-    return None
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import os
 import re
 import sys
@@ -302,6 +303,11 @@ def settings_or_exit(environ: Mapping[str, str] = os.environ) -> Settings:
     try:
         return Settings.from_environment(environ)
     except SettingsError as error:
-        for line in str(error).splitlines():
-            print(f"settings: {line}", file=sys.stderr)
+        from app import log_format  # the logger is not there yet, and it imports this module
+
+        for sentence in str(error).splitlines():
+            line = log_format.line(
+                environ.get("LOG_FORMAT", ""), logging.CRITICAL, "settings", f"settings: {sentence}"
+            )
+            print(line, file=sys.stderr)
         sys.exit(2)

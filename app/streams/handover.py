@@ -22,6 +22,7 @@ from werkzeug.exceptions import ServiceUnavailable
 from werkzeug.wsgi import ClosingIterator
 
 from app.errors import problem_response
+from app.request_id import ENVIRON, HEADER
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -77,6 +78,8 @@ class Handover(Response):
             return refusal(environ, start_response)  # type: ignore[operator,no-any-return] # a Response
         start_response(status, headers)
         early = environ["wsgi.input"].reader.unreader.take_buffered()
+        if HEADER not in dict(headers):  # it is in the response that Gunicorn writes to the stand-in
+            headers.append((HEADER, environ[ENVIRON]))
         self._taker.take(connection, early, status, headers)
         return ClosingIterator((), [discard, self.close])
 

@@ -60,9 +60,10 @@ def test_the_policy_allows_the_page_and_nothing_else(client: FlaskClient) -> Non
 
 
 def test_head_answers_without_a_body(client: FlaskClient) -> None:
-    head, get = client.head("/"), client.get("/")
+    same = {"X-Request-ID": "mine"}
+    head, get = client.head("/", headers=same), client.get("/", headers=same)
     assert (head.status_code, head.data) == (200, b"")
-    assert dict(head.headers) == dict(get.headers)
+    assert {**head.headers, "Date": ""} == {**get.headers, "Date": ""}
 
 
 def test_a_kept_page_is_asked_for_anew(client: FlaskClient) -> None:

@@ -1,0 +1,49 @@
+"""The formats of log lines: text for terminals, JSON for log collectors. All times are UTC (RFC 3339)."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from pythonjsonlogger.json import JsonFormatter
+
+TEXT = "%(asctime)s [%(process)d] %(levelname)s %(message)s"
+JSON = "%(asctime)s %(levelname)s %(name)s %(process)d %(message)s"
+NAMES = {"asctime": "time", "levelname": "level", "name": "logger", "process": "pid"}
+
+ACCESS_LOGGER = "gunicorn.access"
+
+
+class UtcTime(logging.Formatter):
+    """Formatter of times in UTC with milliseconds."""
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: ARG002, N802 - logging's signature
+        """Return the time of `record`, such as 2026-11-25T13:45:28.123Z."""
+        seconds, milliseconds = divmod(int(record.created * 1000), 1000)
+        return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{milliseconds:03}Z"
+
+
+class TextFormatter(UtcTime):
+    """Text lines. The request ID follows the message; a line of the access log already has it."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        """Return the line without a traceback."""
+        line = super().formatMessage(record)
+        request_id = getattr(record, "request_id", None)
+        if request_id is None or record.name == ACCESS_LOGGER:
+            return line
+        return f"{line} (request {request_id})"
+
+
+class JsonLinesFormatter(UtcTime, JsonFormatter):
+    """JSON lines, tracebacks in them too. What a record has beside its message are fields of their own."""
+
+
+def formatter(log_format: str) -> logging.Formatter:
+    """Create the formatter for one of LOG_FORMAT's values."""
+    return JsonLinesFormatter(JSON, rename_fields=NAMES) if log_format == "json" else TextFormatter(TEXT)
+
+
+def line(log_format: str, level: int, logger: str, message: str) -> str:
+    """Return the line for a message that comes before the log is configured."""
+    return formatter(log_format).format(logging.LogRecord(logger, level, "", 0, message, None, None))
