@@ -14,7 +14,10 @@ COMMANDS = {
         "roll a workload under load and report the requests that it loses, and why",
     ),
     "page": ("kubectl_lossless.measure.page_command", "build the page of a measurement's report.json again"),
-    "doctor": ("doctor.__main__", "report what in a workload loses requests in a rolling update, and why"),
+    "doctor": (
+        "kubectl_lossless.doctor.__main__",
+        "report what in a workload loses requests in a rolling update, and why",
+    ),
 }
 """Subcommands: the module whose main() takes their arguments, and a line of help. Imported when run."""
 

@@ -1,0 +1,162 @@
+"""The command line: `kubectl lossless doctor deploy/web -n shop`, `kubectl lossless doctor -f k8s/`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+import textwrap
+from collections.abc import Sequence
+
+from kubectl_lossless.doctor import checks
+from kubectl_lossless.doctor.checks import Result, examine
+from kubectl_lossless.doctor.finding import Severity
+from kubectl_lossless.doctor.formats import FORMATS
+from kubectl_lossless.doctor.report import Report, Status
+from kubectl_lossless.doctor.source import Loaded, Refused, SourceError, from_cluster, from_files, with_images
+from kubectl_lossless.doctor.workload import Overrides
+from kubectl_lossless.kubectl import Kubectl
+
+NEVER = "never"
+
+EPILOG = """\
+exit status:
+  0    nothing at or above --fail-on was found
+  1    something was found
+  2    something could not be checked: a file that is not YAML, a field of a wrong type, no cluster, a wrong option
+  130  interrupted
+
+An object's annotation lossless.dev/ignore leaves out a check, with a reason: a line `check: reason` for each.
+`kubectl lossless doctor --list` prints the checks with their reasons.
+"""
+
+
+def seconds(text: str) -> float:
+    """Read an option's seconds."""
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text) or float(text) > 86400:
+        raise argparse.ArgumentTypeError(f"{text!r}; allowed are seconds from 0 to 86400")
+    return float(text)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the options."""
+    found = argparse.ArgumentParser(
+        prog="kubectl lossless doctor",
+        description="Report what in a workload loses requests when its pods are replaced, why, and the line to change. "
+        "Nothing is changed.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    found.add_argument(
+        "workload", nargs="*", help="deploy/web, sts/db, ds/..., rollout/..., dc/..., or a name (default: all of the namespace)"
+    )
+    found.add_argument("-n", "--namespace", default="", help="default: kubectl's, or any in files")
+    found.add_argument("--context", help="kubectl context (default: the current one)")
+    found.add_argument(
+        "-f",
+        "--file",
+        "--filename",
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="manifests in place of a cluster: files, folders, - for standard input",
+    )
+    found.add_argument("-k", "--kustomize", default="", metavar="DIR", help="build DIR with kustomize, and check that")
+    found.add_argument("-o", "--output", choices=FORMATS, default="text", help="format (default: text)")
+    found.add_argument("--json", action="store_const", const="json", dest="output", help="the same as -o json")
+    found.add_argument(
+        "--fail-on",
+        choices=[*(each.value for each in Severity), NEVER],
+        default=Severity.RISKS.value,
+        help="the mildest finding for exit status 1 (default: risks)",
+    )
+    found.add_argument(
+        "--strict", action="store_const", const=Severity.UNKNOWN.value, dest="fail_on", help="the same as --fail-on unknown"
+    )
+    found.add_argument("--ignore", action="append", default=[], choices=checks.NAMES, metavar="CHECK", help="leave out a check")
+    found.add_argument("--list", action="store_true", help="print the checks with their reasons")
+    found.add_argument("--docker", action="store_true", help="ask docker what the images start")
+    known = found.add_argument_group("what only you know of a server that is configured in its image")
+    known.add_argument("--drain-max", type=seconds, metavar="S", help="it drains by itself for at most so long")
+    known.add_argument("--graceful-timeout", type=seconds, metavar="S", help="and gives requests in flight so long")
+    known.add_argument("--keepalive", type=seconds, metavar="S", help="it keeps idle connections for so long")
+    return found
+
+
+def load(options: argparse.Namespace) -> Loaded:
+    """Return the workloads that the options name. Raises SourceError."""
+    overrides = Overrides(options.drain_max, options.graceful_timeout, options.keepalive)
+    if options.file or options.kustomize:
+        loaded = from_files(
+            options.file,
+            sys.stdin.buffer,
+            overrides,
+            kustomize=options.kustomize,
+            words=options.workload,
+            namespace=options.namespace,
+        )
+    else:
+        loaded = from_cluster(Kubectl(options.context), options.workload, options.namespace or "default", overrides)
+    return with_images(loaded) if options.docker else loaded
+
+
+def examined(loaded: Loaded, ignore: tuple[str, ...]) -> tuple[list[Result], list[Refused]]:
+    """Run the checks on all workloads; a check that fails is reported with its object."""
+    results, refused = [], []
+    for each in loaded.workloads:
+        try:
+            results.append(examine(each, ignore))
+        except Exception as error:  # noqa: BLE001 - a traceback would look like "found something"
+            reason = f"cannot be checked, by a fault of the doctor ({type(error).__name__}: {error})"
+            refused.append(Refused(reason, each.name, each.document.file, each.document.line()))
+    return results, refused
+
+
+def listed() -> str:
+    """Return the checks with their reasons."""
+    width = max(map(len, checks.NAMES)) + 2
+    return "\n".join(
+        textwrap.fill(
+            checks.reason(each), 110, initial_indent=checks.name(each).ljust(width), subsequent_indent=" " * width
+        )
+        for each in checks.CHECKS
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Check, report, and return the exit status."""
+    try:
+        return _run(parser().parse_intermixed_args(arguments))
+    except KeyboardInterrupt:
+        return Status.INTERRUPTED
+    except BrokenPipeError:
+        # The reader has seen enough. Python would report it again when it closes the pipe.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Status.NOT_CHECKED
+
+
+def _run(options: argparse.Namespace) -> int:
+    if options.list:
+        print(listed(), flush=True)
+        return Status.PASSED
+    try:
+        loaded = load(options)
+    except SourceError as error:
+        print(f"cannot check: {error}", file=sys.stderr)
+        return Status.NOT_CHECKED
+    except Exception as error:  # noqa: BLE001 - as in `examined`
+        print(f"cannot check, by a fault of the doctor: {type(error).__name__}: {error}", file=sys.stderr)
+        return Status.NOT_CHECKED
+    results, refused = examined(loaded, tuple(options.ignore))
+    fail_on = None if options.fail_on == NEVER else Severity(options.fail_on)
+    report = Report(results, loaded.skipped, [*loaded.refused, *refused], fail_on)
+    print(FORMATS[options.output](report), flush=True)
+    for each in report.refused:
+        print(f"cannot check: {each}", file=sys.stderr)
+    return report.status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

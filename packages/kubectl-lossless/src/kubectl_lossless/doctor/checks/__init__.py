@@ -1,0 +1,167 @@
+"""The checks, in the order in which they are reported."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from kubectl_lossless.doctor.checks import probes, rollout_strategy, routing, shutdown
+from kubectl_lossless.doctor.documents import Document
+from kubectl_lossless.doctor.finding import Finding, Severity
+from kubectl_lossless.doctor.workload import Workload
+
+Check = Callable[[Workload], Iterator[Finding]]
+
+ACCEPTED: tuple[Check, ...] = (shutdown.settings, rollout_strategy.selector)
+"""Checks that hold for any workload, whether it serves requests or not."""
+
+POD: tuple[Check, ...] = (
+    shutdown.drain,
+    shutdown.prestop,
+    shutdown.prestop_on_top,
+    shutdown.grace_period,
+    shutdown.shell_entrypoint,
+    shutdown.wrapper,
+    shutdown.sigterm_ignored,
+    shutdown.in_flight,
+    shutdown.max_requests,
+    shutdown.reload,
+    shutdown.plain_sidecar,
+    shutdown.injected_proxy,
+    probes.readiness_probe,
+    probes.probe_port,
+    probes.readiness_patience,
+    probes.readiness_delay,
+    probes.liveness_equals_readiness,
+    probes.liveness_patience,
+    probes.slow_start,
+    probes.cpu_limit,
+    routing.service_selector,
+    routing.target_port,
+    routing.ingress_backend,
+    routing.ingress_api,
+    routing.unready_addresses,
+    routing.external_traffic_policy,
+    routing.pod_targets,
+    routing.host_port,
+    routing.service_links,
+    routing.keepalive,
+    rollout_strategy.migrations,
+    rollout_strategy.progress_deadline,
+)
+"""Checks of the pods and of the route to them."""
+
+PACE: tuple[Check, ...] = (
+    rollout_strategy.replicas,
+    rollout_strategy.scale_to_zero,
+    rollout_strategy.replicas_and_autoscaler,
+    rollout_strategy.strategy,
+    rollout_strategy.min_ready_seconds,
+    rollout_strategy.disruption_budget,
+    rollout_strategy.vertical_autoscaler,
+    rollout_strategy.anti_affinity,
+    rollout_strategy.spread,
+)
+"""Checks of the number of pods, which say nothing of a workload that is scaled to zero."""
+
+CHECKS = (*ACCEPTED, *POD, *PACE)
+
+ANNOTATION = "lossless.dev/ignore"
+"""Annotation of an object whose findings are known: a line `check: reason` for each."""
+
+
+@dataclass(frozen=True)
+class Ignored:
+    """A finding that somebody has decided to live with."""
+
+    finding: Finding
+    reason: str
+
+
+@dataclass(frozen=True)
+class Result:
+    """What the checks found in one workload."""
+
+    workload: Workload
+    findings: tuple[Finding, ...]
+    ignored: tuple[Ignored, ...] = ()
+
+
+def name(check: Check) -> str:
+    """Return a check's name, as findings and docs/doctor.md have it."""
+    return check.__name__.replace("_", "-")
+
+
+def reason(check: Check) -> str:
+    """Return a check's reason: its docstring in one line."""
+    return " ".join((check.__doc__ or "").split())
+
+
+NAMES = tuple(name(each) for each in CHECKS)
+
+
+def examine(workload: Workload, ignore: tuple[str, ...] = ()) -> Result:
+    """Run the checks on a workload; the findings come the worst first.
+
+    `ignore`: names of checks to leave out.
+    """
+    chosen = ACCEPTED
+    if workload.serves:
+        chosen = (*ACCEPTED, *POD) if workload.scaled_to_zero else CHECKS
+    found: list[Finding] = []
+    ignored: list[Ignored] = []
+    for check in chosen:
+        if name(check) in ignore:
+            continue
+        for finding in check(workload):
+            of = workload.document
+            if finding.object and finding.object != workload.name:
+                of = workload.others.named(finding.object, workload.namespace) or workload.document
+            placed = replace(
+                finding,
+                check=name(check),
+                object=finding.object or workload.name,
+                file=of.file,
+                line=of.line(finding.path),
+            )
+            why = _reasons(of).get(placed.check) or _reasons(workload.document).get(placed.check)
+            if why:
+                ignored.append(Ignored(placed, why))
+            else:
+                found.append(placed)
+    found += [
+        replace(each, file=workload.document.file, line=workload.document.line(each.path))
+        for each in _of_annotation(workload)
+    ]
+    order = list(Severity)
+    return Result(workload, tuple(sorted(found, key=lambda each: order.index(each.severity))), tuple(ignored))
+
+
+def _entries(document: Document) -> Iterator[tuple[str, str]]:
+    """Yield check and reason of each line of an object's annotation."""
+    text = str(document.annotations.get(ANNOTATION, ""))
+    for line in re.split(r"[\n;]", text):
+        check, _, why = line.partition(":")
+        if check.strip():
+            yield check.strip(), why.strip()
+
+
+def _reasons(document: Document) -> dict[str, str]:
+    return dict(_entries(document))
+
+
+def _of_annotation(workload: Workload) -> Iterator[Finding]:
+    """Yield a finding for each line of the workload's annotation that has no effect."""
+    for check, why in _entries(workload.document):
+        if check not in NAMES or not why:
+            yield Finding(
+                Severity.ADVICE,
+                f"{ANNOTATION} has no effect for {check!r}: "
+                + ("there is no such check." if check not in NAMES else "it gives no reason."),
+                "A check is left out where the annotation names it and says why.",
+                ("metadata", "annotations", ANNOTATION),
+                advice="a line `check: reason` for each; `kubectl lossless doctor --list` lists the checks",
+                object=workload.name,
+                check="ignore",
+            )

@@ -1,0 +1,229 @@
+"""The probes: when a pod gets requests, and when it is killed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from kubectl_lossless.doctor.finding import Change, Finding, Path, Severity
+from kubectl_lossless.doctor.shape import quantity
+from kubectl_lossless.doctor.workload import Container, Object, Workload
+
+HANDLERS = ("httpGet", "tcpSocket", "exec", "grpc")
+
+BUSY = 2
+"""Seconds that a busy server may take to answer a probe."""
+
+LIVENESS = 10
+"""Seconds for which a server may fail to answer before it is worth killing it."""
+
+READINESS = 10
+"""Seconds after which a pod that cannot serve should get no more requests."""
+
+START = 20
+"""Seconds that a start may take on a busy node."""
+
+LITTLE_CPU = 0.2
+"""CPU limit below which a Python server is throttled into probe timeouts."""
+
+
+def number(probe: Object, name: str, default: int) -> int:
+    """Return one of a probe's numbers; 0 means the default where the API says so."""
+    value = int(probe.get(name, default))
+    return value or default
+
+
+def failing_after(probe: Object) -> int:
+    """Return the seconds of failures after which a probe counts as failed."""
+    return number(probe, "periodSeconds", 10) * number(probe, "failureThreshold", 3)
+
+
+def _timeout(probe: Object) -> int:
+    return number(probe, "timeoutSeconds", 1)
+
+
+def _with(workload: Workload, kind: str) -> Iterator[tuple[Container, Object]]:
+    for each in workload.containers:
+        probe = each.probe(kind)
+        if probe is not None:
+            yield each, probe
+
+
+def readiness_probe(workload: Workload) -> Iterator[Finding]:
+    """Without a readiness probe a pod gets requests as soon as its process runs, before it listens."""
+    if any(_with(workload, "readiness")):
+        return
+    app = workload.app
+    path = (*app.path, "readinessProbe")
+    numbers = {"periodSeconds": 2, "timeoutSeconds": BUSY, "failureThreshold": 2}
+    handler: dict[str, Any] | None = None
+    liveness = app.probe("liveness") or {}
+    if app.ports and app.speaks_http and not liveness.get("tcpSocket"):
+        handler = {"httpGet": {"path": "/ready", "port": app.ports[0]["containerPort"]}}
+    elif app.ports:
+        handler = {"tcpSocket": {"port": app.ports[0]["containerPort"]}}
+    advice = "a readinessProbe that asks the server what its clients ask it"
+    if handler and "httpGet" in handler:
+        advice = "with the path at which it responds 200 when it can serve"
+    yield Finding(
+        Severity.LOSES,
+        f"No readiness probe: a new pod counts as ready when {app.name} has been started.",
+        "Requests arrive before it listens and are refused; the rollout continues with the next pod meanwhile.",
+        path,
+        (Change(path, {**handler, **numbers}),) if handler else (),
+        advice=advice if not handler or "httpGet" in handler else "",
+    )
+
+
+def probe_port(workload: Workload) -> Iterator[Finding]:
+    """A probe at a port that the container does not have fails, so the pod never becomes ready or is killed."""
+    for kind in ("readiness", "liveness", "startup"):
+        for each, probe in _with(workload, kind):
+            handler = next((name for name in ("httpGet", "tcpSocket") if name in probe), None)
+            asked = probe[handler].get("port") if handler else None
+            if handler is None or asked is None or each.has_port(asked):
+                continue
+            named = isinstance(asked, str) and not asked.isdigit()
+            if not named and not each.ports:
+                continue  # a container need not declare its ports
+            if isinstance(asked, str) and asked.isdigit() and each.has_port(int(asked)):
+                continue
+            have = ", ".join(str(own.get("name") if named else own["containerPort"]) for own in each.ports)
+            yield Finding(
+                Severity.LOSES if named else Severity.RISKS,
+                f"The {kind} probe of {each.name} asks port {asked}, which the container does not declare"
+                f"{f' (it has {have})' if each.ports and have != 'None' else ''}.",
+                "No container of that pod becomes ready, and the rollout stops."
+                if named and kind == "readiness"
+                else "If nothing listens there, the probe fails for ever.",
+                (*each.path, f"{kind}Probe", handler, "port"),
+                (Change((*each.path, f"{kind}Probe", handler, "port"), each.ports[0]["containerPort"]),)
+                if len(each.ports) == 1
+                else (),
+                advice="" if len(each.ports) == 1 else "a port that the container declares",
+            )
+
+
+def readiness_patience(workload: Workload) -> Iterator[Finding]:
+    """A pod that turns bad gets requests for periodSeconds x failureThreshold; a timeout of 1 s, the
+    default, takes away a pod that is only busy, and gives its load to the others.
+    """
+    for each, probe in _with(workload, "readiness"):
+        path = (*each.path, "readinessProbe")
+        if failing_after(probe) > READINESS:
+            yield Finding(
+                Severity.ADVICE,
+                f"A pod that cannot serve gets requests for {failing_after(probe)} s more.",
+                f"Readiness fails after {number(probe, 'failureThreshold', 3)} times "
+                f"{number(probe, 'periodSeconds', 10)} s.",
+                (*path, "periodSeconds"),
+                (
+                    Change((*path, "periodSeconds"), 2),
+                    Change((*path, "failureThreshold"), min(number(probe, "failureThreshold", 3), READINESS // 2)),
+                ),
+            )
+        if _timeout(probe) < BUSY:
+            yield Finding(
+                Severity.ADVICE,
+                f"A busy pod is taken away when it answers the readiness probe after {_timeout(probe)} s.",
+                "Its requests then go to the others, which are as busy.",
+                (*path, "timeoutSeconds"),
+                (Change((*path, "timeoutSeconds"), BUSY),),
+            )
+
+
+def readiness_delay(workload: Workload) -> Iterator[Finding]:
+    """initialDelaySeconds is waited for also where the server is ready at once: it adds its whole length to
+    each pod of an update.
+    """
+    for each, probe in _with(workload, "readiness"):
+        delay = int(probe.get("initialDelaySeconds", 0))
+        if delay > START:
+            path = (*each.path, "readinessProbe", "initialDelaySeconds")
+            yield Finding(
+                Severity.ADVICE,
+                f"Each new pod waits {delay} s before its first readiness probe.",
+                "A startup probe waits only as long as the start takes.",
+                path,
+                (Change(path, 0),),
+                advice="and a startupProbe with periodSeconds: 1 for a start that takes long",
+            )
+
+
+def liveness_equals_readiness(workload: Workload) -> Iterator[Finding]:
+    """Readiness fails when a pod is too busy, and that is right. A liveness probe that asks the same then
+    kills it, with all that it is serving. (While a pod terminates the kubelet probes its liveness no more.)
+    """
+    for each, liveness in _with(workload, "liveness"):
+        readiness = each.probe("readiness")
+        if not readiness or "tcpSocket" in liveness:
+            continue  # a socket that accepts says nothing of load
+        if all(liveness.get(kind) == readiness.get(kind) for kind in HANDLERS):
+            yield Finding(
+                Severity.ADVICE if failing_after(liveness) >= 2 * failing_after(readiness) else Severity.RISKS,
+                f"The liveness probe of {each.name} asks the same as its readiness probe.",
+                "Too much load, which should only keep new requests away, restarts the container.",
+                (*each.path, "livenessProbe"),
+                advice="a path that responds 200 as long as the process can respond at all",
+            )
+
+
+def liveness_patience(workload: Workload) -> Iterator[Finding]:
+    """A liveness probe that gives up soon kills a busy server, and its load goes to the others, which
+    are as busy.
+    """
+    for each, probe in _with(workload, "liveness"):
+        path: Path = (*each.path, "livenessProbe")
+        if failing_after(probe) < LIVENESS:
+            yield Finding(
+                Severity.RISKS,
+                f"{each.name} is killed after {failing_after(probe)} s in which it does not answer.",
+                "A pause of the node or a burst of requests lasts as long.",
+                (*path, "failureThreshold"),
+                (Change((*path, "failureThreshold"), -(-30 // number(probe, "periodSeconds", 10))),),
+            )
+        if _timeout(probe) < BUSY:
+            yield Finding(
+                Severity.RISKS if each is workload.app else Severity.ADVICE,
+                f"{each.name} is killed when it needs more than {_timeout(probe)} s to answer the liveness "
+                f"probe.",
+                "With every thread busy a probe waits behind requests; 1 s is the default and is soon over.",
+                (*path, "timeoutSeconds"),
+                (Change((*path, "timeoutSeconds"), BUSY),),
+            )
+
+
+def slow_start(workload: Workload) -> Iterator[Finding]:
+    """Without a startup probe, liveness runs from the start: a start slower than it allows is killed
+    again and again.
+    """
+    for each, probe in _with(workload, "liveness"):
+        allowed = int(probe.get("initialDelaySeconds", 0)) + failing_after(probe)
+        if each.probe("startup") is None and allowed < START:
+            path = (*each.path, "startupProbe")
+            handler = {kind: probe[kind] for kind in HANDLERS if kind in probe}
+            yield Finding(
+                Severity.RISKS,
+                f"{each.name} is killed if it takes longer than {allowed} s to start.",
+                "On a busy node imports and migrations take longer than where they were tried.",
+                path,
+                (Change(path, {**handler, "periodSeconds": 1, "timeoutSeconds": BUSY, "failureThreshold": 60}),),
+            )
+
+
+def cpu_limit(workload: Workload) -> Iterator[Finding]:
+    """A CPU limit of a fraction of a processor stops the server for most of each 100 ms once it is used up:
+    responses and probes come late, and a busy pod is killed.
+    """
+    limits = (workload.app.spec.get("resources") or {}).get("limits") or {}
+    cpu = quantity(limits.get("cpu", "")) if "cpu" in limits else None
+    if cpu is not None and cpu < LITTLE_CPU:
+        path = (*workload.app.path, "resources", "limits", "cpu")
+        yield Finding(
+            Severity.RISKS,
+            f"{workload.app.name} may use {cpu * 1000:g} m of a processor at most.",
+            "It is throttled while it starts and when it is busy, and its probes time out.",
+            path,
+            (Change(path, "1"),),
+            advice="or no limit, with requests.cpu for what it needs",
+        )

@@ -1,0 +1,340 @@
+"""How pods are replaced, how many may be missing at a time, and what else replaces them."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from kubectl_lossless.doctor.checks.probes import failing_after, number
+from kubectl_lossless.doctor.finding import REMOVE, Change, Finding, Severity
+from kubectl_lossless.doctor.workload import Object, Workload, selects
+
+PROGRESS_DEADLINE = 600
+"""Seconds, Kubernetes' default for progressDeadlineSeconds."""
+
+MARGIN = 6
+"""Seconds that minReadySeconds should be longer than the readiness probe needs to notice a failure."""
+
+LONGEST_MIN_READY = 60
+"""Seconds of minReadySeconds beyond which the probe is what should change."""
+
+MIGRATIONS = re.compile(
+    r"\bmanage\.py\s+migrate\b|\bdjango-admin\s+migrate\b|\balembic\s+upgrade\b|\bflask\s+db\s+upgrade\b"
+    r"|\bdb:migrate\b|\bprisma\s+migrate\s+deploy\b|\bknex\s+migrate|\bflyway\b.*\bmigrate\b|\bsequelize\s+db:migrate"
+)
+
+
+def amount(value: object, of: int, up: bool) -> int:
+    """Return a number of pods, or a percentage of them as the Deployment controller rounds it."""
+    if isinstance(value, str) and value.endswith("%"):
+        share = of * int(value[:-1]) / 100
+        return math.ceil(share) if up else math.floor(share)
+    return int(str(value))
+
+
+def replicas(workload: Workload) -> Iterator[Finding]:
+    """With one replica there is none while it is evicted, its node fails or it restarts; and when it
+    turns unready to drain, kube-proxy has no other to fall back to.
+    """
+    if workload.kind == "DaemonSet" or workload.replicas != 1:
+        return
+    if workload.single_writer:
+        yield Finding(
+            Severity.ADVICE,
+            f"One replica, and a second is not to be had: {workload.single_writer}.",
+            "Nobody responds while it is replaced. Its clients have to retry.",
+            ("spec", "replicas"),
+            advice="clients that retry, or a server that replicates by itself",
+        )
+        return
+    scaler = workload.autoscaler
+    field = "spec.replicas" if scaler is None else "spec.minReplicas"
+    path = tuple(field.split(".")) if scaler is None or scaler.kind != "ScaledObject" else ("spec", "minReplicaCount")
+    yield Finding(
+        Severity.RISKS,
+        "One replica.",
+        "Nobody responds while it is evicted or restarts, and in its drain the Service has no ready pod until "
+        "another one is.",
+        path,
+        (Change(path, 2),),
+        object="" if scaler is None else scaler.name,
+    )
+
+
+def scale_to_zero(workload: Workload) -> Iterator[Finding]:
+    """An autoscaler that may scale to zero leaves nobody to respond until a pod has started again."""
+    scaler = workload.autoscaler
+    if scaler is None or workload.replicas:
+        return
+    path = ("spec", "minReplicaCount" if scaler.kind == "ScaledObject" else "minReplicas")
+    yield Finding(
+        Severity.RISKS,
+        "It may scale to no pod at all.",
+        "The next requests are refused until a pod has started, unless something in front holds them back.",
+        path,
+        (Change(path, 2),),
+        object=scaler.name,
+    )
+
+
+def replicas_and_autoscaler(workload: Workload) -> Iterator[Finding]:
+    """Where an autoscaler is in charge, each `kubectl apply` of a manifest with spec.replicas sets the number
+    back: of 30 busy pods 3 are left.
+    """
+    scaler = workload.autoscaler
+    if scaler is None or workload.from_cluster or "replicas" not in workload.spec:
+        return
+    yield Finding(
+        Severity.RISKS,
+        f"spec.replicas stands beside {scaler.name}.",
+        "Each apply sets the number of pods back to it, however busy they are.",
+        ("spec", "replicas"),
+        (Change(("spec", "replicas"), REMOVE),),
+        related=(scaler.name,),
+    )
+
+
+def _pace(workload: Workload) -> Object:
+    spec: Any = workload.spec.get("strategy") or workload.spec.get("updateStrategy") or {}
+    if workload.kind == "Rollout":
+        return spec.get("canary") or {}
+    return spec.get("rollingUpdate") or spec.get("rollingParams") or {}
+
+
+def strategy(workload: Workload) -> Iterator[Finding]:
+    """maxUnavailable takes pods away before there are new ones; Recreate takes all of them."""
+    if workload.kind in ("StatefulSet", "DaemonSet") or "blueGreen" in (workload.spec.get("strategy") or {}):
+        return
+    found = workload.spec.get("strategy") or {}
+    writer = workload.single_writer
+    if found.get("type") == "Recreate":
+        yield Finding(
+            Severity.ADVICE if writer else Severity.LOSES,
+            "Recreate stops every pod before the first new one starts.",
+            f"Nobody responds in between. It is right all the same: {writer}." if writer else "Nobody responds in between.",
+            ("spec", "strategy"),
+            ()
+            if writer
+            else (
+                Change(
+                    ("spec", "strategy"),
+                    {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+                ),
+            ),
+            advice="clients that retry" if writer else "",
+        )
+        return
+    pace = _pace(workload)
+    pods = workload.replicas
+    away = amount(pace.get("maxUnavailable", "25%"), pods, up=False)
+    surge = amount(pace.get("maxSurge", "25%"), pods, up=True)
+    if writer and surge:
+        yield Finding(
+            Severity.RISKS,
+            f"An update starts a second pod beside the first, but {writer}.",
+            "The second waits for the volume on another node, or both write to it.",
+            ("spec", "strategy"),
+            (Change(("spec", "strategy"), {"type": "Recreate"}),),
+            advice="nobody responds during an update then, which a single writer cannot help",
+        )
+        return
+    if surge == 0 and away == 0:
+        away = 1  # as the Deployment controller does where percentages come to nothing
+    if away and not writer:
+        all_of_them = away >= pods
+        field = {"Rollout": "canary", "DeploymentConfig": "rollingParams"}.get(workload.kind, "rollingUpdate")
+        path = ("spec", "strategy", field)
+        yield Finding(
+            Severity.LOSES if all_of_them else Severity.ADVICE,
+            f"An update takes {away} of {pods} pods away before there are new ones.",
+            "Nobody responds in between."
+            if all_of_them
+            else "The remaining ones carry the load of all, and responses come late, or not, where they cannot.",
+            path,
+            (Change((*path, "maxSurge"), max(surge, 1)), Change((*path, "maxUnavailable"), 0)),
+        )
+
+
+def min_ready_seconds(workload: Workload) -> Iterator[Finding]:
+    """A version that turns bad a moment after it was ready is caught only where minReadySeconds is longer
+    than its readiness probe needs to notice; else it replaces every good pod.
+    """
+    if workload.kind == "DaemonSet":
+        return
+    least = max((failing_after(probe) for each in workload.containers if (probe := each.probe("readiness"))), default=0)
+    found = int(workload.spec.get("minReadySeconds", 0))
+    if found > least:
+        return
+    deadline = int(workload.spec.get("progressDeadlineSeconds", PROGRESS_DEADLINE))
+    wanted = least + MARGIN
+    possible = wanted < deadline and wanted <= LONGEST_MIN_READY
+    yield Finding(
+        Severity.ADVICE,
+        f"A version that fails right after it became ready replaces every good pod: minReadySeconds is "
+        f"{found}" + (f", its readiness probe notices after {least} s." if least else "."),
+        "The rollout continues with the next pod before the first has shown that it stays ready.",
+        ("spec", "minReadySeconds"),
+        (Change(("spec", "minReadySeconds"), wanted),) if possible else (),
+        advice="" if possible else "a readiness probe that notices sooner, and minReadySeconds a little longer than that",
+    )
+
+
+def progress_deadline(workload: Workload) -> Iterator[Finding]:
+    """A rollout whose pods may take longer to start and to prove themselves than progressDeadlineSeconds
+    is reported as failed while it is well, and pipelines undo it.
+    """
+    if workload.kind not in ("Deployment", "Rollout"):
+        return
+    starting = max(
+        (
+            int(probe.get("initialDelaySeconds", 0)) + number(probe, "periodSeconds", 10) * number(probe, "failureThreshold", 3)
+            for each in workload.containers
+            if (probe := each.probe("startup"))
+        ),
+        default=0,
+    )
+    ready = int(workload.spec.get("minReadySeconds", 0))
+    deadline = int(workload.spec.get("progressDeadlineSeconds", PROGRESS_DEADLINE))
+    path = ("spec", "progressDeadlineSeconds")
+    if ready >= deadline:
+        yield Finding(
+            Severity.LOSES,
+            f"minReadySeconds {ready} is not below progressDeadlineSeconds {deadline}: the API server refuses it.",
+            "The update is not accepted.",
+            path,
+            (Change(path, ready + starting + 30),),
+        )
+    elif starting + ready >= deadline:
+        yield Finding(
+            Severity.ADVICE,
+            f"A pod may take {starting + ready} s to start and to prove itself; the rollout counts as failed after "
+            f"{deadline} s.",
+            "A pipeline that waits with `kubectl rollout status` undoes an update that is well.",
+            path,
+            (Change(path, starting + ready + 30),),
+        )
+
+
+def selector(workload: Workload) -> Iterator[Finding]:
+    """The API server refuses a workload whose selector does not match its own pods' labels."""
+    found = workload.spec.get("selector")
+    if not found or workload.kind == "DeploymentConfig":
+        return
+    if not selects(found, workload.labels):
+        yield Finding(
+            Severity.LOSES,
+            "Its selector does not match the labels of its pods.",
+            "The API server refuses it, so the update never happens.",
+            ("spec", "selector"),
+            (Change(("spec", "template", "metadata", "labels"), {**workload.labels, **(found.get("matchLabels") or {})}),),
+        )
+
+
+def disruption_budget(workload: Workload) -> Iterator[Finding]:
+    """Without a PodDisruptionBudget, draining nodes may evict all pods at once; with one that allows
+    nothing, a node drain hangs until somebody forces it.
+    """
+    pods = workload.replicas
+    if workload.kind == "DaemonSet":
+        return
+    if not workload.budgets and pods > 1 and "poddisruptionbudgets" not in workload.unseen:
+        labels = ", ".join(f"{name}: {value}" for name, value in workload.labels.items())
+        yield Finding(
+            Severity.ADVICE,
+            "No PodDisruptionBudget: drained nodes may take all pods at once.",
+            "Evictions do not go by the workload's strategy.",
+            ("spec", "replicas"),
+            advice=f"a PodDisruptionBudget with {{maxUnavailable: 1, selector: {{matchLabels: {{{labels}}}}}}}",
+        )
+    for budget in workload.budgets:
+        spec = budget.data.get("spec") or {}
+        if "maxUnavailable" in spec:
+            allowed = amount(spec["maxUnavailable"], pods, up=True)
+        else:
+            allowed = pods - amount(spec.get("minAvailable", 1), pods, up=True)
+        if 0 < allowed < pods or (pods == 1 and allowed == 1):
+            continue
+        path = ("spec", "maxUnavailable")
+        removed = (Change(("spec", "minAvailable"), REMOVE),) if "minAvailable" in spec else ()
+        yield Finding(
+            Severity.ADVICE if allowed <= 0 else Severity.RISKS,
+            f"It lets {max(allowed, 0)} of {pods} {'pod' if pods == 1 else 'pods'} go at a time.",
+            "A node drain never ends, until somebody deletes the pods."
+            if allowed <= 0
+            else "Nobody responds when they all go.",
+            path,
+            (*removed, Change(path, 1)),
+            object=budget.name,
+        )
+
+
+def vertical_autoscaler(workload: Workload) -> Iterator[Finding]:
+    """A VerticalPodAutoscaler that updates evicts pods at any time; of one pod there is none then."""
+    for each in workload.scalers("VerticalPodAutoscaler", "targetRef"):
+        mode = (each.spec.get("updatePolicy") or {}).get("updateMode", "Auto")
+        if mode in ("Off", "Initial") or workload.replicas > 1:
+            continue
+        path = ("spec", "updatePolicy", "updateMode")
+        yield Finding(
+            Severity.RISKS,
+            f"It evicts the only pod whenever it changes its resources (updateMode {mode}).",
+            "Nobody responds until the next one is ready.",
+            path,
+            (Change(path, "Initial"),),
+            object=each.name,
+        )
+
+
+def anti_affinity(workload: Workload) -> Iterator[Finding]:
+    """With required anti-affinity and maxUnavailable 0, an update waits for a node that none of the pods is on."""
+    terms = ((workload.pod.get("affinity") or {}).get("podAntiAffinity") or {}).get(
+        "requiredDuringSchedulingIgnoredDuringExecution"
+    )
+    if not terms or workload.kind not in ("Deployment", "Rollout"):
+        return
+    if amount(_pace(workload).get("maxUnavailable", "25%"), workload.replicas, up=False) == 0:
+        yield Finding(
+            Severity.RISKS,
+            "Two of its pods cannot be on one node, and an update may take none away first.",
+            "With as many pods as nodes the new pod stays pending, and the rollout hangs.",
+            ("spec", "template", "spec", "affinity", "podAntiAffinity"),
+            advice="preferredDuringSchedulingIgnoredDuringExecution, or topologySpreadConstraints",
+        )
+
+
+def spread(workload: Workload) -> Iterator[Finding]:
+    """Where nothing asks the scheduler to spread the pods, one node may hold them all, and take them with it."""
+    if workload.kind == "DaemonSet" or workload.replicas < 2:
+        return
+    if workload.pod.get("topologySpreadConstraints") or (workload.pod.get("affinity") or {}).get("podAntiAffinity"):
+        return
+    labels = {"matchLabels": dict(workload.labels)}
+    constraint = {
+        "maxSkew": 1,
+        "topologyKey": "kubernetes.io/hostname",
+        "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": labels,
+    }
+    path = ("spec", "template", "spec", "topologySpreadConstraints")
+    yield Finding(
+        Severity.ADVICE,
+        "Nothing spreads the pods over nodes.",
+        "The scheduler tries to by default, and may still put them all on one node, which takes them with it.",
+        path,
+        (Change(path, [constraint]),),
+    )
+
+
+def migrations(workload: Workload) -> Iterator[Finding]:
+    """A schema migration at the start of a new pod changes the schema under the old pods, which still serve."""
+    for each in (*workload.init_containers, *workload.plain):
+        if MIGRATIONS.search(" ".join(each.start.words)):
+            yield Finding(
+                Severity.ADVICE,
+                f"{each.name} migrates the database's schema when it starts.",
+                "The old pods serve on the new schema until they are replaced; two pods may migrate at the same time.",
+                (*each.path, "command"),
+                advice="migrations that both versions can work with, in a Job before the rollout",
+            )

@@ -1,0 +1,520 @@
+"""How a pod terminates: preStop, drain, grace period, and which process gets SIGTERM."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+from kubectl_lossless.doctor import server
+from kubectl_lossless.doctor.finding import REMOVE, Change, Finding, Path, Severity
+from kubectl_lossless.doctor.prestop import SHORTEST_WAIT, Effect
+from kubectl_lossless.doctor.server import KINDS, OWN_NAME
+from kubectl_lossless.doctor.shell import End, with_exec
+from kubectl_lossless.doctor.workload import DEFAULT_GRACE, POD, Container, Workload
+
+MARGIN = 2
+"""Seconds left for the kubelet and for exiting."""
+
+PROPAGATION = 15
+"""Seconds of preStop to suggest where nothing drains: longer than endpoints take to reach every proxy."""
+
+UNKNOWN_STOP = 10
+"""Seconds that a server of which nothing is known should have between preStop and SIGKILL."""
+
+GRACE: Path = (*POD, "terminationGracePeriodSeconds")
+
+VERSION_OF_SLEEP = "preStop.sleep needs Kubernetes 1.30; before that, exec: {command: [sleep, \"15\"]}"
+DRAIN_INSTEAD = "better, where the server can: a drain in the process, docs/adopt.md"
+
+
+def settings(workload: Workload) -> Iterator[Finding]:
+    """The server refuses its settings, so no new pod starts; or one is misspelt, so its default applies."""
+    for wrong in workload.server.wrong:
+        yield Finding(
+            Severity.LOSES,
+            f"The container {workload.app.name} does not start: {wrong}.",
+            "A pod that never becomes ready stops the rollout; with maxUnavailable, or where pods are evicted, "
+            "the remaining ones have to carry everything.",
+            (*workload.app.path, workload.server.setting),
+            advice="a value that is allowed",
+        )
+    for ignored in workload.server.ignored:
+        yield Finding(
+            Severity.ADVICE,
+            f"{ignored}.",
+            "A setting under another name leaves its default in force.",
+            (*workload.app.path, workload.server.setting),
+            advice="the name of the setting",
+        )
+
+
+# ---- serving on after the pod was deleted -----------------------------------------------------------
+
+
+def _wait(workload: Workload) -> float | None:
+    """Return how long preStop lets the server serve on; 0 without one, None where that is not known."""
+    pre_stop = workload.app.pre_stop
+    return 0.0 if pre_stop is None else pre_stop.wait
+
+
+def _needs_prestop(workload: Workload) -> bool:
+    """Whether a preStop of PROPAGATION seconds is suggested."""
+    wait = _wait(workload)
+    known = workload.server
+    if known.drain or known.name == OWN_NAME or (known.kind and known.kind.ignores_sigterm):
+        return False
+    return wait is not None and wait < SHORTEST_WAIT
+
+
+def _needed(workload: Workload) -> float | None:
+    """Return the seconds a pod needs to terminate, the suggested preStop included; None for no idea."""
+    known = workload.server
+    wait = PROPAGATION if _needs_prestop(workload) else _wait(workload) or 0.0
+    drain = known.drain or 0.0
+    if known.graceful is not None:
+        return wait + drain + known.graceful + MARGIN
+    if known.drain:
+        return wait + drain + MARGIN
+    return None
+
+
+def _prestop_changes(workload: Workload) -> tuple[Change, ...]:
+    """Return the changes that let the server serve on for PROPAGATION seconds, with a grace period for it."""
+    changes = [Change((*workload.app.path, "lifecycle", "preStop"), {"sleep": {"seconds": PROPAGATION}})]
+    needed = _needed(workload)
+    if needed is None:
+        needed = PROPAGATION + (UNKNOWN_STOP if workload.grace >= DEFAULT_GRACE else DEFAULT_GRACE)
+    if needed >= workload.grace:
+        changes.append(Change(GRACE, int(needed) + 1))
+    return tuple(changes)
+
+
+def drain(workload: Workload) -> Iterator[Finding]:
+    """When a pod is deleted, SIGTERM and the news of it set out at the same time. A server that stops at
+    once refuses what proxies still send it; a preStop sleep bridges that, but closes kept connections without
+    notice at its end. Only a drain in the process does both.
+    """
+    app, known = workload.app, workload.server
+    if known.drain or (known.kind and known.kind.ignores_sigterm):
+        return
+    if app.pre_stop is None:
+        severity, what = _undrained(workload)
+        own = known.name == OWN_NAME
+        yield Finding(
+            severity,
+            what,
+            "Endpoints, kube-proxy and ingress controllers learn later that the pod terminates. What they still "
+            "send is refused, or reset in the accept queue.",
+            _own_drain(workload).path if own else (*app.path, "lifecycle", "preStop"),
+            (_own_drain(workload),) if own else _prestop_changes(workload),
+            advice="" if own else f"{VERSION_OF_SLEEP}; {DRAIN_INSTEAD}",
+        )
+        return
+    wait = app.pre_stop.wait
+    announces = known.kind is not None and known.kind.announces_close
+    if wait is None or wait < SHORTEST_WAIT or known.keepalive == 0 or announces:
+        return  # `prestop` reports it, or there is no kept connection to lose
+    own = known.name == OWN_NAME
+    yield Finding(
+        Severity.ADVICE,
+        "preStop only delays the stop: at its end, kept connections are closed without notice.",
+        "HTTP/1.1 has one safe way to end a connection: `Connection: close` on a response. A client that sends "
+        "just as the server closes loses that request. And every pod waits the whole preStop, busy or idle.",
+        _own_drain(workload).path if own else (*app.path, "lifecycle", "preStop"),
+        (_own_drain(workload),) if own else (),
+        advice="" if own else "a drain in the process in place of preStop: docs/adopt.md",
+    )
+
+
+def _own_drain(workload: Workload) -> Change:
+    entries = workload.app.spec.get("env") or []
+    at = next((number for number, each in enumerate(entries) if each["name"] == "DRAIN"), None)
+    if at is None:
+        return Change((*workload.app.path, "env", len(entries)), {"name": "DRAIN", "value": "on"})
+    return Change((*workload.app.path, "env", at, "value"), "on")
+
+
+def _undrained(workload: Workload) -> tuple[Severity, str]:
+    """Return how sure it is that the server stops at once, and the sentence for it."""
+    known = workload.server
+    if known.name and known.drain == 0:
+        who = "The service" if known.name == OWN_NAME else known.name
+        return Severity.LOSES, f"{who} stops listening at SIGTERM, and no preStop holds that back."
+    if known.file:
+        return (
+            Severity.UNKNOWN,
+            f"Whether it drains is in {known.file}, which cannot be seen from here (--drain-max tells it).",
+        )
+    return (
+        Severity.RISKS,
+        f"Nothing says that {workload.app.name} serves on after SIGTERM (--drain-max tells if it does).",
+    )
+
+
+def prestop(workload: Workload) -> Iterator[Finding]:
+    """A preStop hook helps by waiting. One that returns at once, is shorter than endpoints take, stops the
+    server itself or cannot run leaves the pod as it was without one.
+    """
+    app, known = workload.app, workload.server
+    hook = app.pre_stop
+    if hook is None or known.drain:
+        return
+    path = (*app.path, "lifecycle", "preStop")
+    if hook.wait is None:
+        yield Finding(
+            Severity.UNKNOWN,
+            f"Whether preStop waits, and how long: {hook.reason}.",
+            f"It holds SIGTERM back until it is over; {PROPAGATION} s are enough for most clusters.",
+            path,
+            advice="a hook whose length can be read: sleep: {seconds: 15}",
+        )
+    elif hook.wait < SHORTEST_WAIT:
+        what = {
+            Effect.RETURNS: f"preStop returns at once: {hook.reason}.",
+            Effect.STOPS: f"preStop stops the server itself: {hook.reason}.",
+            Effect.FAILS: f"preStop cannot run: {hook.reason}.",
+        }.get(hook.effect, f"preStop waits {hook.wait:g} s, shorter than endpoints take.")
+        yield Finding(
+            Severity.LOSES,
+            what,
+            "SIGTERM follows while endpoints, kube-proxy and ingress controllers still send new connections, "
+            "which are refused.",
+            path,
+            _prestop_changes(workload),
+            advice=VERSION_OF_SLEEP,
+        )
+
+
+def prestop_on_top(workload: Workload) -> Iterator[Finding]:
+    """A preStop hook on top of a drain is waited for first: it adds its whole length to each pod's
+    termination, and readiness does not turn false meanwhile.
+    """
+    app = workload.app
+    if workload.server.drain and app.pre_stop is not None:
+        seconds = app.pre_stop.seconds
+        path = (*app.path, "lifecycle", "preStop")
+        yield Finding(
+            Severity.ADVICE,
+            f"preStop{f' of {seconds:g} s' if seconds is not None else ''} on top of a drain of up to "
+            f"{workload.server.drain:g} s.",
+            "SIGTERM, with which the drain begins, comes only when preStop is over.",
+            path,
+            (Change(path, REMOVE),),
+        )
+
+
+def grace_period(workload: Workload) -> Iterator[Finding]:
+    """preStop, drain and graceful timeout come one after the other. Where their sum is not below
+    terminationGracePeriodSeconds, the kubelet's SIGKILL cuts off requests in flight.
+    """
+    app, known, grace = workload.app, workload.server, workload.grace
+    hook = app.pre_stop
+    running = hook.seconds if hook is not None else 0.0
+    parts = {"preStop": running, "drain": known.drain, "graceful timeout": known.graceful}
+    total = sum(seconds or 0 for seconds in parts.values()) + MARGIN
+    needed = max(_needed(workload) or 0.0, total)
+    why = "SIGKILL cannot be handled: requests still in flight then are cut off."
+    if grace == 0:
+        yield Finding(
+            Severity.LOSES,
+            "terminationGracePeriodSeconds is 0: the pod is killed at once.",
+            why,
+            GRACE,
+            (Change(GRACE, int(max(needed, DEFAULT_GRACE)) + 1),),
+        )
+    elif running and running >= grace:
+        forever = running > 86400
+        yield Finding(
+            Severity.LOSES,
+            f"preStop takes {'for ever' if forever else f'{running:g} s'}; the pod is killed after {grace:g} s.",
+            "Every update ends in SIGKILL, with all requests in flight cut off.",
+            (*app.path, "lifecycle", "preStop") if forever else GRACE,
+            (Change((*app.path, "lifecycle", "preStop"), {"sleep": {"seconds": PROPAGATION}}),)
+            if forever
+            else (Change(GRACE, int(max(needed, running + UNKNOWN_STOP + MARGIN)) + 1),),
+        )
+    elif total > MARGIN and total >= grace and (known.graceful is not None or known.drain):
+        terms = " + ".join(f"{name} {seconds:g} s" for name, seconds in parts.items() if seconds)
+        yield Finding(
+            Severity.RISKS,
+            f"{terms} + {MARGIN} s margin is {total:g} s; the pod is killed after {grace:g} s.",
+            why,
+            GRACE,
+            (Change(GRACE, int(needed) + 1),),
+        )
+    elif known.graceful is None and not known.drain and grace < DEFAULT_GRACE and grace - (running or 0) < UNKNOWN_STOP:
+        left = grace - (running or 0)
+        yield Finding(
+            Severity.RISKS,
+            f"After preStop {left:g} s are left until the pod is killed." if running else f"The pod is killed after {grace:g} s.",
+            f"Servers give requests in flight {DEFAULT_GRACE:g} s by default. {why}",
+            GRACE,
+            (Change(GRACE, int(DEFAULT_GRACE + (PROPAGATION if _needs_prestop(workload) else running or 0)) + 1),),
+        )
+    missing = [name for name, seconds in parts.items() if seconds is None and name != "preStop"]
+    if known.file and missing:
+        yield Finding(
+            Severity.UNKNOWN,
+            f"Whether {grace:g} s are enough: the length of {' and '.join(missing)} is in {known.file}.",
+            f"The budget is preStop + drain + graceful timeout + {MARGIN} s; --drain-max and --graceful-timeout "
+            "tell it.",
+            GRACE,
+            advice="more than the sum",
+        )
+
+
+# ---- who gets SIGTERM -----------------------------------------------------------------------------------
+
+
+def shell_entrypoint(workload: Workload) -> Iterator[Finding]:
+    """A shell that started the server gets SIGTERM in its place and does not pass it on. Nothing drains;
+    at the end of the grace period everything is killed.
+    """
+    for each in workload.plain:
+        carries = each is workload.app or each is workload.way_in
+        seen = each.observed is not None and each.observed.shell is not None
+        start = each.start if each.start.outcome is not None or not seen else each.observed
+        assert start is not None  # noqa: S101 - `seen` says so
+        if start.outcome is None:
+            if carries:
+                yield from _script_in_a_file(each, start, seen)
+            continue
+        end = start.outcome.end
+        if end in (End.REPLACED, End.FORWARDS) and not (seen and end is End.REPLACED):
+            continue
+        script = start.script or ""
+        if not carries:
+            if end is End.STAYS and not each.helper:
+                yield Finding(
+                    Severity.ADVICE,
+                    f"PID 1 of {each.name} stays a shell: {_short(script)}",
+                    "It ignores SIGTERM, so the pod terminates only when its grace period is over. No request goes "
+                    "through it.",
+                    _script_path(each),
+                    advice="trap TERM in the script, or exec its last command",
+                )
+            continue
+        if end is End.UNCLEAR:
+            yield Finding(
+                Severity.UNKNOWN,
+                f"Whether PID 1 of {each.name} stays a shell: {_short(script)}",
+                "A shell that stays in front of the server swallows SIGTERM.",
+                _script_path(each),
+                advice="exec before the command that serves",
+            )
+            continue
+        mended = with_exec(script, start.outcome, (*KINDS, "gunicorn")) if start is each.start else None
+        yield Finding(
+            Severity.LOSES,
+            f"PID 1 of {each.name} stays a shell: {_short(script)}",
+            "SIGTERM goes to the shell, which ends at once and everything with it."
+            if start.behind_init
+            else "SIGTERM goes to the shell, which neither ends nor passes it on; the server serves on until SIGKILL "
+            "ends it with all its connections.",
+            _script_path(each),
+            (Change(_script_path(each), mended),) if mended and _in_manifest(each) else (),
+            advice=""
+            if mended and _in_manifest(each)
+            else f"exec before the command that serves: {json.dumps(mended)}, where the image has the script"
+            if mended
+            else "one container for each program, and exec before the command that serves",
+        )
+
+
+def _in_manifest(each: Container) -> bool:
+    return bool(each.spec.get("command") or each.spec.get("args"))
+
+
+def _script_path(each: Container) -> Path:
+    """Return where in the manifest the shell's script stands."""
+    index, command = each.start.script_index, each.spec.get("command") or []
+    if index is None:
+        return (*each.path, "command")
+    if index < len(command):
+        return (*each.path, "command", index)
+    return (*each.path, "args", index - len(command))
+
+
+def _script_in_a_file(each: Container, start: server.Start, seen: bool) -> Iterator[Finding]:
+    words = start.program
+    if not words:
+        return
+    name = next((word for word in words[1:] if not word.startswith("-")), words[0]) if start.shell else words[0]
+    if seen:
+        yield Finding(
+            Severity.LOSES,
+            f"PID 1 of {each.name} is a shell: {_short(' '.join(words))}",
+            "SIGTERM goes to the shell, which neither ends nor passes it on; the server serves on until SIGKILL "
+            "ends it with all its connections.",
+            (*each.path, "command"),
+            advice=f"in {name}: exec before the command that serves",
+        )
+    elif start.shell or name.endswith((".sh", "entrypoint", "/start", "/run")):
+        yield Finding(
+            Severity.UNKNOWN,
+            f"Whether {name} in {each.name} ends with exec.",
+            "A script that starts the server without exec stays in front of it and swallows SIGTERM.",
+            (*each.path, "command"),
+            advice="in the script: exec before the command that serves",
+        )
+
+
+def _short(script: str) -> str:
+    line = " ".join(script.split())
+    return line if len(line) <= 60 else f"{line[:57]}..."
+
+
+def wrapper(workload: Workload) -> Iterator[Finding]:
+    """A program that starts the server and stays in front of it gets SIGTERM in its place."""
+    reason = server.wrapper(workload.app.start)
+    if reason:
+        yield Finding(
+            Severity.LOSES,
+            f"{workload.app.name} is started by {workload.app.start.program[0]}: {reason}.",
+            "The server learns of SIGTERM late or not at all, and requests in flight end with the container.",
+            (*workload.app.path, "command"),
+            advice="the server itself as the command",
+        )
+
+
+def sigterm_ignored(workload: Workload) -> Iterator[Finding]:
+    """The kernel ignores SIGTERM for a PID 1 that has no handler for it: such a program is killed at the end
+    of the grace period, with whatever it is serving.
+    """
+    kind = workload.server.kind
+    if kind is None or not kind.ignores_sigterm:
+        return
+    if kind.name == "uWSGI":
+        yield Finding(
+            Severity.LOSES,
+            "uWSGI without --die-on-term reloads at SIGTERM instead of stopping.",
+            "The pod is killed at the end of its grace period, with all its connections.",
+            (*workload.app.path, "command"),
+            advice="--die-on-term and a preStop sleep of 15 s",
+        )
+        return
+    sure = kind.development
+    yield Finding(
+        Severity.LOSES if sure else Severity.RISKS,
+        f"{kind.name} as PID 1 ignores SIGTERM{'' if sure else ' unless it installs a handler'}.",
+        "It serves on and is killed at the end of the grace period, with all its connections.",
+        (*workload.app.path, "command"),
+        advice="a production server such as Gunicorn, Uvicorn or Granian",
+    )
+
+
+def in_flight(workload: Workload) -> Iterator[Finding]:
+    """A server that drops requests in flight at SIGTERM loses each that is longer than preStop."""
+    kind = workload.server.kind
+    if kind is not None and kind.drops_in_flight and not kind.ignores_sigterm:
+        wait = _wait(workload) or 0
+        yield Finding(
+            Severity.RISKS,
+            f"{kind.name} drops requests in flight at SIGTERM.",
+            f"Each request that is longer than {wait:g} s is lost." if wait else "Each request in flight is lost.",
+            (*workload.app.path, "command"),
+            advice="a server that finishes them, such as Gunicorn, Uvicorn or Granian",
+        )
+
+
+def max_requests(workload: Workload) -> Iterator[Finding]:
+    """With --max-requests a threaded worker that is recycled closes kept connections and resets what waits for
+    it, without any update: 13 of 2,248 requests were lost at 250.
+    """
+    if workload.server.max_requests:
+        yield Finding(
+            Severity.LOSES,
+            f"--max-requests {workload.server.max_requests} loses requests each time a worker is recycled.",
+            "The worker stops as at SIGTERM, while new connections still arrive.",
+            (*workload.app.path, workload.server.setting),
+            advice="--max-requests 0",
+        )
+
+
+def reload(workload: Workload) -> Iterator[Finding]:
+    """--reload is for development: workers stop whenever a file changes, and each worker watches all files."""
+    if workload.server.reloads:
+        yield Finding(
+            Severity.RISKS,
+            f"{workload.server.name} runs with --reload, which is for development.",
+            "A file that changes stops the workers with what they serve.",
+            (*workload.app.path, workload.server.setting),
+            advice="remove --reload",
+        )
+
+
+# ---- the containers of a pod -----------------------------------------------------------------------------
+
+
+def plain_sidecar(workload: Workload) -> Iterator[Finding]:
+    """All plain containers of a pod get SIGTERM at the same time. A proxy among them is gone while the
+    server behind it still drains; as a native sidecar (an init container with restartPolicy Always) it
+    outlives the server.
+    """
+    if len(workload.plain) < 2:
+        return
+    app_wait = _wait(workload) or 0.0
+    app_stop = (workload.server.drain or 0.0) if workload.server.drain else 0.0
+    for each in workload.plain:
+        in_front = each is workload.way_in and each is not workload.app
+        if each is workload.app or not (in_front or each.proxy):
+            continue
+        own_wait = each.pre_stop.wait if each.pre_stop is not None else 0.0
+        if own_wait is None or (own_wait >= SHORTEST_WAIT and own_wait >= app_wait + app_stop):
+            continue  # while its preStop lasts it serves, and so does the server behind it
+        yield Finding(
+            Severity.LOSES if in_front else Severity.RISKS,
+            f"{each.name} is a plain container and stops at the same time as {workload.app.name}.",
+            "Requests come through it: those that arrive during the drain find nobody."
+            if in_front
+            else "Requests in flight may need it until they are finished.",
+            each.path,
+            advice=f"move it to {'.'.join(map(str, POD))}.initContainers with restartPolicy: Always (native sidecars need "
+            "Kubernetes 1.29)",
+        )
+
+
+INJECTED = {
+    "istio-proxy": ("sidecar.istio.io/inject", "true", "sidecar.istio.io/nativeSidecar"),
+    "linkerd-proxy": ("linkerd.io/inject", "enabled", "config.alpha.linkerd.io/proxy-enable-native-sidecar"),
+}
+"""Proxies that an admission webhook adds: the annotation or label that asks for it, and for a native one."""
+
+ISTIO_DRAIN = 5
+"""Seconds for which istio-proxy drains by default (terminationDrainDuration)."""
+
+
+def injected_proxy(workload: Workload) -> Iterator[Finding]:
+    """An injected proxy is a plain container that is not in the manifest: istio-proxy drains for 5 s by
+    default, whatever the server behind it needs.
+    """
+    marks = {**(workload.template.get("metadata") or {}).get("labels", {}), **workload.annotations}
+    namespaces = {
+        each.metadata_name: each.metadata.get("labels") or {} for each in workload.others.everywhere("Namespace")
+    }
+    by_namespace = namespaces.get(workload.namespace, {}).get("istio-injection") == "enabled"
+    busy = (_wait(workload) or 0.0) + (workload.server.drain or 0.0)
+    for name, (mark, value, native) in INJECTED.items():
+        wanted = marks.get(mark) == value or (name == "istio-proxy" and by_namespace and marks.get(mark) != "false")
+        if not wanted or marks.get(native) in ("true", "enabled") or any(each.name == name for each in workload.containers):
+            continue
+        configured = "terminationDrainDuration" in marks.get("proxy.istio.io/config", "") or "config.linkerd.io/shutdown-grace-period" in marks
+        zero = "EXIT_ON_ZERO_ACTIVE_CONNECTIONS" in marks.get("proxy.istio.io/config", "")
+        if configured or zero or "config.alpha.linkerd.io/proxy-wait-before-exit-seconds" in marks:
+            continue
+        annotations: Path = ("spec", "template", "metadata", "annotations")
+        key, setting = (
+            ("proxy.istio.io/config", f"terminationDrainDuration: {int(busy) + ISTIO_DRAIN}s")
+            if name == "istio-proxy"
+            else ("config.alpha.linkerd.io/proxy-wait-before-exit-seconds", str(int(busy) + ISTIO_DRAIN))
+        )
+        yield Finding(
+            Severity.RISKS,
+            f"The injected {name} stops {f'{ISTIO_DRAIN} s after SIGTERM' if name == 'istio-proxy' else 'at SIGTERM'}, the "
+            f"server serves on for up to {busy:g} s." if busy else f"The injected {name} stops at the same time as the server.",
+            "Requests come through it: those that arrive later find nobody. As a native sidecar it would outlive the "
+            "server.",
+            (*annotations, mark),
+            (Change((*annotations, key), setting),),
+            advice=f'or {native}: "true" (native sidecars need Kubernetes 1.29 and a mesh that knows them)',
+        )

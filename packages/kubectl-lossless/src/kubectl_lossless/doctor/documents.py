@@ -1,0 +1,297 @@
+"""Manifests as objects: bytes in, Kubernetes objects with their file and lines out.
+
+PyYAML alone is not Kubernetes' YAML: it refuses a plain `=` and JSON indented with tabs, reads dates as dates
+and keeps the last of two equal keys. Objects are built from its nodes here, so that lines and duplicates are
+known, nulls are dropped (null means "not set") and aliases cannot expand without a bound.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from kubectl_lossless.doctor.finding import Path, shown
+
+Object = dict[str, Any]
+
+MAX_VALUES = 1_000_000
+"""Largest number of values in one document once its aliases are expanded. Argo CD's install.yaml has 60,000."""
+
+Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)\Z")
+OCTAL = re.compile(r"0o?[0-7]+\Z")
+HEXADECIMAL = re.compile(r"0x[0-9a-fA-F]+\Z")
+TRUE = {"y", "yes", "true", "on"}
+
+HELM = (
+    "is a Helm template that has not been rendered: `helm template CHART | kubectl lossless doctor -f -` "
+    "renders and checks it"
+)
+
+
+class Problem(Exception):
+    """A document that cannot be checked. The message is a sentence without its subject's file."""
+
+
+@dataclass(frozen=True)
+class Document:
+    """One Kubernetes object and where it is written."""
+
+    data: Object
+    file: str = ""
+    node: yaml.Node | None = None
+
+    @property
+    def kind(self) -> str:
+        """Its kind."""
+        return str(self.data.get("kind", ""))
+
+    @property
+    def group(self) -> str:
+        """Its API group; "" for the core group."""
+        version = str(self.data.get("apiVersion", ""))
+        return version.rpartition("/")[0]
+
+    @property
+    def metadata(self) -> Object:
+        """Its metadata, empty where there is none."""
+        return _or_empty(self.data.get("metadata"))
+
+    @property
+    def spec(self) -> Object:
+        """Its spec, empty where there is none."""
+        return _or_empty(self.data.get("spec"))
+
+    @property
+    def namespace(self) -> str:
+        """Its namespace."""
+        return str(self.metadata.get("namespace", "default"))
+
+    @property
+    def metadata_name(self) -> str:
+        """Its name alone, "" where it has none."""
+        return str(self.metadata.get("name", ""))
+
+    @property
+    def name(self) -> str:
+        """Kind and name, as people refer to it."""
+        name = self.metadata_name
+        return f"{self.kind} {name}" if name else f"{self.kind} without a name"
+
+    @property
+    def annotations(self) -> Object:
+        """Its annotations, empty where there are none."""
+        return _or_empty(self.metadata.get("annotations"))
+
+    def line(self, path: Path = ()) -> int | None:
+        """Return the line of a field, or of its nearest parent that is written; None outside of a file."""
+        node, line = self.node, None
+        if node is None:
+            return None
+        line = node.start_mark.line + 1
+        for key in path:
+            found: yaml.Node | None = None
+            if isinstance(node, yaml.MappingNode):
+                for name, value in node.value:
+                    if name.value == key:
+                        line, found = name.start_mark.line + 1, value
+            elif isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
+                found = node.value[key]
+                line = found.start_mark.line + 1
+            if found is None:
+                break
+            node = found
+        return line
+
+
+def _or_empty(value: Any) -> Object:
+    return value if isinstance(value, dict) else {}
+
+
+def decoded(data: bytes) -> str:
+    """Return the text of a manifest in UTF-8 or, as PowerShell writes it, UTF-16. Raises Problem."""
+    for mark, encoding in (
+        (codecs.BOM_UTF8, "utf-8-sig"),
+        (codecs.BOM_UTF16_LE, "utf-16"),
+        (codecs.BOM_UTF16_BE, "utf-16"),
+    ):
+        if data.startswith(mark):
+            break
+    else:
+        encoding = "utf-8"
+        if len(data) > 1 and 0 in data[:2]:
+            encoding = "utf-16-be" if data[0] == 0 else "utf-16-le"
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise Problem(f"is not text in UTF-8 or UTF-16: byte {error.start} cannot be decoded") from None
+
+
+def read(data: bytes, file: str) -> Iterator[Document | Problem]:
+    """Yield the objects of a file, lists unfolded, and a Problem for what cannot be read."""
+    try:
+        text = decoded(data)
+        yield from _from_text(text, file)
+    except Problem as problem:
+        yield problem
+    except RecursionError:
+        yield Problem("nests too deeply to be a manifest")
+
+
+def _from_text(text: str, file: str) -> Iterator[Document | Problem]:
+    # Kubernetes reads JSON as JSON, tabs included; YAML forbids tabs in indentation.
+    if text.lstrip()[:1] == "{" and "\t" in text:
+        try:
+            value = json.loads(text)
+        except ValueError as error:
+            raise Problem(f"is not JSON: {error}") from None
+        yield from unfolded(Document(without_nulls(_mapping(value)), file))
+        return
+    try:
+        for node in yaml.compose_all(text, Loader=Loader):
+            try:
+                value = _Builder().build(node, ())
+                if value is not None:
+                    yield from unfolded(Document(_mapping(value), file, node))
+            except Problem as problem:
+                yield problem
+    except yaml.YAMLError as error:
+        if "{{" in text:
+            raise Problem(HELM) from None
+        mark = getattr(error, "problem_mark", None)
+        where = f" in line {mark.line + 1}" if mark is not None else ""
+        raise Problem(f"is not YAML{where}: {getattr(error, 'problem', None) or error}") from None
+    except ValueError as error:  # characters that no YAML may have
+        raise Problem(f"is not YAML: {error}") from None
+
+
+def _mapping(value: Any) -> Object:
+    if not isinstance(value, dict):
+        raise Problem(f"holds {_kind_of(value)} where a Kubernetes object is expected")
+    return value
+
+
+def _kind_of(value: Any) -> str:
+    if isinstance(value, list):
+        return "a list"
+    return f"the text {str(value)[:40]!r}" if isinstance(value, str) else f"the value {value!r}"
+
+
+def unfolded(document: Document) -> Iterator[Document]:
+    """Yield a document, or the items of a List or DeploymentList."""
+    items = document.data.get("items")
+    if not document.kind.endswith("List") or "metadata" in document.data and "spec" in document.data:
+        yield document
+        return
+    for number, item in enumerate(items if isinstance(items, list) else ()):
+        node = _child(_child(document.node, "items"), number)
+        if isinstance(item, dict):
+            item.setdefault("kind", document.kind.removesuffix("List"))
+            yield from unfolded(Document(item, document.file, node))
+
+
+def _child(node: yaml.Node | None, key: str | int) -> yaml.Node | None:
+    if isinstance(node, yaml.MappingNode):
+        return next((value for name, value in node.value if name.value == key), None)
+    if isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
+        child: yaml.Node = node.value[key]
+        return child
+    return None
+
+
+def without_nulls(value: Any) -> Any:
+    """Return a value without nulls, which mean "not set"."""
+    if isinstance(value, dict):
+        return {key: without_nulls(each) for key, each in value.items() if each is not None}
+    if isinstance(value, list):
+        return [without_nulls(each) for each in value if each is not None]
+    return value
+
+
+class _Builder:
+    """Builds the value of one document's nodes."""
+
+    def __init__(self) -> None:
+        self._built: dict[int, tuple[Any, int]] = {}  # of aliased nodes: value, number of values in it
+        self._open: set[int] = set()
+
+    def build(self, node: yaml.Node | None, path: Path) -> Any:
+        """Return a node's value, nulls dropped. Raises Problem."""
+        return None if node is None else self._value(node, path)[0]
+
+    def _value(self, node: yaml.Node, path: Path) -> tuple[Any, int]:
+        if isinstance(node, yaml.ScalarNode):
+            return _scalar(node), 1
+        key = id(node)
+        if key in self._built:
+            return self._built[key]
+        if key in self._open:
+            raise Problem(f"{shown(path)} contains itself through an alias")
+        self._open.add(key)
+        built = self._sequence(node, path) if isinstance(node, yaml.SequenceNode) else self._map(node, path)
+        self._open.discard(key)
+        if built[1] > MAX_VALUES:
+            raise Problem(f"expands to more than {MAX_VALUES:,} values through its aliases")
+        self._built[key] = built
+        return built
+
+    def _sequence(self, node: yaml.SequenceNode, path: Path) -> tuple[Any, int]:
+        found, size = [], 1
+        for number, each in enumerate(node.value):
+            value, count = self._value(each, (*path, number))
+            size += count
+            if value is not None:
+                found.append(value)
+        return found, size
+
+    def _map(self, node: Any, path: Path) -> tuple[Any, int]:
+        own: Object = {}
+        merged: Object = {}
+        size = 1
+        for name, each in node.value:
+            if not isinstance(name, yaml.ScalarNode):
+                raise Problem(f"{shown(path) or 'the document'} has a key that is no text")
+            value, count = self._value(each, (*path, name.value))
+            size += count
+            if name.tag == "tag:yaml.org,2002:merge":
+                for other in value if isinstance(value, list) else [value]:
+                    if isinstance(other, dict):
+                        merged = {**other, **merged}
+            elif name.value in own:
+                line = name.start_mark.line + 1
+                raise Problem(f"{shown((*path, name.value))} is written twice, again in line {line}")
+            else:
+                own[name.value] = value
+        return {key: value for key, value in {**merged, **own}.items() if value is not None}, size
+
+
+def _scalar(node: yaml.ScalarNode) -> Any:  # noqa: PLR0911 - a table of YAML's types
+    text: str = node.value
+    tag = node.tag.rpartition(":")[2]
+    if tag == "null":
+        return None
+    if tag == "bool":
+        return text.lower() in TRUE
+    if tag == "int":
+        plain = text.replace("_", "")
+        if len(plain) < 30:
+            if INTEGER.match(plain):
+                return int(plain)
+            if HEXADECIMAL.match(plain):
+                return int(plain, 16)
+            if OCTAL.match(plain):
+                return int(plain.replace("o", ""), 8)
+        return text
+    if tag == "float":
+        try:
+            return float(text.replace("_", ""))
+        except ValueError:
+            return text
+    return text  # dates, `=` and tags of others, as Kubernetes takes them

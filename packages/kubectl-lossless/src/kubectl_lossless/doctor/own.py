@@ -1,0 +1,103 @@
+"""The settings of this project's service and of others with its drain, as far as a rollout depends on them."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+DECIMAL = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
+WHOLE = re.compile(r"[0-9]{1,9}")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A number in an environment variable: its default and its range."""
+
+    default: float
+    low: float
+    high: float
+    whole: bool = False
+
+    @property
+    def allowed(self) -> str:
+        """What is allowed, in words."""
+        if self.whole:
+            return f"a whole number from {self.low:g} to {self.high:g}"
+        return f"seconds from {self.low:g} to {self.high:g}, whole or decimal"
+
+    def read(self, text: str) -> float | None:
+        """Return the number, None for a value that the service refuses."""
+        if not (WHOLE if self.whole else DECIMAL).fullmatch(text):
+            return None
+        return value if self.low <= (value := float(text)) <= self.high else None
+
+
+SETTINGS = {
+    "WORKERS": Setting(2, 1, 64, whole=True),
+    "THREADS": Setting(16, 1, 512, whole=True),
+    "DRAIN_MIN": Setting(5, 0, 3600),
+    "DRAIN_QUIET": Setting(1, 0, 600),
+    "DRAIN_MAX": Setting(15, 0, 3600),
+    "GRACEFUL_TIMEOUT": Setting(10, 0, 3600, whole=True),
+    "KEEPALIVE": Setting(75, 0, 3600, whole=True),
+}
+"""tests/unit/test_doctor_settings.py compares them with the service's."""
+
+SWITCH = "DRAIN"
+
+NAMES = ("DRAIN", "DRAIN_MIN", "DRAIN_QUIET", "DRAIN_MAX")
+"""Environment variables that a service with the drain is recognized by."""
+
+LIKE = 0.75
+"""Similarity from which an unknown DRAIN_ variable is reported as a likely typo, as difflib measures it."""
+
+INJECTED = re.compile(r"[A-Z0-9_]+_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_[0-9]+_(TCP|UDP|SCTP).*)?)")
+"""Names of variables that Kubernetes injects for the Services of the namespace."""
+
+
+@dataclass(frozen=True)
+class Own:
+    """The settings, read."""
+
+    drains: bool
+    values: Mapping[str, float]
+    wrong: tuple[str, ...]
+    """Sentences without their end: settings that the service refuses."""
+    ignored: tuple[str, ...]
+    """Settings that have no effect because they are misspelt."""
+
+
+def read(environment: Mapping[str, str]) -> Own:
+    """Read the settings as the service does: an empty variable counts as not set."""
+    values = {name: each.default for name, each in SETTINGS.items()}
+    wrong: list[str] = []
+    for name, setting in SETTINGS.items():
+        text = environment.get(name, "")
+        if not text:
+            continue
+        value = setting.read(text)
+        if value is None:
+            wrong.append(f"{name} is {text!r}; allowed is {setting.allowed}")
+        else:
+            values[name] = value
+    switch = environment.get(SWITCH) or "on"
+    if switch not in ("on", "off"):
+        wrong.append(f"{SWITCH} is {switch!r}; allowed is one of on, off")
+    if not wrong and values["DRAIN_MIN"] > values["DRAIN_MAX"]:
+        wrong.append(
+            f"DRAIN_MIN is {values['DRAIN_MIN']:g}; allowed is at most DRAIN_MAX, which is {values['DRAIN_MAX']:g}"
+        )
+    return Own(switch != "off", values, tuple(wrong), tuple(_misspelt(environment)))
+
+
+def _misspelt(environment: Mapping[str, str]) -> list[str]:
+    found = []
+    for name in sorted(environment):
+        if not name.startswith("DRAIN_") or name in NAMES or INJECTED.fullmatch(name):
+            continue
+        like = difflib.get_close_matches(name, NAMES, n=1, cutoff=LIKE)
+        meant = f"{like[0]} may be meant" if like else f"the settings of the drain are {', '.join(NAMES)}"
+        found.append(f"{name} is not a setting and has no effect; {meant}")
+    return found

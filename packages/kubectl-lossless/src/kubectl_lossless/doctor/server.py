@@ -1,0 +1,481 @@
+"""What is known of the server that a container runs, from its command line and its environment.
+
+What each server does at SIGTERM was measured with a request in flight for 3 s and an idle kept connection, on
+loopback with defaults: uvicorn, hypercorn, granian and Gunicorn finish the request; daphne, waitress and uWSGI
+drop it; a bare Python program, `flask run` and `http.server` have no handler, so as PID 1 they ignore SIGTERM
+and are killed at the end of the grace period.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from gunicorn.config import Config
+
+from kubectl_lossless.doctor import own, shell
+from kubectl_lossless.doctor.shell import Shell, ShellError
+
+INITS = {"tini", "tini-static", "dumb-init", "catatonit", "docker-init", "s6-svscan", "pid1"}
+"""Programs made to be PID 1, which pass signals on to the one program they start."""
+
+SHELLS = {
+    "sh": Shell.DASH,  # in Debian's images, so in python:3 and most others; Alpine's are told by their name
+    "dash": Shell.DASH,
+    "bash": Shell.BASH,
+    "ash": Shell.BUSYBOX,
+    "ksh": Shell.OTHER,
+    "zsh": Shell.OTHER,
+}
+
+EXECUTING = {
+    "gosu": 1, "su-exec": 1, "chpst": 0, "nice": 0, "stdbuf": 0, "ddtrace-run": 0, "opentelemetry-instrument": 0,
+    "newrelic-admin": 1, "chamber": 0, "setpriv": 0, "exec": 0,
+}  # fmt: skip
+"""Programs that end by exec'ing the rest of their arguments, and how many of their own come before it."""
+
+RUNNERS = {"poetry": "run", "pipenv": "run"}
+"""Programs that exec what stands behind `run`."""
+
+WRAPPERS = {
+    "npm": "npm starts the script through a shell and stays in front of both",
+    "yarn": "yarn stays in front of the script that it starts",
+    "pnpm": "pnpm stays in front of the script that it starts",
+    "conda": "`conda run` stays in front of the program that it starts and does not pass SIGTERM on",
+    "mamba": "`mamba run` stays in front of the program that it starts and does not pass SIGTERM on",
+    "micromamba": "`micromamba run` stays in front of the program that it starts",
+    "supervisord": "supervisord gives each program its own stop time and has no word of the pod's",
+    "foreman": "foreman stays in front of the programs that it starts",
+    "honcho": "honcho stays in front of the programs that it starts",
+}
+
+WORKERS = {"celery", "rq", "rqworker", "huey_consumer", "huey_consumer.py", "dramatiq", "arq", "procrastinate", "faust", "beat", "flower_worker", "sidekiq", "airflow-scheduler"}  # fmt: skip
+"""Programs that take their work from a queue and serve no requests."""
+
+WORKER_COMMANDS = {"qcluster", "rqworker", "celery", "celeryd", "runworker", "process_tasks", "db_worker", "run_huey", "rundramatiq"}  # fmt: skip
+"""manage.py's commands of that kind."""
+
+DATABASES = re.compile(
+    r"(^|[-_/])(mysql|mariadb|percona|postgres|postgresql|postgis|timescaledb|mongo|mongodb|redis|valkey|keydb|memcached"
+    r"|rabbitmq|kafka|zookeeper|etcd|elasticsearch|opensearch|clickhouse|clickhouse-server|influxdb|cassandra|minio|nats"
+    r"|neo4j|couchdb|couchbase|consul|vault|registry)($|[-_:.@/])"
+)
+"""Images and programs that keep data and have one writer each."""
+
+DEFAULTS = Config()
+"""Gunicorn's own defaults, with which it runs where neither its command line nor its file says otherwise."""
+
+OWN_NAME = "this service"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How a server behaves at SIGTERM, and how long it keeps idle connections."""
+
+    name: str
+    keepalive: float | None
+    """Seconds, by default; None where it is not known."""
+    keepalive_option: str = ""
+    graceful_option: str = ""
+    graceful: float | None = None
+    """Seconds that requests in flight get; None where there is no limit."""
+    drops_in_flight: bool = False
+    announces_close: bool = False
+    """Whether it sends `Connection: close` while it stops."""
+    development: bool = False
+    ignores_sigterm: bool = False
+    """As PID 1, since it installs no handler."""
+
+
+UVICORN = Kind("Uvicorn", 5, "--timeout-keep-alive", "--timeout-graceful-shutdown")
+KINDS: dict[str, Kind] = {
+    "uvicorn": UVICORN,
+    "fastapi": UVICORN,
+    "hypercorn": Kind("Hypercorn", 5, "--keep-alive", "--graceful-timeout", 3),
+    "granian": Kind("Granian", None, announces_close=True),
+    "daphne": Kind("Daphne", None, drops_in_flight=True),
+    "waitress-serve": Kind("Waitress", 120, drops_in_flight=True, ignores_sigterm=True),
+    "uwsgi": Kind("uWSGI", None, drops_in_flight=True),
+    "nginx": Kind("nginx", 75),
+    "runserver": Kind("Django's development server", None, development=True, ignores_sigterm=True),
+    "flask": Kind("Flask's development server", None, development=True, ignores_sigterm=True),
+    "http.server": Kind("Python's http.server", None, development=True, ignores_sigterm=True),
+    "python": Kind("A Python program", None, ignores_sigterm=True),
+}
+
+
+@dataclass(frozen=True)
+class Server:
+    """What a container runs. None: not known."""
+
+    name: str = ""
+    """OWN_NAME, "Gunicorn", a Kind's name, or "" where nothing tells."""
+    drain: float | None = None
+    """Seconds that its own drain lasts at most; 0 where it has none."""
+    graceful: float | None = None
+    """Seconds it then gives requests in flight."""
+    keepalive: float | None = None
+    """Seconds for which it keeps an idle connection; 0 closes after each response, and announces that."""
+    max_requests: int | None = None
+    setting: str = ""
+    """Where its settings are changed: "env" or "args"."""
+    file: str = ""
+    """A configuration file that it reads and that cannot be seen from here."""
+    wrong: tuple[str, ...] = ()
+    """What is wrong with its settings; it does not start with them."""
+    ignored: tuple[str, ...] = ()
+    """Settings that have no effect."""
+    kind: Kind | None = None
+    reloads: bool = False
+    """Whether it restarts when a file changes, a setting for development."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """How a container starts: its command line with wrappers and shells taken off."""
+
+    words: Sequence[str]
+    """Command and arguments, as the container has them."""
+    alpine: bool = False
+
+    @cached_property
+    def behind_init(self) -> bool:
+        """Whether an init is PID 1, so that a program without a handler is ended by SIGTERM."""
+        return bool(self.words) and Path(self.words[0]).name in INITS
+
+    @cached_property
+    def program(self) -> list[str]:
+        """The command line behind inits and whatever execs the rest."""
+        return program(self.words)
+
+    @cached_property
+    def shell(self) -> Shell | None:
+        """The shell that is started, if one is."""
+        name = Path(self.program[0]).name if self.program else ""
+        found = SHELLS.get(name)
+        return Shell.BUSYBOX if name == "sh" and self.alpine else found
+
+    @cached_property
+    def script_index(self) -> int | None:
+        """Where among `words` the script behind the shell's -c stands."""
+        if self.shell is None:
+            return None
+        offset = len(self.words) - len(self.program)
+        for number, word in enumerate(self.program[1:-1], 1):
+            if re.fullmatch(r"-[a-z]*c[a-z]*", word):
+                # Options may stand between -c and the script.
+                at = next((at for at in range(number + 1, len(self.program)) if not self.program[at].startswith("-")), None)
+                return None if at is None else offset + at
+            if not word.startswith("-"):
+                break
+        return None
+
+    @cached_property
+    def script(self) -> str | None:
+        """The script that a shell is given with -c."""
+        return None if self.script_index is None else self.words[self.script_index]
+
+    @cached_property
+    def outcome(self) -> shell.Outcome | None:
+        """What becomes of that shell."""
+        return shell.outcome(self.script, self.shell) if self.script is not None and self.shell else None
+
+    @cached_property
+    def serving(self) -> list[str]:
+        """The command line of the program that serves, as far as it can be told."""
+        if self.script is None:
+            return self.program
+        commands = self.commands
+        for words in commands:
+            if _server_name(words):
+                return words
+        return commands[-1] if commands else []
+
+    @cached_property
+    def commands(self) -> list[list[str]]:
+        """The command lines in the script, exec and wrappers taken off."""
+        if self.script is None:
+            return [self.program]
+        try:
+            script = shell.parse(self.script)
+        except (ShellError, RecursionError):
+            return []
+        return [program([word.text for word in command.words]) for command, _ in script.commands() if command.words]
+
+
+def program(command: Sequence[str]) -> list[str]:
+    """Return the command line behind inits, env and other programs that exec their arguments."""
+    rest = list(command)
+    while rest:
+        name = Path(rest[0]).name
+        if name in INITS:
+            rest = _after_options(rest[1:])
+        elif name == "env":
+            rest = _after_options(rest[1:])
+            while rest and shell.ASSIGNMENT.match(rest[0]):
+                rest = rest[1:]
+        elif name in EXECUTING and len(rest) > 1:
+            rest = _after_options(rest[1:])[EXECUTING[name] :]
+        elif name in RUNNERS and RUNNERS[name] in rest:
+            rest = rest[rest.index(RUNNERS[name]) + 1 :]
+        elif name == "uv" and rest[1:2] == ["run"]:
+            rest = _after_options(rest[2:])
+        else:
+            break
+    return rest
+
+
+def _after_options(words: list[str]) -> list[str]:
+    while words and words[0].startswith("-") and len(words[0]) > 1:
+        end = words[0] == "--"
+        words = words[1:]
+        if end:
+            break
+    return words
+
+
+def _server_name(words: Sequence[str]) -> str:  # noqa: PLR0911 - a table of command lines
+    """Return the key of what a command line serves with: one of KINDS, "gunicorn", or ""."""
+    if not words:
+        return ""
+    name = Path(words[0]).name
+    if re.fullmatch(r"python[0-9.]*", name):
+        return _python_program(_after_python_options(words[1:]))
+    if name in ("manage.py", "django-admin"):
+        return "runserver" if "runserver" in words else ""
+    if name == "flask":
+        return "flask" if "run" in words else ""
+    if name == "fastapi":
+        return "fastapi" if words[1:2] in (["run"], ["dev"]) else ""
+    if name in ("gunicorn", "waitress-serve") or (name in KINDS and name != "python"):
+        return name
+    return ""
+
+
+def _after_python_options(words: Sequence[str]) -> list[str]:
+    rest = list(words)
+    while rest and rest[0].startswith("-") and rest[0] not in ("-m", "-c"):
+        rest = rest[2:] if rest[0] in ("-W", "-X") else rest[1:]
+    return rest
+
+
+def _python_program(rest: list[str]) -> str:
+    if rest[:1] == ["-m"] and len(rest) > 1:
+        module = rest[1].removesuffix(".__main__").removesuffix(".app.wsgiapp")
+        known = {"waitress": "waitress-serve", "http.server": "http.server", "gunicorn": "gunicorn"}
+        if module in known:
+            return known[module]
+        if module == "flask":
+            return "flask" if "run" in rest else ""
+        return module if module in KINDS else ""
+    if not rest or rest[0] == "-c":
+        return ""
+    if Path(rest[0]).name == "manage.py":
+        return "runserver" if "runserver" in rest else ""
+    if Path(rest[0]).name in ("gunicorn", *KINDS):
+        return Path(rest[0]).name
+    return "python" if rest[0].endswith(".py") else ""
+
+
+def takes_work_from_a_queue(start: Start) -> bool:
+    """Whether the command is a worker's or a scheduler's, which serves no requests."""
+    for words in start.commands:
+        rest = list(words)
+        if rest and re.fullmatch(r"python[0-9.]*", Path(rest[0]).name):
+            rest = _after_python_options(rest[1:])
+            if rest[:1] == ["-m"]:
+                rest = rest[1:]
+        if not rest:
+            continue
+        name = Path(rest[0]).name
+        if name in WORKERS and "flower" not in rest:
+            return True
+        if name in ("manage.py", "django-admin") and WORKER_COMMANDS & set(rest[1:2]):
+            return True
+        if name == "airflow" and set(rest[1:2]) & {"scheduler", "triggerer", "celery", "dag-processor"}:
+            return True
+    return False
+
+
+def wrapper(start: Start) -> str:
+    """Return why the program that is started stays in front of the server; "" where none does."""
+    words = start.program
+    return WRAPPERS.get(Path(words[0]).name, "") if words else ""
+
+
+def known(start: Start, environment: Mapping[str, str], image: str = "") -> Server:
+    """Return what can be known of the server from the command line, the environment and the image."""
+    words = start.serving
+    name = _server_name(words) or ("" if words else _by_image(image))
+    settings = sum(each in environment for each in own.NAMES)
+    if settings > 1 or (settings == 1 and name == "gunicorn"):
+        return _own(environment)
+    if name == "gunicorn" or (not name and "GUNICORN_CMD_ARGS" in environment):
+        return _gunicorn(_gunicorn_arguments(words), environment.get("GUNICORN_CMD_ARGS", ""))
+    if name in KINDS:
+        return _other(KINDS[name], words, start)
+    return Server()
+
+
+def _by_image(image: str) -> str:
+    """Return what an image of that name starts by itself."""
+    name = Path(image.split("@")[0]).name.split(":")[0]
+    return "nginx" if name in ("nginx", "nginx-unprivileged") else ""
+
+
+def overridden(server: Server, drain: float | None, graceful: float | None, keepalive: float | None) -> Server:
+    """Return the server with what the user of the doctor knows of it."""
+    if drain is not None:
+        server = replace(server, drain=drain)
+    if graceful is not None:
+        server = replace(server, graceful=graceful)
+    if keepalive is not None:
+        server = replace(server, keepalive=keepalive)
+    return server
+
+
+def _other(kind: Kind, words: Sequence[str], start: Start) -> Server:
+    if kind.ignores_sigterm and start.behind_init:
+        # Behind an init the default action ends it at once, and what it has in flight.
+        kind = replace(kind, ignores_sigterm=False, drops_in_flight=True)
+    if kind.name == "uWSGI" and not _has_option(words, "--die-on-term"):
+        kind = replace(kind, ignores_sigterm=True)
+    keepalive = _number(words, kind.keepalive_option, kind.keepalive)
+    return Server(
+        kind.name,
+        drain=None if kind.name == "A Python program" else 0.0,
+        graceful=_number(words, kind.graceful_option, kind.graceful),
+        keepalive=keepalive,
+        max_requests=0,
+        setting="args",
+        kind=kind,
+        reloads=_has_option(words, "--reload"),
+    )
+
+
+def _has_option(words: Sequence[str], name: str) -> bool:
+    return any(word == name or word.startswith(f"{name}=") for word in words)
+
+
+def _number(words: Sequence[str], option: str, default: float | None) -> float | None:
+    """Return an option's number; None where its value only the shell knows."""
+    found: str | None = None
+    for number, word in enumerate(words):
+        if option and word == option and number + 1 < len(words):
+            found = words[number + 1]
+        elif option and word.startswith(f"{option}="):
+            found = word.partition("=")[2]
+    if found is None:
+        return default
+    return float(found) if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", found) else None
+
+
+def _own(environment: Mapping[str, str]) -> Server:
+    read = own.read(environment)
+    return Server(
+        OWN_NAME,
+        drain=read.values["DRAIN_MAX"] if read.drains else 0.0,
+        graceful=read.values["GRACEFUL_TIMEOUT"],
+        keepalive=0 if environment.get("WORKER_CLASS") == "sync" else read.values["KEEPALIVE"],
+        max_requests=0,
+        setting="env",
+        wrong=read.wrong,
+        ignored=read.ignored,
+    )
+
+
+def _gunicorn_arguments(words: Sequence[str]) -> list[str]:
+    """Return Gunicorn's own arguments in a command line."""
+    for number, word in enumerate(words):
+        if Path(word).name == "gunicorn" or word in ("gunicorn.app.wsgiapp", "gunicorn.__main__"):
+            return list(words[number + 1 :])
+    return []
+
+
+OPTIONS = {flag: name for name, setting in DEFAULTS.settings.items() for flag in setting.cli or ()}
+FLAGS = {name for name, setting in DEFAULTS.settings.items() if setting.action in ("store_true", "store_false")}
+
+
+def _without_unknown_values(words: Sequence[str]) -> tuple[list[str], set[str]]:
+    """Take out options whose value only the shell knows; return the rest and the names of their settings."""
+    rest: list[str] = []
+    unknown: set[str] = set()
+    skip = False
+    for number, word in enumerate(words):
+        if skip:
+            skip = False
+            continue
+        flag, _, value = word.partition("=")
+        following = words[number + 1] if number + 1 < len(words) else ""
+        if flag in OPTIONS and not value and OPTIONS[flag] not in FLAGS and _is_dynamic(following):
+            unknown.add(OPTIONS[flag])
+            skip = True
+        elif flag in OPTIONS and _is_dynamic(value):
+            unknown.add(OPTIONS[flag])
+        elif word[:2] in OPTIONS and not word.startswith("--") and _is_dynamic(word):
+            unknown.add(OPTIONS[word[:2]])
+        elif not _is_dynamic(word):
+            rest.append(word)
+    return rest, unknown
+
+
+def _is_dynamic(word: str) -> bool:
+    return bool(re.search(r"[$`]", word))
+
+
+def _gunicorn(line: Sequence[str], variable: str) -> Server:
+    try:
+        from_variable = shlex.split(variable)
+    except ValueError as error:
+        return Server(
+            "Gunicorn", drain=0.0, setting="args", wrong=(f"GUNICORN_CMD_ARGS is {variable!r}: {error}".lower(),)
+        )
+    given: dict[str, object] = {}
+    unknown: set[str] = set()
+    for words in (from_variable, line):  # the command line wins, as in Gunicorn
+        rest, dynamic = _without_unknown_values(words)
+        unknown |= dynamic
+        try:
+            with contextlib.redirect_stderr(io.StringIO()) as said, contextlib.redirect_stdout(io.StringIO()):
+                found, _ = DEFAULTS.parser().parse_known_args(rest)
+        except (SystemExit, argparse.ArgumentError):
+            reason = said.getvalue().strip().rpartition("error: ")[2]
+            return Server("Gunicorn", drain=0.0, setting="args", wrong=(f"Gunicorn refuses {reason or shlex.join(words)}",))
+        given |= {name: value for name, value in vars(found).items() if value is not None}
+    file = str(given.get("config", ""))
+
+    def value(name: str) -> float | None:
+        if name in unknown:
+            return None
+        if name in given:
+            return _as_number(given[name])
+        return None if file else _as_number(DEFAULTS.settings[name].default)
+
+    threads, worker = value("threads"), given.get("worker_class", None if file else "sync")
+    sync = worker == "sync" and threads == 1 and "worker_class" not in unknown
+    max_requests = value("max_requests")
+    asynchronous = str(worker or "").rpartition(".")[2] in ("UvicornWorker", "UvicornH11Worker")
+    return Server(
+        "Gunicorn",
+        drain=0.0 if not file else None,
+        graceful=value("graceful_timeout"),
+        keepalive=0 if sync else 5 if asynchronous else value("keepalive"),
+        max_requests=None if max_requests is None else 0 if sync else int(max_requests),
+        setting="args",
+        file=file,
+        reloads=bool(given.get("reload")),
+    )
+
+
+def _as_number(value: object) -> float | None:
+    try:
+        return float(str(value))
+    except ValueError:
+        return None

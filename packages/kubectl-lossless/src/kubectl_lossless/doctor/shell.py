@@ -1,0 +1,598 @@
+"""A shell's script as the kernel will see it: which process is PID 1 in the end, and the exec that is missing.
+
+A tokenizer and a small parser of POSIX sh, enough for the scripts of containers: quotes, continuations,
+comments, here-documents, assignments, redirections, lists, pipelines, if, case, loops, groups and functions.
+What it cannot parse it reports as such.
+
+Measured with dash 0.5.12, bash 5.2.15 and busybox 1.35.0 as PID 1: dash never gives its place to a command
+without exec; bash gives it to the last command of a list, unless that is redirected; busybox also then, but
+not where the script ends with a newline. No shell gives it to a command with another after it, in a pipeline,
+in the background or after a trap.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+OPERATORS = ("<<-", "<<<", "&&", "||", ";;", "<<", ">>", "<&", ">&", "&>", "<>", ">|", ";", "&", "|", "(", ")", "<", ">")
+REDIRECTIONS = {"<<-", "<<<", "<<", ">>", "<&", ">&", "&>", "<>", ">|", "<", ">"}
+KEYWORDS = {"if", "then", "else", "elif", "fi", "do", "done", "case", "esac", "while", "until", "for", "{", "}", "in", "!"}
+TRIVIAL = {":", "true", "false", "wait", "echo", "exit", "return", "cd", "set", "export", "unset", "trap", "sleep", "read", "printf", "shift", "umask", "eval", "."}  # fmt: skip
+ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
+
+
+class ShellError(Exception):
+    """The script is not one that this module can parse."""
+
+
+class Shell(enum.Enum):
+    """A shell by how it treats its last command."""
+
+    DASH = "dash"
+    BASH = "bash"
+    BUSYBOX = "busybox"
+    OTHER = "another shell"
+
+
+class End(enum.Enum):
+    """What PID 1 is once the script has started what it is there for."""
+
+    REPLACED = "replaced"
+    STAYS = "stays"
+    FORWARDS = "forwards"  # it stays, traps SIGTERM and passes it on
+    UNCLEAR = "unclear"
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word: its value, and whether the shell has still to expand something in it."""
+
+    text: str
+    start: int
+    end: int
+    dynamic: bool = False
+    quoted: bool = False
+
+
+@dataclass(frozen=True)
+class Token:
+    """An operator or, if `word` is set, a word."""
+
+    operator: str
+    word: Word | None = None
+
+
+@dataclass
+class Simple:
+    """A simple command."""
+
+    assignments: list[Word] = field(default_factory=list)
+    words: list[Word] = field(default_factory=list)
+    redirected: bool = False
+
+    @property
+    def name(self) -> str:
+        """The program's name, "" for assignments alone."""
+        return self.words[0].text if self.words else ""
+
+    @property
+    def start(self) -> int:
+        """Offset of its first word in the script."""
+        return (self.assignments or self.words)[0].start
+
+
+@dataclass
+class Compound:
+    """A compound command: the lists of which one runs last, or a loop or subshell."""
+
+    kind: str
+    bodies: list[Script]
+    redirected: bool = False
+
+
+@dataclass
+class Function:
+    """A function's definition."""
+
+    name: str
+    body: Command
+
+
+Command = Simple | Compound | Function
+
+
+@dataclass
+class Pipeline:
+    """Commands joined by `|`."""
+
+    commands: list[Command]
+
+
+@dataclass
+class Item:
+    """An and-or list, and whether it runs in the background."""
+
+    pipelines: list[Pipeline]
+    background: bool = False
+
+
+@dataclass
+class Script:
+    """A list of commands."""
+
+    items: list[Item]
+
+    def commands(self) -> Iterator[tuple[Simple, bool]]:
+        """Yield every simple command outside of functions, and whether it runs in the background."""
+        for item in self.items:
+            for pipeline in item.pipelines:
+                for command in pipeline.commands:
+                    if isinstance(command, Simple):
+                        yield command, item.background
+                    elif isinstance(command, Compound):
+                        for body in command.bodies:
+                            for simple, background in body.commands():
+                                yield simple, background or item.background
+
+
+# ---- tokens ---------------------------------------------------------------------------------------------
+
+
+def tokens(script: str) -> list[Token]:
+    """Split a script into words and operators. Raises ShellError."""
+    found: list[Token] = []
+    pending: list[tuple[str, bool]] = []  # here-documents whose text comes after this line
+    at, length = 0, len(script)
+    while at < length:
+        char = script[at]
+        if script.startswith("\\\n", at):
+            at += 2
+        elif char in " \t\r":
+            at += 1
+        elif char == "#":
+            at = _line_end(script, at)
+        elif char == "\n":
+            found.append(Token("\n"))
+            at += 1
+            for mark, tabs in pending:
+                at = _skip_here_document(script, at, mark, tabs)
+            pending.clear()
+        elif operator := next((each for each in OPERATORS if script.startswith(each, at)), None):
+            at += len(operator)
+            found.append(Token(operator))
+        else:
+            word = _word(script, at)
+            at = word.end
+            before = found[-1].operator if found else ""
+            if before in ("<<", "<<-"):
+                pending.append((word.text, before == "<<-"))
+            following = script[at : at + 1]
+            if word.text.isdigit() and not word.quoted and following in ("<", ">"):
+                continue  # the number of a redirection
+            found.append(Token("", word))
+    return found
+
+
+def _line_end(script: str, at: int) -> int:
+    end = script.find("\n", at)
+    return len(script) if end < 0 else end
+
+
+def _skip_here_document(script: str, at: int, mark: str, tabs: bool) -> int:
+    while at < len(script):
+        end = _line_end(script, at)
+        line = script[at:end]
+        at = min(end + 1, len(script))
+        if (line.lstrip("\t") if tabs else line) == mark:
+            break
+    return at
+
+
+def _word(script: str, start: int) -> Word:
+    text: list[str] = []
+    at, dynamic, quoted = start, False, False
+    while at < len(script):
+        char = script[at]
+        if char in " \t\r\n;&|<>()":
+            break
+        if char == "'":
+            end = script.find("'", at + 1)
+            if end < 0:
+                raise ShellError("a quote that does not end")
+            text.append(script[at + 1 : end])
+            at, quoted = end + 1, True
+        elif char == '"':
+            at, part, expands = _double_quoted(script, at + 1)
+            text.append(part)
+            dynamic, quoted = dynamic or expands, True
+        elif char == "\\":
+            if at + 1 < len(script) and script[at + 1] != "\n":
+                text.append(script[at + 1])
+            at += 2
+        elif char in "$`":
+            end = _expansion(script, at)
+            text.append(script[at:end])
+            dynamic = dynamic or end > at + 1
+            at = end
+        else:
+            text.append(char)
+            at += 1
+    return Word("".join(text), start, min(at, len(script)), dynamic, quoted)
+
+
+def _double_quoted(script: str, at: int) -> tuple[int, str, bool]:
+    text: list[str] = []
+    dynamic = False
+    while at < len(script):
+        char = script[at]
+        if char == '"':
+            return at + 1, "".join(text), dynamic
+        if char == "\\" and at + 1 < len(script):
+            if script[at + 1] not in '$`"\\\n':
+                text.append("\\")
+            if script[at + 1] != "\n":
+                text.append(script[at + 1])
+            at += 2
+        elif char in "$`":
+            end = _expansion(script, at)
+            text.append(script[at:end])
+            dynamic = dynamic or end > at + 1
+            at = end
+        else:
+            text.append(char)
+            at += 1
+    raise ShellError("a quote that does not end")
+
+
+def _expansion(script: str, at: int) -> int:
+    """Return the end of the expansion that begins at `at`."""
+    if script[at] == "`":
+        end = script.find("`", at + 1)
+        if end < 0:
+            raise ShellError("a backquote that does not end")
+        return end + 1
+    for opening, closing in (("${", "}"), ("$(", ")")):
+        if script.startswith(opening, at):
+            return _balanced(script, at + 2, opening[1], closing)
+    name = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|[0-9@*#?$!-]").match(script, at + 1)
+    return name.end() if name else at + 1
+
+
+def _balanced(script: str, at: int, opening: str, closing: str) -> int:
+    depth = 1
+    while at < len(script):
+        char = script[at]
+        if char == "\\":
+            at += 1
+        elif char == "'":
+            end = script.find("'", at + 1)
+            at = end if end > 0 else len(script)
+        elif char == opening:
+            depth += 1
+        elif char == closing:
+            depth -= 1
+            if not depth:
+                return at + 1
+        at += 1
+    raise ShellError(f"{opening} that does not end")
+
+
+# ---- the parser -----------------------------------------------------------------------------------------
+
+
+class _Parser:
+    def __init__(self, script: str) -> None:
+        self.tokens = tokens(script)
+        self.at = 0
+
+    def peek(self) -> Token | None:
+        return self.tokens[self.at] if self.at < len(self.tokens) else None
+
+    def operator(self) -> str:
+        found = self.peek()
+        return found.operator if found else ""
+
+    def keyword(self) -> str:
+        found = self.peek()
+        if found is None or found.word is None or found.word.quoted or found.word.dynamic:
+            return ""
+        return found.word.text
+
+    def expect(self, *keywords: str) -> str:
+        found = self.keyword()
+        if found not in keywords:
+            raise ShellError(f"no {' or '.join(keywords)}")
+        self.at += 1
+        return found
+
+    def skip_newlines(self) -> None:
+        while self.operator() in ("\n", ";"):
+            self.at += 1
+
+    def script(self, *ends: str) -> Script:
+        items: list[Item] = []
+        self.skip_newlines()
+        while self.peek() is not None and self.keyword() not in ends and self.operator() not in ends:
+            item = Item([self.pipeline()])
+            while self.operator() in ("&&", "||"):
+                self.at += 1
+                self.skip_newlines()
+                item.pipelines.append(self.pipeline())
+            if self.operator() == "&":
+                item.background = True
+                self.at += 1
+            elif self.peek() is not None and self.operator() not in ("\n", ";") and self.operator() not in ends:
+                raise ShellError(f"{self.operator() or self.keyword()!r} where a command ends")
+            items.append(item)
+            self.skip_newlines()
+        return Script(items)
+
+    def pipeline(self) -> Pipeline:
+        while self.keyword() == "!":
+            self.at += 1
+        commands = [self.command()]
+        while self.operator() == "|":
+            self.at += 1
+            self.skip_newlines()
+            commands.append(self.command())
+        return Pipeline(commands)
+
+    def command(self) -> Command:
+        word = self.keyword()
+        found: Command
+        if word == "if":
+            found = self.conditional()
+        elif word in ("while", "until"):
+            self.at += 1
+            self.script("do")
+            found = self.loop()
+        elif word == "for":
+            self.at += 1
+            while self.peek() is not None and self.keyword() != "do":
+                self.at += 1
+            found = self.loop()
+        elif word == "case":
+            found = self.case()
+        elif word == "{":
+            self.at += 1
+            found = Compound("group", [self.script("}")])
+            self.expect("}")
+        elif self.operator() == "(":
+            self.at += 1
+            found = Compound("subshell", [self.script(")")])
+            if self.operator() != ")":
+                raise ShellError("no )")
+            self.at += 1
+        elif word in KEYWORDS:
+            raise ShellError(f"{word!r} where a command begins")
+        else:
+            return self.simple()
+        assert isinstance(found, Compound)  # noqa: S101 - for the type checker
+        while self.operator() in REDIRECTIONS:
+            found.redirected = True
+            self.at += 2
+        return found
+
+    def conditional(self) -> Compound:
+        bodies: list[Script] = []
+        self.at += 1
+        while True:
+            self.script("then")
+            self.expect("then")
+            bodies.append(self.script("elif", "else", "fi"))
+            word = self.expect("elif", "else", "fi")
+            if word == "else":
+                bodies.append(self.script("fi"))
+                self.expect("fi")
+            if word != "elif":
+                return Compound("if", bodies)
+
+    def loop(self) -> Compound:
+        self.expect("do")
+        body = self.script("done")
+        self.expect("done")
+        return Compound("loop", [body])
+
+    def case(self) -> Compound:
+        bodies: list[Script] = []
+        self.at += 2
+        self.skip_newlines()
+        self.expect("in")
+        self.skip_newlines()
+        while self.keyword() != "esac":
+            while self.operator() != ")":
+                if self.peek() is None:
+                    raise ShellError("no esac")
+                self.at += 1
+            self.at += 1
+            bodies.append(self.script(";;", "esac"))
+            if self.operator() == ";;":
+                self.at += 1
+            self.skip_newlines()
+        self.at += 1
+        return Compound("case", bodies)
+
+    def simple(self) -> Command:
+        found = Simple()
+        while (token := self.peek()) is not None:
+            if token.operator in REDIRECTIONS:
+                found.redirected = True
+                self.at += 2
+            elif token.operator == "(" and len(found.words) == 1 and not found.assignments:
+                return self.function(found.name)
+            elif token.word is None:
+                break
+            else:
+                self.at += 1
+                assigns = not found.words and ASSIGNMENT.match(token.word.text)
+                (found.assignments if assigns else found.words).append(token.word)
+        if not found.words and not found.assignments and not found.redirected:
+            raise ShellError(f"{self.operator()!r} where a command begins")
+        return found
+
+    def function(self, name: str) -> Function:
+        self.at += 1
+        if self.operator() != ")":
+            raise ShellError("no )")
+        self.at += 1
+        self.skip_newlines()
+        return Function(name, self.command())
+
+
+def parse(script: str) -> Script:
+    """Parse a script. Raises ShellError."""
+    parser = _Parser(script)
+    found = parser.script()
+    if parser.peek() is not None:
+        raise ShellError(f"{parser.operator() or parser.keyword()!r} is not expected")
+    return found
+
+
+# ---- what becomes of PID 1 ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What becomes of the shell, and the command that it ends with where that is one simple command."""
+
+    end: End
+    last: Simple | None = None
+    script: Script = field(default_factory=lambda: Script([]))
+
+
+def outcome(text: str, shell: Shell) -> Outcome:
+    """Tell what PID 1 is after a script that a shell was given with -c has started its last command."""
+    try:
+        script = parse(text)
+    except (ShellError, RecursionError):
+        return Outcome(End.UNCLEAR)
+    functions = {
+        command.name: command.body
+        for item in script.items
+        for pipeline in item.pipelines
+        for command in pipeline.commands
+        if isinstance(command, Function)
+    }
+    tails = list(_tails(script, functions, 0))
+    if _traps_and_forwards(script):
+        return Outcome(End.FORWARDS, script=script)
+    if tails and all(_replaces(each) for each in tails):
+        return Outcome(End.REPLACED, script=script)
+    last = _only_last(script)
+    if last is not None and _gives_place(text, script, last, shell):
+        return Outcome(End.REPLACED, last, script)
+    if shell is Shell.OTHER and last is not None:
+        return Outcome(End.UNCLEAR, last, script)
+    return Outcome(End.STAYS, last, script)
+
+
+Tail = Simple | str
+"""A command that the script may end with; a text where it is none that could be exec'd."""
+
+
+def _tails(script: Script, functions: dict[str, Command], depth: int) -> Iterator[Tail]:
+    last = None
+    for item in script.items:
+        if all(isinstance(each, Function) for each in item.pipelines[0].commands):
+            continue
+        last = item
+        command = item.pipelines[0].commands[0]
+        # Without a condition in front, what follows exec is not reached.
+        alone = len(item.pipelines) == 1 and len(item.pipelines[0].commands) == 1 and not item.background
+        if alone and isinstance(command, Simple) and _replaces(command):
+            break
+    if last is None:
+        return
+    if last.background:
+        yield "background"
+        return
+    for number, pipeline in enumerate(last.pipelines):
+        final = number == len(last.pipelines) - 1
+        if len(pipeline.commands) > 1:
+            if final:
+                yield "pipeline"
+            continue
+        (command,) = pipeline.commands
+        if final or (isinstance(command, Simple) and _replaces(command)):
+            yield from _tails_of(command, functions, depth)
+
+
+def _tails_of(command: Command, functions: dict[str, Command], depth: int) -> Iterator[Tail]:
+    if isinstance(command, Simple):
+        if command.name in functions and depth < 10:
+            yield from _tails_of(functions[command.name], functions, depth + 1)
+        else:
+            yield command
+    elif isinstance(command, Compound):
+        if command.kind in ("loop", "subshell"):
+            yield command.kind
+        else:
+            for body in command.bodies:
+                yield from _tails(body, functions, depth)
+
+
+def _replaces(tail: Tail) -> bool:
+    """Whether a script that ends so leaves no shell: exec with a program, or the end of the container."""
+    if isinstance(tail, str):
+        return False
+    return (tail.name == "exec" and len(tail.words) > 1) or tail.name in ("exit", "return")
+
+
+def _traps_and_forwards(script: Script) -> bool:
+    traps = waits = False
+    for command, _ in script.commands():
+        words = [each.text for each in command.words]
+        if words[:1] == ["trap"] and len(words) > 2 and words[1] not in ("", "-"):
+            traps = traps or any(each in ("TERM", "SIGTERM", "15") for each in words[2:])
+        waits = waits or words[:1] == ["wait"]
+    return traps and waits
+
+
+def _only_last(script: Script) -> Simple | None:
+    """Return the simple command at a script's end, if exec before it would leave nothing else behind."""
+    if not script.items or script.items[-1].background:
+        return None
+    pipelines = script.items[-1].pipelines
+    if len(pipelines[-1].commands) > 1:
+        return None
+    command = pipelines[-1].commands[0]
+    if not isinstance(command, Simple) or not command.words or command.name in TRIVIAL | {"exec"}:
+        return None
+    return command
+
+
+def _gives_place(text: str, script: Script, last: Simple, shell: Shell) -> bool:
+    if any(command.name == "trap" for command, _ in script.commands()):
+        return False
+    if any(item.background for item in script.items):
+        return False
+    if shell is Shell.BASH:
+        return not last.redirected
+    return shell is Shell.BUSYBOX and not text.endswith("\n")
+
+
+def with_exec(text: str, found: Outcome, servers: Sequence[str] = ()) -> str | None:
+    """Return the script with exec before its last command; None where that is not all that is needed.
+
+    `servers`: names of programs that serve; one that runs elsewhere in the script makes exec the wrong change.
+    """
+    last = found.last
+    if last is None:
+        return None
+    for command, background in found.script.commands():
+        if command is not last and (background or command.name.rpartition("/")[2] in servers):
+            return None
+    if any(isinstance(each, Function) and each.name == last.name for each in all_commands(found.script)):
+        return None
+    at = last.words[0].start
+    return f"{text[:at]}exec {text[at:]}"
+
+
+def all_commands(script: Script) -> Iterator[Command]:
+    """Yield the commands at the top level of a script."""
+    for item in script.items:
+        for pipeline in item.pipelines:
+            yield from pipeline.commands

@@ -1,0 +1,467 @@
+"""Where the objects come from: files, standard input, kustomize, a cluster, and docker for what an image starts."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from kubectl_lossless.doctor import shape
+from kubectl_lossless.doctor.documents import Document, Object, Problem, read, unfolded, without_nulls
+from kubectl_lossless.doctor.workload import KINDS, Image, Neighbours, Overrides, Workload
+from kubectl_lossless.kubectl import Kubectl, KubectlError
+
+RESOURCES: dict[str, tuple[str, ...]] = {
+    "Deployment": ("deploy", "deployment", "deployments", "deployment.apps", "deployments.apps"),
+    "StatefulSet": ("sts", "statefulset", "statefulsets", "statefulset.apps", "statefulsets.apps"),
+    "DaemonSet": ("ds", "daemonset", "daemonsets", "daemonset.apps", "daemonsets.apps"),
+    "Rollout": ("ro", "rollout", "rollouts", "rollout.argoproj.io", "rollouts.argoproj.io"),
+    "DeploymentConfig": ("dc", "deploymentconfig", "deploymentconfigs", "deploymentconfig.apps.openshift.io", "deploymentconfigs.apps.openshift.io"),
+}  # fmt: skip
+"""The kinds that are checked, with the names that kubectl knows them by; the last one is exact."""
+
+ELSEWHERE = {
+    "Pod": "a Pod by itself is not updated, but deleted and created again",
+    "Job": "a Job serves no requests",
+    "CronJob": "a CronJob serves no requests",
+    "ReplicaSet": "a ReplicaSet does not update its pods",
+    "ReplicationController": "a ReplicationController does not update its pods",
+    "PodTemplate": "a PodTemplate starts no pods by itself",
+    "CloneSet": "its kind is not known to the doctor",
+}
+"""Kinds with pods that are named as not checked, and why."""
+
+KNATIVE = "Knative replaces its revisions by itself: its routing is not known to the doctor"
+
+NEAR = (
+    "services",
+    "poddisruptionbudgets.policy",
+    "horizontalpodautoscalers.autoscaling",
+    "scaledobjects.keda.sh",
+    "verticalpodautoscalers.autoscaling.k8s.io",
+    "ingresses.networking.k8s.io",
+    "httproutes.gateway.networking.k8s.io",
+    "configmaps",
+    "cronjobs.batch",
+    "jobs.batch",
+)
+"""Resources that are read in the workload's namespace, beside the workloads. Groups are named in full, because
+Istio has gateways too."""
+
+WIDER = (
+    "gateways.gateway.networking.k8s.io",
+    "ingressclasses.networking.k8s.io",
+    "gatewayclasses.gateway.networking.k8s.io",
+)
+"""Resources that are read in the whole cluster."""
+
+NOT_SERVED = ("the server doesn't have a resource type", "could not find the requested resource")
+"""What kubectl says of a kind that the cluster does not know."""
+
+SUFFIXES = (".yaml", ".yml", ".json")
+
+MAX_BYTES = 100_000_000
+"""Largest file that is read."""
+
+
+class SourceError(Exception):
+    """Nothing can be checked. The message is a sentence for people."""
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """An object or a file that is not checked."""
+
+    name: str
+    reason: str
+    """The rest of a sentence that begins with the name."""
+    file: str = ""
+    line: int | None = None
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A file or an object that cannot be checked, although it should be."""
+
+    reason: str
+    """The rest of a sentence that begins with the file or the object."""
+    name: str = ""
+    file: str = ""
+    line: int | None = None
+
+    def __str__(self) -> str:
+        """Return the sentence."""
+        where = f"{self.file}:{self.line}" if self.line else self.file
+        return f"{': '.join(filter(None, (where, self.name)))} {self.reason}".strip()
+
+
+@dataclass
+class Loaded:
+    """The workloads to check, and what is left out of them."""
+
+    workloads: list[Workload] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
+
+
+# ---- what a name means ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Workloads that were asked for: of a kind, of a name, or both."""
+
+    kind: str = ""
+    name: str = ""
+
+    def takes(self, document: Document) -> bool:
+        """Tell whether it means this object."""
+        return self.kind in ("", document.kind) and self.name in ("", document.metadata_name)
+
+    def __str__(self) -> str:
+        """Return it as people write it."""
+        return f"{self.kind or 'workload'} {self.name}".strip()
+
+
+def wanted(words: Sequence[str]) -> list[Wanted]:
+    """Read names as kubectl does: deploy/web, `deploy web api`, a kind or a name alone. Raises SourceError."""
+    found: list[Wanted] = []
+    first = _kind(words[0]) if words else ""
+    if first and len(words) > 1 and not any("/" in word for word in words):
+        return [Wanted(first, word) for word in words[1:]]
+    for word in words:
+        resource, slash, name = word.partition("/")
+        kind = _kind(resource)
+        if not slash:
+            found.append(Wanted(kind) if kind else Wanted(name=word))
+        elif not kind:
+            allowed = ", ".join(names[0] for names in RESOURCES.values())
+            raise SourceError(f"{word!r} names the kind {resource!r}; allowed are {allowed} and their long names.")
+        elif not name:
+            raise SourceError(f"{word!r} has no name behind the slash.")
+        else:
+            found.append(Wanted(kind, name))
+    return found
+
+
+def _kind(word: str) -> str:
+    return next((kind for kind, names in RESOURCES.items() if word.lower() in names), "")
+
+
+# ---- files ----------------------------------------------------------------------------------------------
+
+
+def from_files(
+    paths: Sequence[str],
+    stdin: BinaryIO,
+    overrides: Overrides = Overrides(),  # noqa: B008 - frozen
+    *,
+    kustomize: str = "",
+    words: Sequence[str] = (),
+    namespace: str = "",
+) -> Loaded:
+    """Return the workloads in files and folders, `-` for standard input. Raises SourceError.
+
+    `kustomize`: a folder to build with kustomize. `namespace`: of the objects that name none; with one, only its
+    workloads are checked.
+    """
+    chosen = wanted(words)
+    loaded = Loaded()
+    documents: list[Document] = []
+    for label, data in _contents(paths, stdin, kustomize, loaded):
+        for each in read(data, label):
+            if isinstance(each, Problem):
+                loaded.refused.append(Refused(str(each), file=label))
+            else:
+                documents.append(each)
+    known = _checked(documents, loaded)
+    if namespace:
+        for each in known:
+            if "namespace" not in each.metadata:
+                each.data.setdefault("metadata", {})["namespace"] = namespace
+        chosen = chosen or [Wanted()]
+    where = ", ".join([*paths, *([kustomize] if kustomize else [])])
+    _choose(known, loaded, overrides)
+    if chosen:
+        loaded.workloads = [
+            each
+            for each in loaded.workloads
+            if any(one.takes(each.document) for one in chosen) and namespace in ("", each.namespace)
+        ]
+        for one in chosen:
+            if not any(one.takes(each.document) for each in loaded.workloads) and not loaded.refused:
+                inside = f" in the namespace {namespace}" if namespace else ""
+                raise SourceError(f"There is no {one}{inside} in {where}.{_listed(loaded)}")
+    if not loaded.workloads and not loaded.refused:
+        raise SourceError(f"There is no workload to check in {where}.{_listed(loaded)}")
+    return loaded
+
+
+def _listed(loaded: Loaded) -> str:
+    """Return what there is instead, in a sentence with a space before it."""
+    found = [each.name for each in loaded.workloads] or [f"{each.name} {each.reason}" for each in loaded.skipped]
+    return f" There is: {'; '.join(found[:10])}." if found else ""
+
+
+def _contents(paths: Sequence[str], stdin: BinaryIO, kustomize: str, loaded: Loaded) -> Iterator[tuple[str, bytes]]:
+    for path in paths:
+        if path == "-":
+            yield "stdin", stdin.read()
+            continue
+        for file in _files(Path(path)):
+            try:
+                if file.stat().st_size > MAX_BYTES:
+                    loaded.refused.append(Refused(f"is larger than {MAX_BYTES:,} bytes", file=str(file)))
+                    continue
+                yield str(file), file.read_bytes()
+            except OSError as error:
+                loaded.refused.append(Refused(f"cannot be read: {error.strerror}", file=str(file)))
+    if kustomize:
+        yield f"kustomize {kustomize}", _built(kustomize)
+
+
+def _files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    found = sorted(
+        each
+        for each in path.rglob("*")
+        if each.suffix.lower() in SUFFIXES
+        and each.is_file()
+        and not any(part.startswith(".") for part in each.relative_to(path).parts)
+    )
+    if not found:
+        raise SourceError(f"{path} holds no {' or '.join(SUFFIXES)} file.")
+    return found
+
+
+def _built(folder: str) -> bytes:
+    """Return the output of kustomize; `kubectl kustomize` where the program itself is not installed."""
+    said = "neither kubectl nor kustomize is installed"
+    for command in (["kubectl", "kustomize", folder], ["kustomize", "build", folder]):
+        try:
+            done = subprocess.run(command, capture_output=True, timeout=120, check=False)  # noqa: S603 - no shell
+        except FileNotFoundError:
+            continue
+        except subprocess.TimeoutExpired:
+            raise SourceError(f"`{' '.join(command)}` did not end within 120 s.") from None
+        if done.returncode == 0:
+            return done.stdout
+        said = f"`{' '.join(command)}` said: {done.stderr.decode(errors='replace').strip()}"
+        break
+    raise SourceError(f"{folder} cannot be built with kustomize: {said}")
+
+
+# ---- from objects to workloads ------------------------------------------------------------------------------
+
+
+def _checked(documents: Iterable[Document], loaded: Loaded) -> list[Document]:
+    """Return the objects whose fields have the right types; skip what is none, refuse the rest."""
+    known = []
+    for each in documents:
+        line = each.line()
+        if not each.data.get("kind") or not isinstance(each.data["kind"], str) or "apiVersion" not in each.data and not each.spec:
+            loaded.skipped.append(Skipped(*_no_object(each), file=each.file, line=line))
+        elif each.kind in ("Kustomization", "Component") and "kustomize" in each.group:
+            reason = "is for kustomize: check its output with -k FOLDER"
+            loaded.skipped.append(Skipped(each.name, reason, each.file, line))
+        elif not shape.is_foreign(each.kind, each.group) and each.kind in KINDS and _is_patch(each):
+            reason = "is not whole (no image, or no pod template): is it a patch?"
+            loaded.skipped.append(Skipped(each.name, reason, each.file, line))
+        elif problems := shape.problems(each.kind, each.group, each.data):
+            for path, sentence in problems:
+                loaded.refused.append(Refused(f"cannot be checked: {sentence}", each.name, each.file, each.line(path)))
+        else:
+            known.append(each)
+    return known
+
+
+def _no_object(document: Document) -> tuple[str, str]:
+    keys = set(document.data)
+    if keys & {"resources", "patches", "patchesStrategicMerge", "bases", "configMapGenerator", "commonLabels"} and not keys & {"spec", "kind"}:
+        return "A kustomization", "is for kustomize: check its output with -k FOLDER"
+    if document.data.get("kind") in KINDS:
+        return document.name, "is not whole (no spec): is it a patch?"
+    return "A document", "is no Kubernetes object: it has no kind and apiVersion"
+
+
+def _is_patch(document: Document) -> bool:
+    """Tell whether a workload has no pod template, or none of its containers an image."""
+    if "workloadRef" in document.spec or "spec" not in document.data:
+        return "spec" not in document.data and bool(document.metadata)
+    if not isinstance(document.data["spec"], dict) or "template" not in document.spec:
+        return isinstance(document.data["spec"], dict)
+    template = document.spec["template"]
+    spec = template.get("spec") if isinstance(template, dict) else None
+    if not isinstance(spec, dict):
+        return isinstance(template, dict) and spec is None
+    containers = spec.get("containers")
+    if containers is None:
+        return True
+    if not isinstance(containers, list) or not all(isinstance(each, dict) for each in containers):
+        return False
+    return not any("image" in each for each in containers) and "selector" not in document.spec
+
+
+def _choose(known: Sequence[Document], loaded: Loaded, overrides: Overrides, unseen: Sequence[str] = (), *, from_cluster: bool = False) -> None:
+    """Add the workloads among the objects, and the names of those that are not checked."""
+    around = Neighbours(each for each in known if not shape.is_foreign(each.kind, each.group))
+    referred = {
+        (str(reference.get("kind", "Deployment")), reference.get("name"), each.namespace): each.name
+        for each in known
+        if each.kind == "Rollout" and (reference := each.spec.get("workloadRef"))
+    }
+    for each in known:
+        if shape.is_foreign(each.kind, each.group):
+            if each.kind == "Service" and "knative" in each.group:
+                loaded.skipped.append(Skipped(each.name, f"is not checked: {KNATIVE}", each.file, each.line()))
+            continue
+        if each.kind in ELSEWHERE:
+            if not from_cluster:  # there they belong to something else, or have run
+                loaded.skipped.append(Skipped(each.name, f"is not checked: {ELSEWHERE[each.kind]}", each.file, each.line()))
+            continue
+        if each.kind not in KINDS:
+            continue
+        if (rollout := referred.get((each.kind, each.metadata_name, each.namespace))) is not None:
+            loaded.skipped.append(Skipped(each.name, f"is checked as the pods of {rollout}", each.file, each.line()))
+            continue
+        document = each
+        if "workloadRef" in each.spec:
+            found = _with_template(each, around)
+            if found is None:
+                reason = f"is not checked: {each.spec['workloadRef'].get('name')}, which its workloadRef names, is not there"
+                loaded.skipped.append(Skipped(each.name, reason, each.file, each.line()))
+                continue
+            document = found
+        loaded.workloads.append(Workload(document, around, overrides, unseen=tuple(unseen), from_cluster=from_cluster))
+
+
+def _with_template(rollout: Document, around: Neighbours) -> Document | None:
+    """Return a Rollout with the pod template of the workload that its workloadRef names."""
+    reference = rollout.spec["workloadRef"]
+    named = around.named(f"{reference.get('kind', 'Deployment')} {reference.get('name')}", rollout.namespace)
+    if named is None or "template" not in named.spec:
+        return None
+    spec = {"selector": named.spec.get("selector", {}), **rollout.spec, "template": named.spec["template"]}
+    return replace(rollout, data={**rollout.data, "spec": spec})
+
+
+# ---- a cluster ------------------------------------------------------------------------------------------
+
+
+def from_cluster(
+    kubectl: Kubectl,
+    words: Sequence[str],
+    namespace: str,
+    overrides: Overrides = Overrides(),  # noqa: B008 - frozen
+) -> Loaded:
+    """Return the workloads of those names, or all of the namespace. Raises SourceError."""
+    chosen = wanted(words)
+    try:
+        kubectl.check()
+    except KubectlError as error:
+        raise SourceError(str(error)) from None
+    workloads = tuple(names[-1] for names in RESOURCES.values())
+    with ThreadPoolExecutor(8) as pool:
+        resources = (*workloads, *NEAR, *WIDER)
+        answers = list(pool.map(lambda each: _resource(kubectl, each, namespace), resources))
+        answers.append(_resource(kubectl, f"namespaces/{namespace}", ""))
+    loaded = Loaded()
+    documents: list[Document] = []
+    unseen: list[str] = []
+    for resource, (objects, said) in zip((*resources, "namespaces"), answers, strict=True):
+        documents += [one for each in objects for one in unfolded(Document(without_nulls(each)))]
+        if said and resource in workloads and _is_asked_for(resource, chosen):
+            raise SourceError(said)
+        if said and resource != "namespaces":
+            unseen.append(resource.partition(".")[0])
+    known = _checked(documents, loaded)
+    _choose(known, loaded, overrides, unseen, from_cluster=True)
+    inside = [each for each in loaded.workloads if each.namespace == namespace]
+    if chosen:
+        for one in chosen:
+            if not any(one.takes(each.document) for each in inside):
+                there = ", ".join(each.name for each in inside) or "none"
+                raise SourceError(f"There is no {one} in the namespace {namespace}. Workloads there: {there}.")
+        inside = [each for each in inside if any(one.takes(each.document) for one in chosen)]
+    if not inside and not loaded.refused:
+        raise SourceError(f"There is no workload in the namespace {namespace}.")
+    loaded.workloads = [replace(each, processes=_first_processes(kubectl, each)) for each in inside]
+    return loaded
+
+
+def _is_asked_for(resource: str, chosen: Sequence[Wanted]) -> bool:
+    kind = next(kind for kind, names in RESOURCES.items() if names[-1] == resource)
+    return any(each.kind == kind for each in chosen) or (kind == "Deployment" and not any(each.kind for each in chosen))
+
+
+def _resource(kubectl: Kubectl, resource: str, namespace: str) -> tuple[list[Object], str]:
+    """Return the objects of a resource, and what kubectl said where they cannot be had."""
+    scope = ["--all-namespaces"] if resource in WIDER else ["-n", namespace] if namespace else []
+    try:
+        return kubectl.objects("get", *resource.split("/"), *scope), ""
+    except KubectlError as error:
+        # A cluster without the Gateway API has none of its objects; what may not be seen there may be.
+        return [], "" if any(each in error.said for each in NOT_SERVED) else str(error)
+
+
+def _first_processes(kubectl: Kubectl, workload: Workload) -> Mapping[str, Sequence[str]]:
+    """Return what PID 1 is in each container of one running pod, where the cluster permits a look."""
+    selector = ",".join(f"{name}={value}" for name, value in workload.labels.items())
+    seen: dict[str, list[str]] = {}
+    try:
+        pods = kubectl.objects("get", "pods", "-n", workload.namespace, "-l", selector)
+        running = next(pod for pod in pods if pod.get("status", {}).get("phase") == "Running")
+        for each in workload.containers:
+            said = kubectl(
+                *("exec", running["metadata"]["name"], "-n", workload.namespace, "-c", each.name),
+                *("--", "cat", "/proc/1/cmdline"),
+                timeout=10,
+            )
+            words = said.rstrip("\0").split("\0")
+            if words != [""]:
+                seen[each.name] = words
+    except (KubectlError, StopIteration):
+        pass  # no cat in the image, no right to exec, no pod: the manifest has to do
+    return seen
+
+
+# ---- docker ---------------------------------------------------------------------------------------------
+
+
+def with_images(loaded: Loaded) -> Loaded:
+    """Return the same, with what docker knows of the images; an image that it does not have is reported."""
+    known: dict[str, Image | None] = {}
+    refused = list(loaded.refused)
+    workloads = []
+    for workload in loaded.workloads:
+        for each in workload.containers:
+            if each.image and each.image not in known:
+                known[each.image], said = _image(each.image)
+                if said:
+                    refused.append(Refused(said, workload.name, workload.document.file, workload.document.line(each.path)))
+        images = {name: image for name, image in known.items() if image is not None}
+        workloads.append(replace(workload, images=images))
+    return Loaded(workloads, loaded.skipped, refused)
+
+
+def _image(name: str) -> tuple[Image | None, str]:
+    command = ["docker", "image", "inspect", "--format", "{{json .Config}}", name]
+    if not re.match(r"[A-Za-z0-9]", name):
+        return None, f"has an image that is no name: {name!r}"
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)  # noqa: S603 - no shell
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return None, f"cannot be checked with docker: it cannot be asked about {name}: {error}"
+    if done.returncode:
+        return None, (
+            f"cannot be checked with docker: docker does not have {name} (`docker pull` it). It said: {done.stderr.strip()}"
+        )
+    config: dict[str, Any] = json.loads(done.stdout)
+    variables = dict(entry.split("=", 1) for entry in config.get("Env") or () if "=" in entry)
+    return Image(config.get("Entrypoint") or (), config.get("Cmd") or (), variables), ""

@@ -1,0 +1,470 @@
+"""A workload and the objects around it, as the checks ask for them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from kubectl_lossless.doctor import prestop, server
+from kubectl_lossless.doctor.documents import Document, Object
+from kubectl_lossless.doctor.finding import Path as FieldPath
+from kubectl_lossless.doctor.prestop import PreStop
+from kubectl_lossless.doctor.server import Server, Start
+
+POD: FieldPath = ("spec", "template", "spec")
+
+KINDS = ("Deployment", "StatefulSet", "DaemonSet", "Rollout", "DeploymentConfig")
+"""Kinds of workloads that are checked."""
+
+DEFAULT_GRACE = 30.0
+"""Seconds, Kubernetes' default for terminationGracePeriodSeconds."""
+
+PROXIES = re.compile(
+    r"(^|[-_/])(envoy|istio-proxy|proxyv2|linkerd-proxy|nginx|haproxy|traefik|caddy|oauth2-proxy"
+    r"|cloud-sql-proxy|cloudsql-proxy|cloudsql-docker|pgbouncer|apache|httpd|varnish)($|[-_:.@/])"
+)
+"""Images and container names of programs that requests, or what they need, go through."""
+
+HELPERS = re.compile(
+    r"(exporter|fluent|filebeat|promtail|vector|logrotate|log-shipper|statsd|datadog|telegraf|otel|opentelemetry|jaeger-agent"
+    r"|reload|git-sync|vault-agent|consul-template|config-sync|metrics-proxy|kube-rbac-proxy|prometheus-nginxlog|loadgen"
+    r"|load-generator)"
+)
+"""Images and container names of programs that stand beside a server and answer none of its requests."""
+
+HTTP_PORT = re.compile(r"http|web|api|www", re.IGNORECASE)
+HTTP_PORTS = {80, 443, 3000, 4000, 5000, 8000, 8001, 8008, 8080, 8081, 8443, 8888, 9000, 9090}
+
+
+class Neighbours:
+    """The objects around the workloads, found by kind and namespace without going through all of them."""
+
+    def __init__(self, documents: Iterable[Document]) -> None:
+        self._found: dict[tuple[str, str], list[Document]] = {}
+        self._kinds: dict[str, list[Document]] = {}
+        self._names: dict[tuple[str, str], Document] = {}
+        for each in documents:
+            self._found.setdefault((each.kind, each.namespace), []).append(each)
+            self._kinds.setdefault(each.kind, []).append(each)
+            self._names.setdefault((each.name, each.namespace), each)
+
+    def in_namespace(self, kind: str, namespace: str) -> Sequence[Document]:
+        """Return the objects of a kind in a namespace."""
+        return self._found.get((kind, namespace), ())
+
+    def named(self, name: str, namespace: str) -> Document | None:
+        """Return the object of a kind and name, such as "Service web"."""
+        return self._names.get((name, namespace))
+
+    def everywhere(self, kind: str) -> Sequence[Document]:
+        """Return the objects of a kind, whatever their namespace."""
+        return self._kinds.get(kind, ())
+
+    @cached_property
+    def pod_labels(self) -> Mapping[str, Sequence[Mapping[str, str]]]:
+        """The labels of every pod and pod template, by namespace."""
+        found: dict[str, list[Mapping[str, str]]] = {}
+        for each in (each for documents in self._kinds.values() for each in documents):
+            job = _field(_field(each.spec, "jobTemplate"), "spec")
+            pods = [_field(each.spec, "template"), _field(job, "template")]
+            for pod in [*pods, each.data] if each.kind == "Pod" else pods:
+                labels = _field(_field(pod, "metadata"), "labels")
+                if labels:
+                    found.setdefault(each.namespace, []).append(labels)
+        return found
+
+
+@dataclass(frozen=True)
+class Overrides:
+    """What the user of the doctor knows of the server. None: nothing."""
+
+    drain: float | None = None
+    graceful: float | None = None
+    keepalive: float | None = None
+
+
+@dataclass(frozen=True)
+class Image:
+    """What docker knows of an image."""
+
+    command: Sequence[str] = ()
+    """Its entry point."""
+    arguments: Sequence[str] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Container:
+    """A container of the pod template."""
+
+    spec: Object
+    path: FieldPath
+    """Of it in the workload."""
+    sidecar: bool
+    """Whether it is a native one: it stops after the others."""
+    environment: Mapping[str, str]
+    start: Start
+    observed: Start | None = None
+    """PID 1's command line in a running pod, where it was seen."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return str(self.spec["name"])
+
+    @property
+    def image(self) -> str:
+        """Its image, "" where none is named."""
+        return str(self.spec.get("image", ""))
+
+    @cached_property
+    def helper(self) -> bool:
+        """Whether it is known to answer no requests of the pod's clients."""
+        return bool(HELPERS.search(self.name) or HELPERS.search(Path(self.image).name))
+
+    @cached_property
+    def proxy(self) -> bool:
+        """Whether requests, or what they need, go through it to somewhere else."""
+        if self.helper:
+            return False
+        image = Path(self.image).name
+        return bool(PROXIES.search(self.name) or PROXIES.search(image.split(":")[0].split("@")[0]))
+
+    @cached_property
+    def database(self) -> bool:
+        """Whether it runs a known database or queue, which has one writer."""
+        name = Path(self.image.split("@")[0]).name.split(":")[0]
+        return not self.helper and bool(server.DATABASES.search(name))
+
+    @cached_property
+    def server(self) -> Server:
+        """What is known of the server in it. What the manifest starts counts before what PID 1 is called."""
+        found = server.known(self.start, self.environment, self.image)
+        if found.name or self.observed is None:
+            return found
+        return server.known(self.observed, self.environment, self.image)
+
+    @cached_property
+    def pre_stop(self) -> PreStop | None:
+        """Its preStop hook."""
+        return prestop.judge((self.spec.get("lifecycle") or {}).get("preStop"))
+
+    @property
+    def ports(self) -> list[Object]:
+        """The ports it declares, those without a number left out."""
+        return [each for each in self.spec.get("ports") or () if "containerPort" in each]
+
+    def probe(self, kind: str) -> Object | None:
+        """Its probe: "readiness", "liveness" or "startup"."""
+        found = self.spec.get(f"{kind}Probe")
+        return found or None
+
+    def has_port(self, port: object) -> bool:
+        """Whether it declares a port of this name or number."""
+        return any(port in (own.get("name"), own["containerPort"]) for own in self.ports)
+
+    @property
+    def speaks_http(self) -> bool:
+        """Whether something says that its first port takes HTTP."""
+        probes = [self.probe(kind) or {} for kind in ("readiness", "liveness", "startup")]
+        if any("httpGet" in probe for probe in probes):
+            return True
+        if self.database or not self.ports:
+            return bool(self.server.name) and not self.database
+        first = self.ports[0]
+        return bool(
+            self.server.name or HTTP_PORT.search(str(first.get("name", ""))) or first["containerPort"] in HTTP_PORTS
+        )
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A workload under examination."""
+
+    document: Document
+    others: Neighbours = field(default_factory=lambda: Neighbours(()))
+    """What else was found, its neighbours of the same kind included."""
+    overrides: Overrides = Overrides()
+    images: Mapping[str, Image] = field(default_factory=dict)
+    processes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """PID 1's command line by the container's name, where it was seen."""
+    unseen: Sequence[str] = ()
+    """Kinds of objects that the cluster does not show us."""
+    from_cluster: bool = False
+
+    @property
+    def kind(self) -> str:
+        """Its kind."""
+        return self.document.kind
+
+    @property
+    def data(self) -> Object:
+        """The object."""
+        return self.document.data
+
+    @property
+    def name(self) -> str:
+        """Kind and name."""
+        return self.document.name
+
+    @property
+    def metadata_name(self) -> str:
+        """Its name alone."""
+        return self.document.metadata_name
+
+    @property
+    def namespace(self) -> str:
+        """The namespace."""
+        return self.document.namespace
+
+    @property
+    def spec(self) -> Object:
+        """Its spec."""
+        found: Object = self.data["spec"]
+        return found
+
+    @property
+    def template(self) -> Object:
+        """Its pod template."""
+        found: Object = self.spec["template"]
+        return found
+
+    @property
+    def pod(self) -> Object:
+        """The spec of its pods."""
+        found: Object = self.template["spec"]
+        return found
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """The labels of its pods."""
+        return (self.template.get("metadata") or {}).get("labels") or {}
+
+    @property
+    def annotations(self) -> Mapping[str, str]:
+        """The annotations of its pods."""
+        return (self.template.get("metadata") or {}).get("annotations") or {}
+
+    @property
+    def grace(self) -> float:
+        """Seconds that a pod has to stop."""
+        return float(self.pod.get("terminationGracePeriodSeconds", DEFAULT_GRACE))
+
+    # ---- containers ------------------------------------------------------------------------------
+
+    @cached_property
+    def containers(self) -> list[Container]:
+        """The containers that run beside each other, native sidecars last."""
+        plain = list(self._containers("containers"))
+        return plain + [each for each in self._containers("initContainers") if each.sidecar]
+
+    @cached_property
+    def plain(self) -> list[Container]:
+        """The containers that get SIGTERM at the same time."""
+        return [each for each in self.containers if not each.sidecar]
+
+    @cached_property
+    def init_containers(self) -> list[Container]:
+        """The containers that run to their end before the others."""
+        return [each for each in self._containers("initContainers") if not each.sidecar]
+
+    def _containers(self, key: str) -> Iterator[Container]:
+        for number, spec in enumerate(self.pod.get(key) or ()):
+            image = self.images.get(spec.get("image", ""), Image())
+            environment = {**image.environment, **self._environment(spec)}
+            if spec.get("command"):
+                command = [*spec["command"], *(spec.get("args") or ())]
+            elif image.command:
+                command = [*image.command, *(spec.get("args") or image.arguments)]
+            else:
+                command = list(spec.get("args") or image.arguments)
+            alpine = "alpine" in str(spec.get("image", "")) or "busybox" in str(spec.get("image", ""))
+            seen = self.processes.get(spec["name"])
+            yield Container(
+                spec=spec,
+                path=(*POD, key, number),
+                sidecar=key == "initContainers" and spec.get("restartPolicy") == "Always",
+                environment=environment,
+                start=Start(tuple(_expanded(word, environment) for word in command), alpine),
+                observed=Start(tuple(seen), alpine) if seen else None,
+            )
+
+    def _environment(self, spec: Object) -> dict[str, str]:
+        """Return what is known of a container's environment: literal values, and ConfigMaps."""
+        maps = {
+            each.metadata_name: each.data.get("data") or {} for each in self.of_kind("ConfigMap")
+        }
+        found: dict[str, str] = {}
+        for source in spec.get("envFrom") or ():
+            data = maps.get((source.get("configMapRef") or {}).get("name", ""), {})
+            found |= {source.get("prefix", "") + name: value for name, value in data.items()}
+        for entry in spec.get("env") or ():
+            reference = (entry.get("valueFrom") or {}).get("configMapKeyRef") or {}
+            value = entry.get("value", maps.get(reference.get("name", ""), {}).get(reference.get("key")))
+            if value is not None:
+                found[entry["name"]] = value
+        return found
+
+    @cached_property
+    def app(self) -> Container:
+        """The container that responds to requests: where the Services lead, unless that is a proxy.
+
+        Without one, a known server; else a container with a readiness probe or a port; never a known helper
+        where there is another.
+        """
+        way_in = self.way_in
+        if way_in is not None and not way_in.sidecar and not (way_in.proxy and self._behind(way_in)):
+            return way_in
+        return self._behind(way_in)[0] if self._behind(way_in) else (way_in or self.plain[0])
+
+    def _behind(self, front: Container | None) -> list[Container]:
+        """Return the containers that may serve behind `front`, the likeliest first."""
+        own = [each for each in self.plain if each is not front and not each.helper and not each.proxy]
+        if front is None:
+            own = own or [each for each in self.plain if not each.helper]
+        servers = [each for each in own if each.server.name]
+        probed = [each for each in own if each.probe("readiness")]
+        return servers + probed + [each for each in own if each.ports] + own
+
+    @cached_property
+    def server(self) -> Server:
+        """What is known of the server in `app`."""
+        known = self.overrides
+        return server.overridden(self.app.server, known.drain, known.graceful, known.keepalive)
+
+    @cached_property
+    def way_in(self) -> Container | None:
+        """The container that the Services' ports lead to, None where none is known to."""
+        for service in self.services:
+            for port in (service.data.get("spec") or {}).get("ports") or ():
+                target = port.get("targetPort", port.get("port"))
+                for each in self.containers:
+                    if each.has_port(target) and not each.helper:
+                        return each
+        return None
+
+    @cached_property
+    def serves(self) -> bool:
+        """Whether anything says that it serves requests: a port, a Service, an HTTP or TCP probe, a known server.
+
+        A worker's or scheduler's command says that it does not.
+        """
+        if any(server.takes_work_from_a_queue(each.start) for each in self.plain) and not self.services:
+            return False
+        if self.services:
+            return True
+        probes = [each.probe(kind) or {} for each in self.plain for kind in ("readiness", "liveness", "startup")]
+        asked = any("httpGet" in probe or "tcpSocket" in probe or "grpc" in probe for probe in probes)
+        return asked or any(each.ports and not each.helper for each in self.plain) or any(
+            each.server.name and not (each.server.kind and each.server.kind.name == "A Python program")
+            for each in self.plain
+        )
+
+    @cached_property
+    def claims(self) -> list[str]:
+        """The PersistentVolumeClaims that its pods share."""
+        volumes = self.pod.get("volumes") or ()
+        return [str(each["persistentVolumeClaim"].get("claimName", "")) for each in volumes if "persistentVolumeClaim" in each]
+
+    @cached_property
+    def single_writer(self) -> str:
+        """Why two of its pods cannot serve at the same time; "" where they can as far as is known."""
+        if self.kind != "StatefulSet" and self.claims:
+            return f"its pods share the volume {self.claims[0]}"
+        database = next((each for each in self.plain if each.database), None)
+        if database is not None:
+            return f"{database.name} keeps data and has one writer"
+        if any("beat" in words[1:] or words[0].endswith("beat") for each in self.plain for words in each.start.commands if words and "celery" in words[0]):
+            return "two schedulers would send every task twice"
+        return ""
+
+    # ---- what stands around it -------------------------------------------------------------------
+
+    def of_kind(self, *kinds: str, group: str | None = None) -> list[Document]:
+        """Return the objects of these kinds in its namespace, or in none."""
+        found = [each for kind in kinds for each in self.others.in_namespace(kind, self.namespace)]
+        return found if group is None else [each for each in found if each.group == group]
+
+    @cached_property
+    def services(self) -> list[Document]:
+        """The Services that select its pods."""
+        return [
+            each
+            for each in self.of_kind("Service", group="")
+            if (selector := each.spec.get("selector")) and selector.items() <= self.labels.items()
+        ]
+
+    @cached_property
+    def budgets(self) -> list[Document]:
+        """The PodDisruptionBudgets that select its pods."""
+        return [
+            each
+            for each in self.of_kind("PodDisruptionBudget")
+            if (selector := each.spec.get("selector")) is not None
+            and selects(selector, self.labels)
+        ]
+
+    def scalers(self, kind: str, field_name: str) -> list[Document]:
+        """Return the objects of a kind whose `field_name` refers to this workload."""
+        return [
+            each
+            for each in self.of_kind(kind)
+            if (target := each.spec.get(field_name))
+            and (target.get("kind", "Deployment"), target.get("name")) == (self.kind, self.metadata_name)
+        ]
+
+    @cached_property
+    def autoscaler(self) -> Document | None:
+        """The HorizontalPodAutoscaler or ScaledObject that scales it."""
+        found = [
+            *self.scalers("HorizontalPodAutoscaler", "scaleTargetRef"),
+            *self.scalers("ScaledObject", "scaleTargetRef"),
+        ]
+        return found[0] if found else None
+
+    @property
+    def replicas(self) -> int:
+        """How many pods it has at least; with an autoscaler, that is its minimum."""
+        if self.autoscaler is not None:
+            spec = self.autoscaler.spec
+            if self.autoscaler.kind == "ScaledObject":
+                return int(spec.get("minReplicaCount", 0))
+            return int(spec.get("minReplicas", 1))
+        return int(self.spec.get("replicas", 1))
+
+    @property
+    def scaled_to_zero(self) -> bool:
+        """Whether the manifest itself asks for no pods."""
+        return self.autoscaler is None and self.kind != "DaemonSet" and self.spec.get("replicas") == 0
+
+
+def _field(value: Object, name: str) -> Object:
+    """Return a field that is a mapping; an empty one for all else, of objects whose shape is not checked."""
+    found = value.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _expanded(word: str, environment: Mapping[str, str]) -> str:
+    """Expand `$(NAME)` in a container's argument, as Kubernetes does with what is known."""
+    return re.sub(r"\$\(([A-Za-z_][A-Za-z0-9_.-]*)\)", lambda found: environment.get(found[1], found[0]), word)
+
+
+def selects(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
+    """Return whether a label selector takes these labels, as a PodDisruptionBudget's does."""
+    if not (selector.get("matchLabels") or {}).items() <= labels.items():
+        return False
+    for each in selector.get("matchExpressions") or ():
+        value, values = labels.get(each["key"]), each.get("values") or ()
+        holds = {
+            "In": value in values,
+            "NotIn": value not in values,
+            "Exists": value is not None,
+            "DoesNotExist": value is None,
+        }
+        if not holds[each["operator"]]:
+            return False
+    return True
