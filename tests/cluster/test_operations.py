@@ -32,19 +32,20 @@ ENFORCED = os.environ.get("NETWORK_POLICIES") == "enforced"
 
 def doctor(stage: Stage, *arguments: str) -> subprocess.CompletedProcess[str]:
     context = str(stage.kubectl.context)
-    command = [sys.executable, "-m", "doctor", "--context", context, "-n", NAMESPACE, *arguments]
+    command = [sys.executable, "-m", "kubectl_lossless", "doctor"]
+    command += ["--context", context, "-n", NAMESPACE, *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
 
 
 def test_the_doctor_reads_the_cluster(stage: Stage, deployed: Deploy) -> None:
     deployed(Rung("v7"))
     done = doctor(stage, "deployment/flask-deployment", "--json")
-    (report,) = json.loads(done.stdout)
+    (report,) = json.loads(done.stdout)["workloads"]
     assert (done.returncode, report["findings"]) == (0, []), done.stdout
     assert "nothing found that would lose a request" in doctor(stage).stdout
     missing = doctor(stage, "elsewhere")
     assert missing.returncode == 2
-    assert 'deployments.apps "elsewhere" not found' in missing.stderr
+    assert f"There is no workload elsewhere in the namespace {NAMESPACE}" in missing.stderr
 
     stage.apply(Rung("v2"), afresh=True)
     done = doctor(stage, "flask-deployment")
@@ -59,15 +60,16 @@ def test_doctor_reads_pid_1_of_a_running_pod(
     """A shell that the manifest does not show: `kubectl exec` does."""
     documents = list(yaml.safe_load_all((manifests / "flask-deployment-v5.yaml").read_text()))
     (flask,) = documents[0]["spec"]["template"]["spec"]["containers"]
-    flask["command"] = ["env", "SHELL=sh", "sh", "-c", "gunicorn; true"]
+    hidden = "import os; os.execvp('sh', ['sh', '-c', 'gunicorn; true'])"
+    flask["command"] = ["python", "-c", hidden]
     manifest = tmp_path / "shell.yaml"
     manifest.write_text(yaml.safe_dump_all(documents))
-    offline = [sys.executable, "-m", "doctor", "-f", str(manifest)]
+    offline = [sys.executable, "-m", "kubectl_lossless", "doctor", "-f", str(manifest)]
     unseen = subprocess.run(offline, capture_output=True, text=True, check=False, timeout=60)
     assert "shell-entrypoint" not in unseen.stdout  # the control: only the cluster can tell
     deployed(Rung(str(manifest)))
     done = doctor(stage, "flask-deployment")
-    assert "shell-entrypoint: PID 1 of flask is a shell: gunicorn; true" in done.stdout, (
+    assert "shell-entrypoint: PID 1 of flask stays a shell: gunicorn; true" in done.stdout, (
         done.stdout + done.stderr
     )
 

@@ -29,6 +29,7 @@ IDEAS = {
     ("v6", "v5"): {f"{POD}.initContainers.envoy", f"{FLASK}.ports"},
     ("v6-plain", "v6"): {f"{POD}.initContainers.envoy", f"{POD}.containers.envoy"},
     ("v7", "v5"): {
+        "metadata.annotations.lossless.dev/ignore",
         f"{POD}.terminationGracePeriodSeconds",
         f"{POD}.automountServiceAccountToken",
         f"{POD}.securityContext",

@@ -196,7 +196,15 @@ def test_the_doctor_reads_an_images_entry_point(
 
     def doctor(name: str) -> subprocess.CompletedProcess[str]:
         (tmp_path / "rung.yaml").write_text(manifest.replace("localhost:5000/flask:latest", name))
-        command = [sys.executable, "-m", "doctor", "--docker", "-f", str(tmp_path / "rung.yaml")]
+        command = [
+            sys.executable,
+            "-m",
+            "kubectl_lossless",
+            "doctor",
+            "--docker",
+            "-f",
+            str(tmp_path / "rung.yaml"),
+        ]
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
     assert doctor(image).returncode == 0

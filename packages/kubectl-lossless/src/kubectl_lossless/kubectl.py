@@ -192,6 +192,12 @@ class Kubectl:
         return str(versions["serverVersion"]["gitVersion"])
 
     @property
+    def namespace(self) -> str:
+        """The context's namespace."""
+        template = "{.contexts[0].context.namespace}"
+        return self("config", "view", "--minify", "-o", f"jsonpath={template}").strip() or "default"
+
+    @property
     def server(self) -> str:
         """The address of the context's API server, for people who have to recognise a cluster."""
         template = "{.clusters[0].cluster.server}"

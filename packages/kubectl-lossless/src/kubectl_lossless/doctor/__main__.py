@@ -14,7 +14,15 @@ from kubectl_lossless.doctor.checks import Result, examine
 from kubectl_lossless.doctor.finding import Severity
 from kubectl_lossless.doctor.formats import FORMATS
 from kubectl_lossless.doctor.report import Report, Status
-from kubectl_lossless.doctor.source import Loaded, Refused, SourceError, from_cluster, from_files, with_images
+from kubectl_lossless.doctor.source import (
+    Loaded,
+    Refused,
+    Selection,
+    SourceError,
+    from_cluster,
+    from_files,
+    with_images,
+)
 from kubectl_lossless.doctor.workload import Overrides
 from kubectl_lossless.kubectl import Kubectl
 
@@ -24,7 +32,7 @@ EPILOG = """\
 exit status:
   0    nothing at or above --fail-on was found
   1    something was found
-  2    something could not be checked: a file that is not YAML, a field of a wrong type, no cluster, a wrong option
+  2    something could not be checked: no YAML, a field of a wrong type, no cluster, a wrong option
   130  interrupted
 
 An object's annotation lossless.dev/ignore leaves out a check, with a reason: a line `check: reason` for each.
@@ -43,13 +51,16 @@ def parser() -> argparse.ArgumentParser:
     """Return the options."""
     found = argparse.ArgumentParser(
         prog="kubectl lossless doctor",
-        description="Report what in a workload loses requests when its pods are replaced, why, and the line to change. "
+        description="Report what in a workload loses requests when its pods are replaced, why, and "
+        "the line to change. "
         "Nothing is changed.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     found.add_argument(
-        "workload", nargs="*", help="deploy/web, sts/db, ds/..., rollout/..., dc/..., or a name (default: all of the namespace)"
+        "workload",
+        nargs="*",
+        help="deploy/web, sts/db, ds/..., rollout/..., dc/..., or a name (default: all of the namespace)",
     )
     found.add_argument("-n", "--namespace", default="", help="default: kubectl's, or any in files")
     found.add_argument("--context", help="kubectl context (default: the current one)")
@@ -63,9 +74,13 @@ def parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="manifests in place of a cluster: files, folders, - for standard input",
     )
-    found.add_argument("-k", "--kustomize", default="", metavar="DIR", help="build DIR with kustomize, and check that")
+    found.add_argument(
+        "-k", "--kustomize", default="", metavar="DIR", help="build DIR with kustomize, and check that"
+    )
     found.add_argument("-o", "--output", choices=FORMATS, default="text", help="format (default: text)")
-    found.add_argument("--json", action="store_const", const="json", dest="output", help="the same as -o json")
+    found.add_argument(
+        "--json", action="store_const", const="json", dest="output", help="the same as -o json"
+    )
     found.add_argument(
         "--fail-on",
         choices=[*(each.value for each in Severity), NEVER],
@@ -73,14 +88,29 @@ def parser() -> argparse.ArgumentParser:
         help="the mildest finding for exit status 1 (default: risks)",
     )
     found.add_argument(
-        "--strict", action="store_const", const=Severity.UNKNOWN.value, dest="fail_on", help="the same as --fail-on unknown"
+        "--strict",
+        action="store_const",
+        const=Severity.UNKNOWN.value,
+        dest="fail_on",
+        help="the same as --fail-on unknown",
     )
-    found.add_argument("--ignore", action="append", default=[], choices=checks.NAMES, metavar="CHECK", help="leave out a check")
+    found.add_argument(
+        "--ignore",
+        action="append",
+        default=[],
+        choices=checks.NAMES,
+        metavar="CHECK",
+        help="leave out a check",
+    )
     found.add_argument("--list", action="store_true", help="print the checks with their reasons")
     found.add_argument("--docker", action="store_true", help="ask docker what the images start")
     known = found.add_argument_group("what only you know of a server that is configured in its image")
-    known.add_argument("--drain-max", type=seconds, metavar="S", help="it drains by itself for at most so long")
-    known.add_argument("--graceful-timeout", type=seconds, metavar="S", help="and gives requests in flight so long")
+    known.add_argument(
+        "--drain-max", type=seconds, metavar="S", help="it drains by itself for at most so long"
+    )
+    known.add_argument(
+        "--graceful-timeout", type=seconds, metavar="S", help="and gives requests in flight so long"
+    )
     known.add_argument("--keepalive", type=seconds, metavar="S", help="it keeps idle connections for so long")
     return found
 
@@ -88,17 +118,11 @@ def parser() -> argparse.ArgumentParser:
 def load(options: argparse.Namespace) -> Loaded:
     """Return the workloads that the options name. Raises SourceError."""
     overrides = Overrides(options.drain_max, options.graceful_timeout, options.keepalive)
+    selection = Selection(options.workload, options.namespace, options.file, options.kustomize)
     if options.file or options.kustomize:
-        loaded = from_files(
-            options.file,
-            sys.stdin.buffer,
-            overrides,
-            kustomize=options.kustomize,
-            words=options.workload,
-            namespace=options.namespace,
-        )
+        loaded = from_files(selection, sys.stdin.buffer, overrides)
     else:
-        loaded = from_cluster(Kubectl(options.context), options.workload, options.namespace or "default", overrides)
+        loaded = from_cluster(selection, Kubectl(options.context), overrides)
     return with_images(loaded) if options.docker else loaded
 
 
@@ -119,7 +143,10 @@ def listed() -> str:
     width = max(map(len, checks.NAMES)) + 2
     return "\n".join(
         textwrap.fill(
-            checks.reason(each), 110, initial_indent=checks.name(each).ljust(width), subsequent_indent=" " * width
+            checks.reason(each),
+            110,
+            initial_indent=checks.name(each).ljust(width),
+            subsequent_indent=" " * width,
         )
         for each in checks.CHECKS
     )

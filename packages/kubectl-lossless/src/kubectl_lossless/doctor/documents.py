@@ -21,7 +21,7 @@ from kubectl_lossless.doctor.finding import Path, shown
 Object = dict[str, Any]
 
 MAX_VALUES = 1_000_000
-"""Largest number of values in one document once its aliases are expanded. Argo CD's install.yaml has 60,000."""
+"""Largest number of values in one document, its aliases expanded. Argo CD's install.yaml has 60,000."""
 
 Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -36,7 +36,7 @@ HELM = (
 )
 
 
-class Problem(Exception):
+class Problem(Exception):  # noqa: N818 - read() yields it, and goes on
     """A document that cannot be checked. The message is a sentence without its subject's file."""
 
 
@@ -117,17 +117,13 @@ def _or_empty(value: Any) -> Object:
 
 def decoded(data: bytes) -> str:
     """Return the text of a manifest in UTF-8 or, as PowerShell writes it, UTF-16. Raises Problem."""
-    for mark, encoding in (
-        (codecs.BOM_UTF8, "utf-8-sig"),
-        (codecs.BOM_UTF16_LE, "utf-16"),
-        (codecs.BOM_UTF16_BE, "utf-16"),
-    ):
-        if data.startswith(mark):
-            break
-    else:
-        encoding = "utf-8"
-        if len(data) > 1 and 0 in data[:2]:
-            encoding = "utf-16-be" if data[0] == 0 else "utf-16-le"
+    encoding = "utf-8"
+    if data.startswith(codecs.BOM_UTF8):
+        encoding = "utf-8-sig"
+    elif data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        encoding = "utf-16"
+    elif len(data) > 1 and 0 in data[:2]:
+        encoding = "utf-16-be" if data[0] == 0 else "utf-16-le"
     try:
         return data.decode(encoding)
     except UnicodeDecodeError as error:
@@ -161,7 +157,7 @@ def _from_text(text: str, file: str) -> Iterator[Document | Problem]:
                 if value is not None:
                     yield from unfolded(Document(_mapping(value), file, node))
             except Problem as problem:
-                yield problem
+                yield Problem(HELM) if "{{" in text else problem
     except yaml.YAMLError as error:
         if "{{" in text:
             raise Problem(HELM) from None
@@ -187,7 +183,7 @@ def _kind_of(value: Any) -> str:
 def unfolded(document: Document) -> Iterator[Document]:
     """Yield a document, or the items of a List or DeploymentList."""
     items = document.data.get("items")
-    if not document.kind.endswith("List") or "metadata" in document.data and "spec" in document.data:
+    if not document.kind.endswith("List") or ("metadata" in document.data and "spec" in document.data):
         yield document
         return
     for number, item in enumerate(items if isinstance(items, list) else ()):

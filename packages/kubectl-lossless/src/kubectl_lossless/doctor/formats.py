@@ -26,9 +26,19 @@ HELP = "https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-te
 
 SARIF_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 
-LEVELS = {Severity.LOSES: "error", Severity.RISKS: "warning", Severity.ADVICE: "note", Severity.UNKNOWN: "note"}
+LEVELS = {
+    Severity.LOSES: "error",
+    Severity.RISKS: "warning",
+    Severity.ADVICE: "note",
+    Severity.UNKNOWN: "note",
+}
 
-COMMANDS = {Severity.LOSES: "error", Severity.RISKS: "warning", Severity.ADVICE: "notice", Severity.UNKNOWN: "notice"}
+COMMANDS = {
+    Severity.LOSES: "error",
+    Severity.RISKS: "warning",
+    Severity.ADVICE: "notice",
+    Severity.UNKNOWN: "notice",
+}
 
 NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Characters that no XML document may have."""
@@ -108,7 +118,12 @@ def _finding(finding: Finding, workload: Workload) -> list[str]:
 
 def _wrapped(sentence: str, indent: str) -> str:
     return textwrap.fill(
-        sentence, WIDTH, initial_indent=indent, subsequent_indent=indent + "  ", break_on_hyphens=False, break_long_words=False
+        sentence,
+        WIDTH,
+        initial_indent=indent,
+        subsequent_indent=indent + "  ",
+        break_on_hyphens=False,
+        break_long_words=False,
     )
 
 
@@ -131,10 +146,12 @@ def as_json(report: Report) -> str:
         },
         "workloads": [_workload_json(each) for each in report.results],
         "skipped": [
-            {"name": each.name, "reason": each.reason, "file": each.file, "line": each.line} for each in report.skipped
+            {"name": each.name, "reason": each.reason, "file": each.file, "line": each.line}
+            for each in report.skipped
         ],
         "refused": [
-            {"name": each.name, "reason": each.reason, "file": each.file, "line": each.line} for each in report.refused
+            {"name": each.name, "reason": each.reason, "file": each.file, "line": each.line}
+            for each in report.refused
         ],
     }
     return json.dumps(document, indent=2, ensure_ascii=False)
@@ -193,7 +210,8 @@ def sarif(report: Report) -> str:
     results = [_sarif_result(each, None) for each in report.findings]
     results += [_sarif_result(each.finding, each) for result in report.results for each in result.ignored]
     notes = [
-        _notification("error", f"{each.name} {each.reason}".strip(), each.file, each.line) for each in report.refused
+        _notification("error", f"{each.name} {each.reason}".strip(), each.file, each.line)
+        for each in report.refused
     ] + [_notification("note", f"{each.name} {each.reason}", each.file, each.line) for each in report.skipped]
     run = {
         "tool": {
@@ -213,14 +231,18 @@ def sarif(report: Report) -> str:
         ],
         "results": results,
     }
-    return json.dumps({"$schema": SARIF_SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2, ensure_ascii=False)
+    return json.dumps(
+        {"$schema": SARIF_SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2, ensure_ascii=False
+    )
 
 
 def _sarif_result(finding: Finding, ignored: Ignored | None) -> dict[str, Any]:
     changes = "".join(f"\n{remedy(each)}" for each in finding.changes)
     advice = f"\n{finding.advice}" if finding.advice else ""
     location: dict[str, Any] = {
-        "logicalLocations": [{"fullyQualifiedName": f"{finding.object} {shown(finding.path)}", "kind": "object"}]
+        "logicalLocations": [
+            {"fullyQualifiedName": f"{finding.object} {shown(finding.path)}", "kind": "object"}
+        ]
     }
     if finding.file:
         location["physicalLocation"] = _physical(finding.file, finding.line)
@@ -262,13 +284,19 @@ def _notification(level: str, sentence: str, file: str, line: int | None) -> dic
 def github(report: Report) -> str:
     """Write a report as GitHub's workflow commands, which show it beside the lines of a pull request."""
     lines = [
-        _command("error", f"{each.name} {each.reason}".strip(), each.file, each.line, "not checked") for each in report.refused
+        _command("error", f"{each.name} {each.reason}".strip(), each.file, each.line, "not checked")
+        for each in report.refused
     ]
     for each in report.findings:
         changes = "".join(f"\n{remedy(one)}" for one in each.changes)
-        message = f"{each.object}: {each.what} {each.why}{changes}" + (f"\n{each.advice}" if each.advice else "")
+        message = f"{each.object}: {each.what} {each.why}{changes}" + (
+            f"\n{each.advice}" if each.advice else ""
+        )
         lines.append(_command(COMMANDS[each.severity], message, each.file, each.line, each.check))
-    lines += [_command("notice", f"{each.name} {each.reason}", each.file, each.line, "not checked") for each in report.skipped]
+    lines += [
+        _command("notice", f"{each.name} {each.reason}", each.file, each.line, "not checked")
+        for each in report.skipped
+    ]
     return "\n".join(lines)
 
 
@@ -288,7 +316,7 @@ def _escaped(value: str, more: str = "") -> str:
 
 
 def junit(report: Report) -> str:
-    """Write a report as JUnit XML: a suite for each workload, a test for each finding; below --fail-on it passes."""
+    """Write a report as JUnit XML: a suite for each workload, a test for each finding."""
     root = ET.Element("testsuites", name="kubectl lossless doctor")
     for result in report.results:
         workload = result.workload
@@ -296,12 +324,18 @@ def junit(report: Report) -> str:
         suite = ET.SubElement(root, "testsuite", name=_xml(name))
         for each in result.findings:
             case = _case(suite, name, f"{each.check}: {shown(each.path)}", each)
-            body = "\n".join(filter(None, (each.why, *map(remedy, each.changes), each.advice, _place(each.file, each.line))))
+            body = "\n".join(
+                filter(
+                    None, (each.why, *map(remedy, each.changes), each.advice, _place(each.file, each.line))
+                )
+            )
             if report.fails(each):
                 failure = ET.SubElement(case, "failure", type=each.severity.value, message=_xml(each.what))
                 failure.text = _xml(body)
             else:
-                ET.SubElement(case, "system-out").text = _xml(f"{HEADINGS[each.severity]}: {each.what}\n{body}")
+                ET.SubElement(case, "system-out").text = _xml(
+                    f"{HEADINGS[each.severity]}: {each.what}\n{body}"
+                )
         for one in result.ignored:
             case = _case(suite, name, f"{one.finding.check}: {shown(one.finding.path)}", one.finding)
             ET.SubElement(case, "skipped", message=_xml(f"ignored: {one.reason}"))
@@ -310,7 +344,9 @@ def junit(report: Report) -> str:
     if report.refused or report.skipped:
         suite = ET.SubElement(root, "testsuite", name="not checked")
         for refused in report.refused:
-            case = ET.SubElement(suite, "testcase", classname="not checked", name=_xml(refused.name or refused.file))
+            case = ET.SubElement(
+                suite, "testcase", classname="not checked", name=_xml(refused.name or refused.file)
+            )
             ET.SubElement(case, "error", message=_xml(str(refused)))
         for skipped in report.skipped:
             case = ET.SubElement(suite, "testcase", classname="not checked", name=_xml(skipped.name))

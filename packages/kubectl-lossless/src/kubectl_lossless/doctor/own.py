@@ -1,4 +1,4 @@
-"""The settings of this project's service and of others with its drain, as far as a rollout depends on them."""
+"""The settings of a service with the drain of gunicorn-drain, as far as a rollout depends on them."""
 
 from __future__ import annotations
 
@@ -47,6 +47,9 @@ SETTINGS = {
 
 SWITCH = "DRAIN"
 
+OTHERS = ("APP_VERSION", "WORKER_CLASS", "LOG_FORMAT", "STREAM_LIMIT", "SLEEP_LIMIT")
+"""More settings of the service; with one of them, or of SETTINGS, a switch named DRAIN is its own."""
+
 NAMES = ("DRAIN", "DRAIN_MIN", "DRAIN_QUIET", "DRAIN_MAX")
 """Environment variables that a service with the drain is recognized by."""
 
@@ -55,6 +58,15 @@ LIKE = 0.75
 
 INJECTED = re.compile(r"[A-Z0-9_]+_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_[0-9]+_(TCP|UDP|SCTP).*)?)")
 """Names of variables that Kubernetes injects for the Services of the namespace."""
+
+
+def is_own(environment: Mapping[str, str], gunicorn: bool) -> bool:
+    """Tell whether a container's variables are those of the service; DRAIN alone may be anybody's."""
+    named = sum(each in environment for each in NAMES)
+    if named > 1 or (named == 1 and gunicorn):
+        return True
+    others = any(each in environment for each in (*SETTINGS, *OTHERS))
+    return environment.get(SWITCH) in ("on", "off") and others
 
 
 @dataclass(frozen=True)
@@ -87,7 +99,8 @@ def read(environment: Mapping[str, str]) -> Own:
         wrong.append(f"{SWITCH} is {switch!r}; allowed is one of on, off")
     if not wrong and values["DRAIN_MIN"] > values["DRAIN_MAX"]:
         wrong.append(
-            f"DRAIN_MIN is {values['DRAIN_MIN']:g}; allowed is at most DRAIN_MAX, which is {values['DRAIN_MAX']:g}"
+            f"DRAIN_MIN is {values['DRAIN_MIN']:g}; allowed is at most DRAIN_MAX, which is "
+            f"{values['DRAIN_MAX']:g}"
         )
     return Own(switch != "off", values, tuple(wrong), tuple(_misspelt(environment)))
 

@@ -1,9 +1,9 @@
 """What is known of the server that a container runs, from its command line and its environment.
 
-What each server does at SIGTERM was measured with a request in flight for 3 s and an idle kept connection, on
-loopback with defaults: uvicorn, hypercorn, granian and Gunicorn finish the request; daphne, waitress and uWSGI
-drop it; a bare Python program, `flask run` and `http.server` have no handler, so as PID 1 they ignore SIGTERM
-and are killed at the end of the grace period.
+What each server does at SIGTERM was measured with a request in flight for 3 s and an idle kept connection,
+on loopback with defaults: uvicorn, hypercorn, granian and Gunicorn finish the request; daphne, waitress and
+uWSGI drop it; a bare Python program, `flask run` and `http.server` have no handler, so as PID 1 they ignore
+SIGTERM and are killed at the end of the grace period.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 from gunicorn.config import Config
 
 from kubectl_lossless.doctor import own, shell
-from kubectl_lossless.doctor.shell import Shell, ShellError
+from kubectl_lossless.doctor.shell import Outcome, Shell, ShellError
 
 INITS = {"tini", "tini-static", "dumb-init", "catatonit", "docker-init", "s6-svscan", "pid1"}
 """Programs made to be PID 1, which pass signals on to the one program they start."""
@@ -36,7 +36,8 @@ SHELLS = {
 }
 
 EXECUTING = {
-    "gosu": 1, "su-exec": 1, "chpst": 0, "nice": 0, "stdbuf": 0, "ddtrace-run": 0, "opentelemetry-instrument": 0,
+    "gosu": 1, "su-exec": 1, "chpst": 0, "nice": 0, "stdbuf": 0, "ddtrace-run": 0,
+    "opentelemetry-instrument": 0,
     "newrelic-admin": 1, "chamber": 0, "setpriv": 0, "exec": 0,
 }  # fmt: skip
 """Programs that end by exec'ing the rest of their arguments, and how many of their own come before it."""
@@ -56,10 +57,16 @@ WRAPPERS = {
     "honcho": "honcho stays in front of the programs that it starts",
 }
 
-WORKERS = {"celery", "rq", "rqworker", "huey_consumer", "huey_consumer.py", "dramatiq", "arq", "procrastinate", "faust", "beat", "flower_worker", "sidekiq", "airflow-scheduler"}  # fmt: skip
+WORKERS = {
+    *("celery", "rq", "rqworker", "huey_consumer", "huey_consumer.py", "dramatiq", "arq", "procrastinate"),
+    *("faust", "beat", "flower_worker", "sidekiq", "airflow-scheduler"),
+}
 """Programs that take their work from a queue and serve no requests."""
 
-WORKER_COMMANDS = {"qcluster", "rqworker", "celery", "celeryd", "runworker", "process_tasks", "db_worker", "run_huey", "rundramatiq"}  # fmt: skip
+WORKER_COMMANDS = {
+    *("qcluster", "rqworker", "celery", "celeryd", "runworker", "process_tasks", "db_worker", "run_huey"),
+    "rundramatiq",
+}
 """manage.py's commands of that kind."""
 
 DATABASES = re.compile(
@@ -171,7 +178,14 @@ class Start:
         for number, word in enumerate(self.program[1:-1], 1):
             if re.fullmatch(r"-[a-z]*c[a-z]*", word):
                 # Options may stand between -c and the script.
-                at = next((at for at in range(number + 1, len(self.program)) if not self.program[at].startswith("-")), None)
+                at = next(
+                    (
+                        at
+                        for at in range(number + 1, len(self.program))
+                        if not self.program[at].startswith("-")
+                    ),
+                    None,
+                )
                 return None if at is None else offset + at
             if not word.startswith("-"):
                 break
@@ -183,7 +197,7 @@ class Start:
         return None if self.script_index is None else self.words[self.script_index]
 
     @cached_property
-    def outcome(self) -> shell.Outcome | None:
+    def outcome(self) -> Outcome | None:
         """What becomes of that shell."""
         return shell.outcome(self.script, self.shell) if self.script is not None and self.shell else None
 
@@ -192,11 +206,11 @@ class Start:
         """The command line of the program that serves, as far as it can be told."""
         if self.script is None:
             return self.program
-        commands = self.commands
-        for words in commands:
-            if _server_name(words):
-                return words
-        return commands[-1] if commands else []
+        servers = [words for words in self.commands if _server_name(words)]
+        # Of several, as in `if` and `else`, one for production.
+        production = [words for words in servers if not _is_development(_server_name(words))]
+        chosen = production[:1] or servers[:1] or self.commands[-1:]
+        return chosen[0] if chosen else []
 
     @cached_property
     def commands(self) -> list[list[str]]:
@@ -207,7 +221,11 @@ class Start:
             script = shell.parse(self.script)
         except (ShellError, RecursionError):
             return []
-        return [program([word.text for word in command.words]) for command, _ in script.commands() if command.words]
+        return [
+            program([word.text for word in command.words])
+            for command, _ in script.commands()
+            if command.words
+        ]
 
 
 def program(command: Sequence[str]) -> list[str]:
@@ -259,6 +277,10 @@ def _server_name(words: Sequence[str]) -> str:  # noqa: PLR0911 - a table of com
     return ""
 
 
+def _is_development(name: str) -> bool:
+    return name in KINDS and KINDS[name].development
+
+
 def _after_python_options(words: Sequence[str]) -> list[str]:
     rest = list(words)
     while rest and rest[0].startswith("-") and rest[0] not in ("-m", "-c"):
@@ -266,7 +288,7 @@ def _after_python_options(words: Sequence[str]) -> list[str]:
     return rest
 
 
-def _python_program(rest: list[str]) -> str:
+def _python_program(rest: list[str]) -> str:  # noqa: PLR0911 - a table
     if rest[:1] == ["-m"] and len(rest) > 1:
         module = rest[1].removesuffix(".__main__").removesuffix(".app.wsgiapp")
         known = {"waitress": "waitress-serve", "http.server": "http.server", "gunicorn": "gunicorn"}
@@ -282,6 +304,11 @@ def _python_program(rest: list[str]) -> str:
     if Path(rest[0]).name in ("gunicorn", *KINDS):
         return Path(rest[0]).name
     return "python" if rest[0].endswith(".py") else ""
+
+
+def serves(words: Sequence[str]) -> bool:
+    """Tell whether a command line is a known server's; a Python program may be anything."""
+    return _server_name(program(words)) not in ("", "python")
 
 
 def takes_work_from_a_queue(start: Start) -> bool:
@@ -314,8 +341,7 @@ def known(start: Start, environment: Mapping[str, str], image: str = "") -> Serv
     """Return what can be known of the server from the command line, the environment and the image."""
     words = start.serving
     name = _server_name(words) or ("" if words else _by_image(image))
-    settings = sum(each in environment for each in own.NAMES)
-    if settings > 1 or (settings == 1 and name == "gunicorn"):
+    if own.is_own(environment, name == "gunicorn"):
         return _own(environment)
     if name == "gunicorn" or (not name and "GUNICORN_CMD_ARGS" in environment):
         return _gunicorn(_gunicorn_arguments(words), environment.get("GUNICORN_CMD_ARGS", ""))
@@ -326,11 +352,13 @@ def known(start: Start, environment: Mapping[str, str], image: str = "") -> Serv
 
 def _by_image(image: str) -> str:
     """Return what an image of that name starts by itself."""
-    name = Path(image.split("@")[0]).name.split(":")[0]
+    name = Path(image.split("@", maxsplit=1)[0]).name.split(":")[0]
     return "nginx" if name in ("nginx", "nginx-unprivileged") else ""
 
 
-def overridden(server: Server, drain: float | None, graceful: float | None, keepalive: float | None) -> Server:
+def overridden(
+    server: Server, drain: float | None, graceful: float | None, keepalive: float | None
+) -> Server:
     """Return the server with what the user of the doctor knows of it."""
     if drain is not None:
         server = replace(server, drain=drain)
@@ -400,7 +428,9 @@ def _gunicorn_arguments(words: Sequence[str]) -> list[str]:
 
 
 OPTIONS = {flag: name for name, setting in DEFAULTS.settings.items() for flag in setting.cli or ()}
-FLAGS = {name for name, setting in DEFAULTS.settings.items() if setting.action in ("store_true", "store_false")}
+FLAGS = {
+    name for name, setting in DEFAULTS.settings.items() if setting.action in ("store_true", "store_false")
+}
 
 
 def _without_unknown_values(words: Sequence[str]) -> tuple[list[str], set[str]]:
@@ -435,7 +465,10 @@ def _gunicorn(line: Sequence[str], variable: str) -> Server:
         from_variable = shlex.split(variable)
     except ValueError as error:
         return Server(
-            "Gunicorn", drain=0.0, setting="args", wrong=(f"GUNICORN_CMD_ARGS is {variable!r}: {error}".lower(),)
+            "Gunicorn",
+            drain=0.0,
+            setting="args",
+            wrong=(f"GUNICORN_CMD_ARGS is {variable!r}: {str(error).lower()}",),
         )
     given: dict[str, object] = {}
     unknown: set[str] = set()
@@ -447,7 +480,12 @@ def _gunicorn(line: Sequence[str], variable: str) -> Server:
                 found, _ = DEFAULTS.parser().parse_known_args(rest)
         except (SystemExit, argparse.ArgumentError):
             reason = said.getvalue().strip().rpartition("error: ")[2]
-            return Server("Gunicorn", drain=0.0, setting="args", wrong=(f"Gunicorn refuses {reason or shlex.join(words)}",))
+            return Server(
+                "Gunicorn",
+                drain=0.0,
+                setting="args",
+                wrong=(f"Gunicorn refuses {reason or shlex.join(words)}",),
+            )
         given |= {name: value for name, value in vars(found).items() if value is not None}
     file = str(given.get("config", ""))
 

@@ -82,22 +82,24 @@ def scalar(value: Any, path: Path) -> Iterator[Wrong]:
     """Check a quantity: a number or text."""
     if (
         isinstance(value, dict | list | bool)
-        or isinstance(value, float)
-        and not math.isfinite(value)
-        or isinstance(value, str)
-        and quantity(value) is None
+        or (isinstance(value, float) and not math.isfinite(value))
+        or (isinstance(value, str) and quantity(value) is None)
     ):
         yield from _wrong(path, value, "a quantity such as 500m, 0.5 or 64Mi")
 
 
-SUFFIXES = {"": 1, "m": 1e-3, "u": 1e-6, "n": 1e-9, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18} | {
-    f"{letter}i": 1024.0 ** (power + 1) for power, letter in enumerate("KMGTPE")
-}  # fmt: skip
+SUFFIXES = {
+    **{"": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9},
+    **{"k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18},
+    **{f"{letter}i": 1024.0 ** (power + 1) for power, letter in enumerate("KMGTPE")},
+}
 
 
 def quantity(value: Any) -> float | None:
     """Return the number of a quantity such as "500m"; None for what is none."""
-    found = re.fullmatch(r"([+-]?[0-9]{1,20}(?:\.[0-9]{0,20})?(?:[eE][+-]?[0-9]{1,2})?)([numkMGTPE]?i?)", str(value))
+    found = re.fullmatch(
+        r"([+-]?[0-9]{1,20}(?:\.[0-9]{0,20})?(?:[eE][+-]?[0-9]{1,2})?)([numkMGTPE]?i?)", str(value)
+    )
     if found is None or found[2] not in SUFFIXES:
         return None
     return float(found[1]) * SUFFIXES[found[2]]
@@ -127,7 +129,9 @@ def some(item: Check) -> Check:
     return check
 
 
-def mapping(fields: dict[str, Check] | None = None, *, required: tuple[str, ...] = (), rest: Check | None = None) -> Check:
+def mapping(
+    fields: dict[str, Check] | None = None, *, required: tuple[str, ...] = (), rest: Check | None = None
+) -> Check:
     """Return a check for a mapping: its known fields, those that must be there, all the others."""
     known = fields or {}
 
@@ -154,7 +158,9 @@ METADATA = mapping({"name": text, "namespace": text, "labels": labels, "annotati
 
 def expression(value: Any, path: Path) -> Iterator[Wrong]:
     """Check one of a selector's matchExpressions."""
-    yield from mapping({"key": text, "operator": text, "values": texts}, required=("key", "operator"))(value, path)
+    yield from mapping({"key": text, "operator": text, "values": texts}, required=("key", "operator"))(
+        value, path
+    )
     operator = value.get("operator") if isinstance(value, dict) else None
     if isinstance(operator, str) and operator not in ("In", "NotIn", "Exists", "DoesNotExist"):
         yield from _wrong((*path, "operator"), operator, "one of In, NotIn, Exists, DoesNotExist")
@@ -190,13 +196,19 @@ CONTAINER = mapping(
         "restartPolicy": text,
         "ports": sequence(
             mapping(
-                {"name": text, "containerPort": whole(1, 65535), "hostPort": whole(0, 65535), "protocol": text},
+                {
+                    "name": text,
+                    "containerPort": whole(1, 65535),
+                    "hostPort": whole(0, 65535),
+                    "protocol": text,
+                },
                 required=("containerPort",),
             )
         ),
         "env": sequence(
             mapping(
-                {"name": text, "value": text, "valueFrom": mapping({"configMapKeyRef": REFERENCE})}, required=("name",)
+                {"name": text, "value": text, "valueFrom": mapping({"configMapKeyRef": REFERENCE})},
+                required=("name",),
             )
         ),
         "envFrom": sequence(mapping({"prefix": text, "configMapRef": REFERENCE})),
@@ -225,7 +237,9 @@ POD_SPEC = mapping(
 )
 TEMPLATE = mapping({"metadata": METADATA, "spec": POD_SPEC})
 PACE = mapping({"maxSurge": amount, "maxUnavailable": amount, "partition": whole()})
-STRATEGY = mapping({"type": text, "rollingUpdate": PACE, "rollingParams": PACE, "canary": PACE, "blueGreen": mapping()})
+STRATEGY = mapping(
+    {"type": text, "rollingUpdate": PACE, "rollingParams": PACE, "canary": PACE, "blueGreen": mapping()}
+)
 COMMON: dict[str, Check] = {
     "replicas": whole(),
     "minReadySeconds": whole(),
@@ -259,7 +273,7 @@ SHAPES: dict[str, Check] = {
     "StatefulSet": _workload(selector=SELECTOR),
     "DaemonSet": _workload(selector=SELECTOR),
     "Rollout": _workload(selector=SELECTOR, workloadRef=mapping({"kind": text, "name": text})),
-    "DeploymentConfig": _workload(selector=labels),
+    "DeploymentConfig": _workload(),
     "Service": _object(
         mapping(
             {
@@ -278,11 +292,14 @@ SHAPES: dict[str, Check] = {
     ),
     "HorizontalPodAutoscaler": _object(
         mapping(
-            {"scaleTargetRef": TARGET, "minReplicas": whole(), "maxReplicas": whole()}, required=("scaleTargetRef",)
+            {"scaleTargetRef": TARGET, "minReplicas": whole(), "maxReplicas": whole()},
+            required=("scaleTargetRef",),
         ),
         required=("spec",),
     ),
-    "ScaledObject": _object(mapping({"scaleTargetRef": TARGET, "minReplicaCount": whole(), "idleReplicaCount": whole()})),
+    "ScaledObject": _object(
+        mapping({"scaleTargetRef": TARGET, "minReplicaCount": whole(), "idleReplicaCount": whole()})
+    ),
     "VerticalPodAutoscaler": _object(
         mapping({"targetRef": TARGET, "updatePolicy": mapping({"updateMode": text})})
     ),
@@ -292,7 +309,9 @@ SHAPES: dict[str, Check] = {
                 "ingressClassName": text,
                 "defaultBackend": BACKEND,
                 "backend": BACKEND,
-                "rules": sequence(mapping({"http": mapping({"paths": sequence(mapping({"backend": BACKEND}))})})),
+                "rules": sequence(
+                    mapping({"http": mapping({"paths": sequence(mapping({"backend": BACKEND}))})})
+                ),
             }
         )
     ),
@@ -301,7 +320,13 @@ SHAPES: dict[str, Check] = {
             {
                 "parentRefs": sequence(mapping({"name": text, "kind": text, "group": text})),
                 "rules": sequence(
-                    mapping({"backendRefs": sequence(mapping({"name": text, "kind": text, "port": whole(0, 65535)}))})
+                    mapping(
+                        {
+                            "backendRefs": sequence(
+                                mapping({"name": text, "kind": text, "port": whole(0, 65535)})
+                            )
+                        }
+                    )
                 ),
             }
         )
@@ -342,5 +367,9 @@ def is_foreign(kind: str, group: str) -> bool:
 
 def problems(kind: str, group: str, data: Any) -> list[Wrong]:
     """Return what is wrong with the types of an object's fields: path and sentence."""
-    check = mapping({"metadata": METADATA}) if is_foreign(kind, group) else SHAPES.get(kind, mapping({"metadata": METADATA}))
+    check = (
+        mapping({"metadata": METADATA})
+        if is_foreign(kind, group)
+        else SHAPES.get(kind, mapping({"metadata": METADATA}))
+    )
     return list(check(data, ()))

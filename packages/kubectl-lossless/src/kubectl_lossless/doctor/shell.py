@@ -1,4 +1,4 @@
-"""A shell's script as the kernel will see it: which process is PID 1 in the end, and the exec that is missing.
+"""Which process is PID 1 once a shell's script has started its program, and the exec that is missing.
 
 A tokenizer and a small parser of POSIX sh, enough for the scripts of containers: quotes, continuations,
 comments, here-documents, assignments, redirections, lists, pipelines, if, case, loops, groups and functions.
@@ -14,13 +14,67 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-OPERATORS = ("<<-", "<<<", "&&", "||", ";;", "<<", ">>", "<&", ">&", "&>", "<>", ">|", ";", "&", "|", "(", ")", "<", ">")
+OPERATORS = (
+    "<<-",
+    "<<<",
+    "&&",
+    "||",
+    ";;",
+    "<<",
+    ">>",
+    "<&",
+    ">&",
+    "&>",
+    "<>",
+    ">|",
+    ";",
+    "&",
+    "|",
+    "(",
+    ")",
+    "<",
+    ">",
+)
 REDIRECTIONS = {"<<-", "<<<", "<<", ">>", "<&", ">&", "&>", "<>", ">|", "<", ">"}
-KEYWORDS = {"if", "then", "else", "elif", "fi", "do", "done", "case", "esac", "while", "until", "for", "{", "}", "in", "!"}
-TRIVIAL = {":", "true", "false", "wait", "echo", "exit", "return", "cd", "set", "export", "unset", "trap", "sleep", "read", "printf", "shift", "umask", "eval", "."}  # fmt: skip
+KEYWORDS = {
+    "if",
+    "then",
+    "else",
+    "elif",
+    "fi",
+    "do",
+    "done",
+    "case",
+    "esac",
+    "while",
+    "until",
+    "for",
+    "{",
+    "}",
+    "in",
+    "!",
+}
+TRIVIAL = {
+    *(
+        ":",
+        "true",
+        "false",
+        "wait",
+        "echo",
+        "exit",
+        "return",
+        "cd",
+        "set",
+        "export",
+        "unset",
+        "trap",
+        "sleep",
+    ),
+    *("read", "printf", "shift", "umask", "eval", "."),
+}
 ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 
 
@@ -324,7 +378,9 @@ class _Parser:
             if self.operator() == "&":
                 item.background = True
                 self.at += 1
-            elif self.peek() is not None and self.operator() not in ("\n", ";") and self.operator() not in ends:
+            elif (
+                self.peek() is not None and self.operator() not in ("\n", ";") and self.operator() not in ends
+            ):
                 raise ShellError(f"{self.operator() or self.keyword()!r} where a command ends")
             items.append(item)
             self.skip_newlines()
@@ -574,16 +630,16 @@ def _gives_place(text: str, script: Script, last: Simple, shell: Shell) -> bool:
     return shell is Shell.BUSYBOX and not text.endswith("\n")
 
 
-def with_exec(text: str, found: Outcome, servers: Sequence[str] = ()) -> str | None:
+def with_exec(text: str, found: Outcome, serves: Callable[[Sequence[str]], bool]) -> str | None:
     """Return the script with exec before its last command; None where that is not all that is needed.
 
-    `servers`: names of programs that serve; one that runs elsewhere in the script makes exec the wrong change.
+    `serves`: tells whether a command line is a server's; with a second one, exec is the wrong change.
     """
     last = found.last
     if last is None:
         return None
     for command, background in found.script.commands():
-        if command is not last and (background or command.name.rpartition("/")[2] in servers):
+        if command is not last and (background or serves([word.text for word in command.words])):
             return None
     if any(isinstance(each, Function) and each.name == last.name for each in all_commands(found.script)):
         return None

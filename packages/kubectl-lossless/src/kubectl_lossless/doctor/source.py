@@ -1,4 +1,4 @@
-"""Where the objects come from: files, standard input, kustomize, a cluster, and docker for what an image starts."""
+"""Where the objects come from: files, standard input, kustomize, a cluster; and docker's copies of images."""
 
 from __future__ import annotations
 
@@ -16,13 +16,18 @@ from kubectl_lossless.doctor.documents import Document, Object, Problem, read, u
 from kubectl_lossless.doctor.workload import KINDS, Image, Neighbours, Overrides, Workload
 from kubectl_lossless.kubectl import Kubectl, KubectlError
 
+
+def _names(short: str, kind: str, group: str) -> tuple[str, ...]:
+    return (short, kind, f"{kind}s", f"{kind}.{group}", f"{kind}s.{group}")
+
+
 RESOURCES: dict[str, tuple[str, ...]] = {
-    "Deployment": ("deploy", "deployment", "deployments", "deployment.apps", "deployments.apps"),
-    "StatefulSet": ("sts", "statefulset", "statefulsets", "statefulset.apps", "statefulsets.apps"),
-    "DaemonSet": ("ds", "daemonset", "daemonsets", "daemonset.apps", "daemonsets.apps"),
-    "Rollout": ("ro", "rollout", "rollouts", "rollout.argoproj.io", "rollouts.argoproj.io"),
-    "DeploymentConfig": ("dc", "deploymentconfig", "deploymentconfigs", "deploymentconfig.apps.openshift.io", "deploymentconfigs.apps.openshift.io"),
-}  # fmt: skip
+    "Deployment": _names("deploy", "deployment", "apps"),
+    "StatefulSet": _names("sts", "statefulset", "apps"),
+    "DaemonSet": _names("ds", "daemonset", "apps"),
+    "Rollout": _names("ro", "rollout", "argoproj.io"),
+    "DeploymentConfig": _names("dc", "deploymentconfig", "apps.openshift.io"),
+}
 """The kinds that are checked, with the names that kubectl knows them by; the last one is exact."""
 
 ELSEWHERE = {
@@ -50,8 +55,7 @@ NEAR = (
     "cronjobs.batch",
     "jobs.batch",
 )
-"""Resources that are read in the workload's namespace, beside the workloads. Groups are named in full, because
-Istio has gateways too."""
+"""Resources read in the workload's namespace. Groups are named in full, because Istio has gateways too."""
 
 WIDER = (
     "gateways.gateway.networking.k8s.io",
@@ -129,7 +133,10 @@ class Wanted:
 
 
 def wanted(words: Sequence[str]) -> list[Wanted]:
-    """Read names as kubectl does: deploy/web, `deploy web api`, a kind or a name alone. Raises SourceError."""
+    """Read names as kubectl does: deploy/web, `deploy web api`, a kind or a name alone.
+
+    Raises SourceError.
+    """
     found: list[Wanted] = []
     first = _kind(words[0]) if words else ""
     if first and len(words) > 1 and not any("/" in word for word in words):
@@ -141,7 +148,9 @@ def wanted(words: Sequence[str]) -> list[Wanted]:
             found.append(Wanted(kind) if kind else Wanted(name=word))
         elif not kind:
             allowed = ", ".join(names[0] for names in RESOURCES.values())
-            raise SourceError(f"{word!r} names the kind {resource!r}; allowed are {allowed} and their long names.")
+            raise SourceError(
+                f"{word!r} names the kind {resource!r}; allowed are {allowed} and their long names."
+            )
         elif not name:
             raise SourceError(f"{word!r} has no name behind the slash.")
         else:
@@ -156,21 +165,24 @@ def _kind(word: str) -> str:
 # ---- files ----------------------------------------------------------------------------------------------
 
 
-def from_files(
-    paths: Sequence[str],
-    stdin: BinaryIO,
-    overrides: Overrides = Overrides(),  # noqa: B008 - frozen
-    *,
-    kustomize: str = "",
-    words: Sequence[str] = (),
-    namespace: str = "",
-) -> Loaded:
-    """Return the workloads in files and folders, `-` for standard input. Raises SourceError.
+@dataclass(frozen=True)
+class Selection:
+    """What is asked for."""
 
-    `kustomize`: a folder to build with kustomize. `namespace`: of the objects that name none; with one, only its
-    workloads are checked.
-    """
-    chosen = wanted(words)
+    words: Sequence[str] = ()
+    """Names of workloads; none: all."""
+    namespace: str = ""
+    """Of the objects in files that name none. With one, only its workloads are checked."""
+    files: Sequence[str] = ()
+    """Files and folders, `-` for standard input."""
+    kustomize: str = ""
+    """A folder to build with kustomize."""
+
+
+def from_files(selection: Selection, stdin: BinaryIO, overrides: Overrides = Overrides()) -> Loaded:  # noqa: B008
+    """Return the workloads in files. Raises SourceError."""
+    paths, kustomize, namespace = selection.files, selection.kustomize, selection.namespace
+    chosen = wanted(selection.words)
     loaded = Loaded()
     documents: list[Document] = []
     for label, data in _contents(paths, stdin, kustomize, loaded):
@@ -204,11 +216,15 @@ def from_files(
 
 def _listed(loaded: Loaded) -> str:
     """Return what there is instead, in a sentence with a space before it."""
-    found = [each.name for each in loaded.workloads] or [f"{each.name} {each.reason}" for each in loaded.skipped]
+    found = [each.name for each in loaded.workloads] or [
+        f"{each.name} {each.reason}" for each in loaded.skipped
+    ]
     return f" There is: {'; '.join(found[:10])}." if found else ""
 
 
-def _contents(paths: Sequence[str], stdin: BinaryIO, kustomize: str, loaded: Loaded) -> Iterator[tuple[str, bytes]]:
+def _contents(
+    paths: Sequence[str], stdin: BinaryIO, kustomize: str, loaded: Loaded
+) -> Iterator[tuple[str, bytes]]:
     for path in paths:
         if path == "-":
             yield "stdin", stdin.read()
@@ -257,7 +273,7 @@ def _built(folder: str) -> bytes:
     raise SourceError(f"{folder} cannot be built with kustomize: {said}")
 
 
-# ---- from objects to workloads ------------------------------------------------------------------------------
+# ---- from objects to workloads --------------------------------------------------------------------------
 
 
 def _checked(documents: Iterable[Document], loaded: Loaded) -> list[Document]:
@@ -265,7 +281,11 @@ def _checked(documents: Iterable[Document], loaded: Loaded) -> list[Document]:
     known = []
     for each in documents:
         line = each.line()
-        if not each.data.get("kind") or not isinstance(each.data["kind"], str) or "apiVersion" not in each.data and not each.spec:
+        if (
+            not each.data.get("kind")
+            or not isinstance(each.data["kind"], str)
+            or ("apiVersion" not in each.data and not each.spec)
+        ):
             loaded.skipped.append(Skipped(*_no_object(each), file=each.file, line=line))
         elif each.kind in ("Kustomization", "Component") and "kustomize" in each.group:
             reason = "is for kustomize: check its output with -k FOLDER"
@@ -275,7 +295,9 @@ def _checked(documents: Iterable[Document], loaded: Loaded) -> list[Document]:
             loaded.skipped.append(Skipped(each.name, reason, each.file, line))
         elif problems := shape.problems(each.kind, each.group, each.data):
             for path, sentence in problems:
-                loaded.refused.append(Refused(f"cannot be checked: {sentence}", each.name, each.file, each.line(path)))
+                loaded.refused.append(
+                    Refused(f"cannot be checked: {sentence}", each.name, each.file, each.line(path))
+                )
         else:
             known.append(each)
     return known
@@ -283,7 +305,14 @@ def _checked(documents: Iterable[Document], loaded: Loaded) -> list[Document]:
 
 def _no_object(document: Document) -> tuple[str, str]:
     keys = set(document.data)
-    if keys & {"resources", "patches", "patchesStrategicMerge", "bases", "configMapGenerator", "commonLabels"} and not keys & {"spec", "kind"}:
+    if keys & {
+        "resources",
+        "patches",
+        "patchesStrategicMerge",
+        "bases",
+        "configMapGenerator",
+        "commonLabels",
+    } and not keys & {"spec", "kind"}:
         return "A kustomization", "is for kustomize: check its output with -k FOLDER"
     if document.data.get("kind") in KINDS:
         return document.name, "is not whole (no spec): is it a patch?"
@@ -308,7 +337,14 @@ def _is_patch(document: Document) -> bool:
     return not any("image" in each for each in containers) and "selector" not in document.spec
 
 
-def _choose(known: Sequence[Document], loaded: Loaded, overrides: Overrides, unseen: Sequence[str] = (), *, from_cluster: bool = False) -> None:
+def _choose(
+    known: Sequence[Document],
+    loaded: Loaded,
+    overrides: Overrides,
+    unseen: Sequence[str] = (),
+    *,
+    from_cluster: bool = False,
+) -> None:
     """Add the workloads among the objects, and the names of those that are not checked."""
     around = Neighbours(each for each in known if not shape.is_foreign(each.kind, each.group))
     referred = {
@@ -319,26 +355,35 @@ def _choose(known: Sequence[Document], loaded: Loaded, overrides: Overrides, uns
     for each in known:
         if shape.is_foreign(each.kind, each.group):
             if each.kind == "Service" and "knative" in each.group:
-                loaded.skipped.append(Skipped(each.name, f"is not checked: {KNATIVE}", each.file, each.line()))
+                loaded.skipped.append(
+                    Skipped(each.name, f"is not checked: {KNATIVE}", each.file, each.line())
+                )
             continue
         if each.kind in ELSEWHERE:
             if not from_cluster:  # there they belong to something else, or have run
-                loaded.skipped.append(Skipped(each.name, f"is not checked: {ELSEWHERE[each.kind]}", each.file, each.line()))
+                loaded.skipped.append(
+                    Skipped(each.name, f"is not checked: {ELSEWHERE[each.kind]}", each.file, each.line())
+                )
             continue
         if each.kind not in KINDS:
             continue
         if (rollout := referred.get((each.kind, each.metadata_name, each.namespace))) is not None:
-            loaded.skipped.append(Skipped(each.name, f"is checked as the pods of {rollout}", each.file, each.line()))
+            loaded.skipped.append(
+                Skipped(each.name, f"is checked as the pods of {rollout}", each.file, each.line())
+            )
             continue
         document = each
         if "workloadRef" in each.spec:
             found = _with_template(each, around)
             if found is None:
-                reason = f"is not checked: {each.spec['workloadRef'].get('name')}, which its workloadRef names, is not there"
+                wanted_one = each.spec["workloadRef"].get("name")
+                reason = f"is not checked: {wanted_one}, which its workloadRef names, is not there"
                 loaded.skipped.append(Skipped(each.name, reason, each.file, each.line()))
                 continue
             document = found
-        loaded.workloads.append(Workload(document, around, overrides, unseen=tuple(unseen), from_cluster=from_cluster))
+        loaded.workloads.append(
+            Workload(document, around, overrides, unseen=tuple(unseen), from_cluster=from_cluster)
+        )
 
 
 def _with_template(rollout: Document, around: Neighbours) -> Document | None:
@@ -354,14 +399,9 @@ def _with_template(rollout: Document, around: Neighbours) -> Document | None:
 # ---- a cluster ------------------------------------------------------------------------------------------
 
 
-def from_cluster(
-    kubectl: Kubectl,
-    words: Sequence[str],
-    namespace: str,
-    overrides: Overrides = Overrides(),  # noqa: B008 - frozen
-) -> Loaded:
+def from_cluster(selection: Selection, kubectl: Kubectl, overrides: Overrides = Overrides()) -> Loaded:  # noqa: B008
     """Return the workloads of those names, or all of the namespace. Raises SourceError."""
-    chosen = wanted(words)
+    chosen, namespace = wanted(selection.words), selection.namespace or kubectl.namespace
     try:
         kubectl.check()
     except KubectlError as error:
@@ -387,7 +427,9 @@ def from_cluster(
         for one in chosen:
             if not any(one.takes(each.document) for each in inside):
                 there = ", ".join(each.name for each in inside) or "none"
-                raise SourceError(f"There is no {one} in the namespace {namespace}. Workloads there: {there}.")
+                raise SourceError(
+                    f"There is no {one} in the namespace {namespace}. Workloads there: {there}."
+                )
         inside = [each for each in inside if any(one.takes(each.document) for one in chosen)]
     if not inside and not loaded.refused:
         raise SourceError(f"There is no workload in the namespace {namespace}.")
@@ -397,7 +439,9 @@ def from_cluster(
 
 def _is_asked_for(resource: str, chosen: Sequence[Wanted]) -> bool:
     kind = next(kind for kind, names in RESOURCES.items() if names[-1] == resource)
-    return any(each.kind == kind for each in chosen) or (kind == "Deployment" and not any(each.kind for each in chosen))
+    return any(each.kind == kind for each in chosen) or (
+        kind == "Deployment" and not any(each.kind for each in chosen)
+    )
 
 
 def _resource(kubectl: Kubectl, resource: str, namespace: str) -> tuple[list[Object], str]:
@@ -444,7 +488,11 @@ def with_images(loaded: Loaded) -> Loaded:
             if each.image and each.image not in known:
                 known[each.image], said = _image(each.image)
                 if said:
-                    refused.append(Refused(said, workload.name, workload.document.file, workload.document.line(each.path)))
+                    refused.append(
+                        Refused(
+                            said, workload.name, workload.document.file, workload.document.line(each.path)
+                        )
+                    )
         images = {name: image for name, image in known.items() if image is not None}
         workloads.append(replace(workload, images=images))
     return Loaded(workloads, loaded.skipped, refused)
@@ -460,7 +508,8 @@ def _image(name: str) -> tuple[Image | None, str]:
         return None, f"cannot be checked with docker: it cannot be asked about {name}: {error}"
     if done.returncode:
         return None, (
-            f"cannot be checked with docker: docker does not have {name} (`docker pull` it). It said: {done.stderr.strip()}"
+            f"cannot be checked with docker: docker does not have {name} (`docker pull` it). It "
+            f"said: {done.stderr.strip()}"
         )
     config: dict[str, Any] = json.loads(done.stdout)
     variables = dict(entry.split("=", 1) for entry in config.get("Env") or () if "=" in entry)

@@ -11,6 +11,7 @@ from typing import Any
 
 from kubectl_lossless.doctor import prestop, server
 from kubectl_lossless.doctor.documents import Document, Object
+from kubectl_lossless.doctor.finding import REMOVE, Change
 from kubectl_lossless.doctor.finding import Path as FieldPath
 from kubectl_lossless.doctor.prestop import PreStop
 from kubectl_lossless.doctor.server import Server, Start
@@ -167,6 +168,32 @@ class Container:
         """Whether it declares a port of this name or number."""
         return any(port in (own.get("name"), own["containerPort"]) for own in self.ports)
 
+    def _words(self) -> Iterator[tuple[FieldPath, str]]:
+        """Yield the words of command and args that are written in the manifest, with their paths."""
+        for key in ("command", "args"):
+            for number, word in enumerate(self.spec.get(key) or ()):
+                yield (*self.path, key, number), word
+
+    def with_option(self, option: str, value: str = "") -> tuple[Change, ...]:
+        """Return the change that sets an option; none where a shell or the image starts the server."""
+        words = list(self._words())
+        if not words or self.start.shell is not None or not server.serves(self.start.serving):
+            return ()
+        for at, (path, word) in enumerate(words):
+            if word == option and value and at + 1 < len(words):
+                return (Change(words[at + 1][0], value),)
+            if value and word.startswith(f"{option}="):
+                return (Change(path, f"{option}={value}"),)
+        *parent, last = words[-1][0]
+        added = [option, value] if value else [option]
+        return tuple(Change((*parent, int(last) + 1 + at), each) for at, each in enumerate(added))
+
+    def without_option(self, option: str) -> tuple[Change, ...]:
+        """Return the change that removes an option without a value; none where it is not in the manifest."""
+        if self.start.shell is not None:
+            return ()
+        return tuple(Change(path, REMOVE) for path, word in self._words() if word == option)[:1]
+
     @property
     def speaks_http(self) -> bool:
         """Whether something says that its first port takes HTTP."""
@@ -177,7 +204,9 @@ class Container:
             return bool(self.server.name) and not self.database
         first = self.ports[0]
         return bool(
-            self.server.name or HTTP_PORT.search(str(first.get("name", ""))) or first["containerPort"] in HTTP_PORTS
+            self.server.name
+            or HTTP_PORT.search(str(first.get("name", "")))
+            or first["containerPort"] in HTTP_PORTS
         )
 
 
@@ -295,9 +324,7 @@ class Workload:
 
     def _environment(self, spec: Object) -> dict[str, str]:
         """Return what is known of a container's environment: literal values, and ConfigMaps."""
-        maps = {
-            each.metadata_name: each.data.get("data") or {} for each in self.of_kind("ConfigMap")
-        }
+        maps = {each.metadata_name: each.data.get("data") or {} for each in self.of_kind("ConfigMap")}
         found: dict[str, str] = {}
         for source in spec.get("envFrom") or ():
             data = maps.get((source.get("configMapRef") or {}).get("name", ""), {})
@@ -349,7 +376,7 @@ class Workload:
 
     @cached_property
     def serves(self) -> bool:
-        """Whether anything says that it serves requests: a port, a Service, an HTTP or TCP probe, a known server.
+        """Whether anything says that it serves requests: a port, a Service, a probe, a known server.
 
         A worker's or scheduler's command says that it does not.
         """
@@ -357,18 +384,28 @@ class Workload:
             return False
         if self.services:
             return True
-        probes = [each.probe(kind) or {} for each in self.plain for kind in ("readiness", "liveness", "startup")]
+        probes = [
+            each.probe(kind) or {} for each in self.plain for kind in ("readiness", "liveness", "startup")
+        ]
         asked = any("httpGet" in probe or "tcpSocket" in probe or "grpc" in probe for probe in probes)
-        return asked or any(each.ports and not each.helper for each in self.plain) or any(
-            each.server.name and not (each.server.kind and each.server.kind.name == "A Python program")
-            for each in self.plain
+        return (
+            asked
+            or any(each.ports and not each.helper for each in self.plain)
+            or any(
+                each.server.name and not (each.server.kind and each.server.kind.name == "A Python program")
+                for each in self.plain
+            )
         )
 
     @cached_property
     def claims(self) -> list[str]:
         """The PersistentVolumeClaims that its pods share."""
         volumes = self.pod.get("volumes") or ()
-        return [str(each["persistentVolumeClaim"].get("claimName", "")) for each in volumes if "persistentVolumeClaim" in each]
+        return [
+            str(each["persistentVolumeClaim"].get("claimName", ""))
+            for each in volumes
+            if "persistentVolumeClaim" in each
+        ]
 
     @cached_property
     def single_writer(self) -> str:
@@ -378,7 +415,12 @@ class Workload:
         database = next((each for each in self.plain if each.database), None)
         if database is not None:
             return f"{database.name} keeps data and has one writer"
-        if any("beat" in words[1:] or words[0].endswith("beat") for each in self.plain for words in each.start.commands if words and "celery" in words[0]):
+        if any(
+            "beat" in words[1:] or words[0].endswith("beat")
+            for each in self.plain
+            for words in each.start.commands
+            if words and "celery" in words[0]
+        ):
             return "two schedulers would send every task twice"
         return ""
 
@@ -404,8 +446,7 @@ class Workload:
         return [
             each
             for each in self.of_kind("PodDisruptionBudget")
-            if (selector := each.spec.get("selector")) is not None
-            and selects(selector, self.labels)
+            if (selector := each.spec.get("selector")) is not None and selects(selector, self.labels)
         ]
 
     def scalers(self, kind: str, field_name: str) -> list[Document]:
@@ -450,7 +491,9 @@ def _field(value: Object, name: str) -> Object:
 
 def _expanded(word: str, environment: Mapping[str, str]) -> str:
     """Expand `$(NAME)` in a container's argument, as Kubernetes does with what is known."""
-    return re.sub(r"\$\(([A-Za-z_][A-Za-z0-9_.-]*)\)", lambda found: environment.get(found[1], found[0]), word)
+    return re.sub(
+        r"\$\(([A-Za-z_][A-Za-z0-9_.-]*)\)", lambda found: environment.get(found[1], found[0]), word
+    )
 
 
 def selects(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:

@@ -67,6 +67,9 @@ PACE: tuple[Check, ...] = (
 
 CHECKS = (*ACCEPTED, *POD, *PACE)
 
+MILD_FOR_DATABASES = ("drain", "readiness-probe", "replicas", "strategy")
+"""Checks that are advice for a database or a queue, which has one writer and clients that reconnect."""
+
 ANNOTATION = "lossless.dev/ignore"
 """Annotation of an object whose findings are known: a line `check: reason` for each."""
 
@@ -120,6 +123,7 @@ def examine(workload: Workload, ignore: tuple[str, ...] = ()) -> Result:
                 of = workload.others.named(finding.object, workload.namespace) or workload.document
             placed = replace(
                 finding,
+                severity=_severity(finding, name(check), workload),
                 check=name(check),
                 object=finding.object or workload.name,
                 file=of.file,
@@ -136,6 +140,13 @@ def examine(workload: Workload, ignore: tuple[str, ...] = ()) -> Result:
     ]
     order = list(Severity)
     return Result(workload, tuple(sorted(found, key=lambda each: order.index(each.severity))), tuple(ignored))
+
+
+def _severity(finding: Finding, check: str, workload: Workload) -> Severity:
+    """Return how bad a finding is, milder for a database, whose clients reconnect."""
+    if workload.app.database and check in MILD_FOR_DATABASES and finding.severity is not Severity.UNKNOWN:
+        return Severity.ADVICE
+    return finding.severity
 
 
 def _entries(document: Document) -> Iterator[tuple[str, str]]:

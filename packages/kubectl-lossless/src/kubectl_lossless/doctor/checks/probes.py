@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from kubectl_lossless.doctor.documents import Object
 from kubectl_lossless.doctor.finding import Change, Finding, Path, Severity
 from kubectl_lossless.doctor.shape import quantity
-from kubectl_lossless.doctor.workload import Container, Object, Workload
+from kubectl_lossless.doctor.workload import Container, Workload
 
 HANDLERS = ("httpGet", "tcpSocket", "exec", "grpc")
 
@@ -68,7 +69,8 @@ def readiness_probe(workload: Workload) -> Iterator[Finding]:
     yield Finding(
         Severity.LOSES,
         f"No readiness probe: a new pod counts as ready when {app.name} has been started.",
-        "Requests arrive before it listens and are refused; the rollout continues with the next pod meanwhile.",
+        "Requests arrive before it listens and are refused; the rollout continues with the next pod "
+        "meanwhile.",
         path,
         (Change(path, {**handler, **numbers}),) if handler else (),
         advice=advice if not handler or "httpGet" in handler else "",
@@ -76,7 +78,7 @@ def readiness_probe(workload: Workload) -> Iterator[Finding]:
 
 
 def probe_port(workload: Workload) -> Iterator[Finding]:
-    """A probe at a port that the container does not have fails, so the pod never becomes ready or is killed."""
+    """A probe at a port that the container does not have fails: the pod never becomes ready, or is killed."""
     for kind in ("readiness", "liveness", "startup"):
         for each, probe in _with(workload, kind):
             handler = next((name for name in ("httpGet", "tcpSocket") if name in probe), None)
@@ -119,7 +121,9 @@ def readiness_patience(workload: Workload) -> Iterator[Finding]:
                 (*path, "periodSeconds"),
                 (
                     Change((*path, "periodSeconds"), 2),
-                    Change((*path, "failureThreshold"), min(number(probe, "failureThreshold", 3), READINESS // 2)),
+                    Change(
+                        (*path, "failureThreshold"), min(number(probe, "failureThreshold", 3), READINESS // 2)
+                    ),
                 ),
             )
         if _timeout(probe) < BUSY:
@@ -160,7 +164,9 @@ def liveness_equals_readiness(workload: Workload) -> Iterator[Finding]:
             continue  # a socket that accepts says nothing of load
         if all(liveness.get(kind) == readiness.get(kind) for kind in HANDLERS):
             yield Finding(
-                Severity.ADVICE if failing_after(liveness) >= 2 * failing_after(readiness) else Severity.RISKS,
+                Severity.ADVICE
+                if failing_after(liveness) >= 2 * failing_after(readiness)
+                else Severity.RISKS,
                 f"The liveness probe of {each.name} asks the same as its readiness probe.",
                 "Too much load, which should only keep new requests away, restarts the container.",
                 (*each.path, "livenessProbe"),
@@ -207,7 +213,11 @@ def slow_start(workload: Workload) -> Iterator[Finding]:
                 f"{each.name} is killed if it takes longer than {allowed} s to start.",
                 "On a busy node imports and migrations take longer than where they were tried.",
                 path,
-                (Change(path, {**handler, "periodSeconds": 1, "timeoutSeconds": BUSY, "failureThreshold": 60}),),
+                (
+                    Change(
+                        path, {**handler, "periodSeconds": 1, "timeoutSeconds": BUSY, "failureThreshold": 60}
+                    ),
+                ),
             )
 
 

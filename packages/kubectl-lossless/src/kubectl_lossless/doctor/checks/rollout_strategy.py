@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from kubectl_lossless.doctor.checks.probes import failing_after, number
+from kubectl_lossless.doctor.documents import Object
 from kubectl_lossless.doctor.finding import REMOVE, Change, Finding, Severity
-from kubectl_lossless.doctor.workload import Object, Workload, selects
+from kubectl_lossless.doctor.workload import Workload, selects
 
 PROGRESS_DEADLINE = 600
 """Seconds, Kubernetes' default for progressDeadlineSeconds."""
@@ -51,11 +52,16 @@ def replicas(workload: Workload) -> Iterator[Finding]:
         return
     scaler = workload.autoscaler
     field = "spec.replicas" if scaler is None else "spec.minReplicas"
-    path = tuple(field.split(".")) if scaler is None or scaler.kind != "ScaledObject" else ("spec", "minReplicaCount")
+    path = (
+        tuple(field.split("."))
+        if scaler is None or scaler.kind != "ScaledObject"
+        else ("spec", "minReplicaCount")
+    )
     yield Finding(
         Severity.RISKS,
         "One replica.",
-        "Nobody responds while it is evicted or restarts, and in its drain the Service has no ready pod until "
+        "Nobody responds while it is evicted or restarts, and in its drain the Service has no ready "
+        "pod until "
         "another one is.",
         path,
         (Change(path, 2),),
@@ -113,7 +119,9 @@ def strategy(workload: Workload) -> Iterator[Finding]:
         yield Finding(
             Severity.ADVICE if writer else Severity.LOSES,
             "Recreate stops every pod before the first new one starts.",
-            f"Nobody responds in between. It is right all the same: {writer}." if writer else "Nobody responds in between.",
+            f"Nobody responds in between. It is right all the same: {writer}."
+            if writer
+            else "Nobody responds in between.",
             ("spec", "strategy"),
             ()
             if writer
@@ -151,7 +159,8 @@ def strategy(workload: Workload) -> Iterator[Finding]:
             f"An update takes {away} of {pods} pods away before there are new ones.",
             "Nobody responds in between."
             if all_of_them
-            else "The remaining ones carry the load of all, and responses come late, or not, where they cannot.",
+            else "The remaining ones carry the load of all, and responses come late, or not, where "
+            "they cannot.",
             path,
             (Change((*path, "maxSurge"), max(surge, 1)), Change((*path, "maxUnavailable"), 0)),
         )
@@ -163,7 +172,10 @@ def min_ready_seconds(workload: Workload) -> Iterator[Finding]:
     """
     if workload.kind == "DaemonSet":
         return
-    least = max((failing_after(probe) for each in workload.containers if (probe := each.probe("readiness"))), default=0)
+    least = max(
+        (failing_after(probe) for each in workload.containers if (probe := each.probe("readiness"))),
+        default=0,
+    )
     found = int(workload.spec.get("minReadySeconds", 0))
     if found > least:
         return
@@ -177,7 +189,9 @@ def min_ready_seconds(workload: Workload) -> Iterator[Finding]:
         "The rollout continues with the next pod before the first has shown that it stays ready.",
         ("spec", "minReadySeconds"),
         (Change(("spec", "minReadySeconds"), wanted),) if possible else (),
-        advice="" if possible else "a readiness probe that notices sooner, and minReadySeconds a little longer than that",
+        advice=""
+        if possible
+        else "a readiness probe that notices sooner, and minReadySeconds a little longer than that",
     )
 
 
@@ -189,7 +203,8 @@ def progress_deadline(workload: Workload) -> Iterator[Finding]:
         return
     starting = max(
         (
-            int(probe.get("initialDelaySeconds", 0)) + number(probe, "periodSeconds", 10) * number(probe, "failureThreshold", 3)
+            int(probe.get("initialDelaySeconds", 0))
+            + number(probe, "periodSeconds", 10) * number(probe, "failureThreshold", 3)
             for each in workload.containers
             if (probe := each.probe("startup"))
         ),
@@ -201,7 +216,8 @@ def progress_deadline(workload: Workload) -> Iterator[Finding]:
     if ready >= deadline:
         yield Finding(
             Severity.LOSES,
-            f"minReadySeconds {ready} is not below progressDeadlineSeconds {deadline}: the API server refuses it.",
+            f"minReadySeconds {ready} is not below progressDeadlineSeconds {deadline}: the API "
+            f"server refuses it.",
             "The update is not accepted.",
             path,
             (Change(path, ready + starting + 30),),
@@ -209,7 +225,8 @@ def progress_deadline(workload: Workload) -> Iterator[Finding]:
     elif starting + ready >= deadline:
         yield Finding(
             Severity.ADVICE,
-            f"A pod may take {starting + ready} s to start and to prove itself; the rollout counts as failed after "
+            f"A pod may take {starting + ready} s to start and to prove itself; the rollout counts "
+            f"as failed after "
             f"{deadline} s.",
             "A pipeline that waits with `kubectl rollout status` undoes an update that is well.",
             path,
@@ -228,7 +245,12 @@ def selector(workload: Workload) -> Iterator[Finding]:
             "Its selector does not match the labels of its pods.",
             "The API server refuses it, so the update never happens.",
             ("spec", "selector"),
-            (Change(("spec", "template", "metadata", "labels"), {**workload.labels, **(found.get("matchLabels") or {})}),),
+            (
+                Change(
+                    ("spec", "template", "metadata", "labels"),
+                    {**workload.labels, **(found.get("matchLabels") or {})},
+                ),
+            ),
         )
 
 
@@ -237,7 +259,7 @@ def disruption_budget(workload: Workload) -> Iterator[Finding]:
     nothing, a node drain hangs until somebody forces it.
     """
     pods = workload.replicas
-    if workload.kind == "DaemonSet":
+    if workload.kind == "DaemonSet" or not pods:
         return
     if not workload.budgets and pods > 1 and "poddisruptionbudgets" not in workload.unseen:
         labels = ", ".join(f"{name}: {value}" for name, value in workload.labels.items())
@@ -246,7 +268,8 @@ def disruption_budget(workload: Workload) -> Iterator[Finding]:
             "No PodDisruptionBudget: drained nodes may take all pods at once.",
             "Evictions do not go by the workload's strategy.",
             ("spec", "replicas"),
-            advice=f"a PodDisruptionBudget with {{maxUnavailable: 1, selector: {{matchLabels: {{{labels}}}}}}}",
+            advice=f"a PodDisruptionBudget with "
+            f"{{maxUnavailable: 1, selector: {{matchLabels: {{{labels}}}}}}}",
         )
     for budget in workload.budgets:
         spec = budget.data.get("spec") or {}
@@ -288,7 +311,7 @@ def vertical_autoscaler(workload: Workload) -> Iterator[Finding]:
 
 
 def anti_affinity(workload: Workload) -> Iterator[Finding]:
-    """With required anti-affinity and maxUnavailable 0, an update waits for a node that none of the pods is on."""
+    """With required anti-affinity and maxUnavailable 0, an update waits for a node without a pod of it."""
     terms = ((workload.pod.get("affinity") or {}).get("podAntiAffinity") or {}).get(
         "requiredDuringSchedulingIgnoredDuringExecution"
     )
@@ -305,10 +328,12 @@ def anti_affinity(workload: Workload) -> Iterator[Finding]:
 
 
 def spread(workload: Workload) -> Iterator[Finding]:
-    """Where nothing asks the scheduler to spread the pods, one node may hold them all, and take them with it."""
+    """Where nothing spreads the pods, one node may hold them all, and take them with it when it fails."""
     if workload.kind == "DaemonSet" or workload.replicas < 2:
         return
-    if workload.pod.get("topologySpreadConstraints") or (workload.pod.get("affinity") or {}).get("podAntiAffinity"):
+    if workload.pod.get("topologySpreadConstraints") or (workload.pod.get("affinity") or {}).get(
+        "podAntiAffinity"
+    ):
         return
     labels = {"matchLabels": dict(workload.labels)}
     constraint = {
@@ -321,20 +346,22 @@ def spread(workload: Workload) -> Iterator[Finding]:
     yield Finding(
         Severity.ADVICE,
         "Nothing spreads the pods over nodes.",
-        "The scheduler tries to by default, and may still put them all on one node, which takes them with it.",
+        "The scheduler tries to by default, and may still put them all on one node, which takes "
+        "them with it.",
         path,
         (Change(path, [constraint]),),
     )
 
 
 def migrations(workload: Workload) -> Iterator[Finding]:
-    """A schema migration at the start of a new pod changes the schema under the old pods, which still serve."""
+    """A schema migration at the start of a new pod changes the schema of the old pods, which still serve."""
     for each in (*workload.init_containers, *workload.plain):
         if MIGRATIONS.search(" ".join(each.start.words)):
             yield Finding(
                 Severity.ADVICE,
                 f"{each.name} migrates the database's schema when it starts.",
-                "The old pods serve on the new schema until they are replaced; two pods may migrate at the same time.",
+                "The old pods serve on the new schema until they are replaced; two pods may migrate "
+                "at the same time.",
                 (*each.path, "command"),
                 advice="migrations that both versions can work with, in a Job before the rollout",
             )

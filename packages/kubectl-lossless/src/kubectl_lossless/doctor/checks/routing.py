@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 
 from kubectl_lossless.doctor.checks.controllers import CLIENTS_IDLE, HOUR, Controller, known_by
-from kubectl_lossless.doctor.documents import Document
+from kubectl_lossless.doctor.documents import Document, Object
 from kubectl_lossless.doctor.finding import Change, Finding, Severity
-from kubectl_lossless.doctor.workload import Object, Workload, selects
+from kubectl_lossless.doctor.workload import Workload, selects
 
 POD_NAME = "statefulset.kubernetes.io/pod-name"
 
@@ -23,7 +23,10 @@ def service_selector(workload: Workload) -> Iterator[Finding]:
         common = selector.items() & workload.labels.items()
         if not common or service in workload.services or POD_NAME in selector:
             continue
-        if any(selects({"matchLabels": selector}, labels) for labels in workload.others.pod_labels.get(workload.namespace, ())):
+        if any(
+            selects({"matchLabels": selector}, labels)
+            for labels in workload.others.pod_labels.get(workload.namespace, ())
+        ):
             continue
         missed = dict(selector.items() - workload.labels.items())
         yield Finding(
@@ -69,7 +72,8 @@ def target_port(workload: Workload) -> Iterator[Finding]:
             else:
                 yield Finding(
                     Severity.ADVICE,
-                    f"targetPort {target} is not among the ports that the pod declares ({', '.join(numbers)}).",
+                    f"targetPort {target} is not among the ports that the pod declares "
+                    f"({', '.join(numbers)}).",
                     "A container need not declare its ports. If nothing listens there, requests are refused.",
                     path,
                     advice="the port that the container listens on, declared in its ports",
@@ -91,7 +95,8 @@ def ingress_backend(workload: Workload) -> Iterator[Finding]:
                     continue  # it may stand in another file
                 yield Finding(
                     Severity.LOSES if workload.from_cluster else Severity.RISKS,
-                    f"It sends requests to the Service {name}, which is not {'there' if workload.from_cluster else 'among the files'}.",
+                    f"It sends requests to the Service {name}, which is not "
+                    f"{'there' if workload.from_cluster else 'among the files'}.",
                     "Each of them gets 503, or 502.",
                     ("spec", "rules"),
                     advice=f"one of {', '.join(sorted(map(str, services)))}",
@@ -99,7 +104,9 @@ def ingress_backend(workload: Workload) -> Iterator[Finding]:
                 )
             elif service in workload.services and port is not None:
                 have = service.spec.get("ports") or []
-                if not any(port in (each.get("port"), each.get("name"), str(each.get("port"))) for each in have):
+                if not any(
+                    port in (each.get("port"), each.get("name"), str(each.get("port"))) for each in have
+                ):
                     listed = ", ".join(str(each.get("name") or each.get("port")) for each in have)
                     yield Finding(
                         Severity.LOSES,
@@ -154,8 +161,10 @@ def external_traffic_policy(workload: Workload) -> Iterator[Finding]:
     if workload.kind == "DaemonSet":
         return
     for service in workload.services:
-        for field, who in (("externalTrafficPolicy", "Load balancers notice by their own health checks, seconds later."),
-                           ("internalTrafficPolicy", "Clients on that node are not sent to pods on others.")):  # fmt: skip
+        for field, who in (("externalTrafficPolicy", "Load balancers notice by their own health "
+            "checks, seconds later."),
+                           ("internalTrafficPolicy", "Clients on that node are not sent to pods on "
+                               "others.")):  # fmt: skip
             if service.spec.get(field) == "Local":
                 path = ("spec", field)
                 yield Finding(
@@ -164,7 +173,9 @@ def external_traffic_policy(workload: Workload) -> Iterator[Finding]:
                     who,
                     path,
                     (Change(path, "Cluster"),),
-                    advice="or a drain that outlasts the load balancer's health check" if "external" in field else "",
+                    advice="or a drain that outlasts the load balancer's health check"
+                    if "external" in field
+                    else "",
                     object=service.name,
                 )
 
@@ -185,8 +196,10 @@ def pod_targets(workload: Workload) -> Iterator[Finding]:
     if marked and wait < DEREGISTRATION:
         yield Finding(
             Severity.RISKS,
-            f"{marked[0].name} has a load balancer send to pods itself, and a pod serves {wait:g} s after its deletion.",
-            "The load balancer deregisters a target later than endpoints change; until then it sends requests.",
+            f"{marked[0].name} has a load balancer send to pods itself, and a pod serves {wait:g} s "
+            f"after its deletion.",
+            "The load balancer deregisters a target later than endpoints change; until then it "
+            "sends requests.",
             (*workload.app.path, "lifecycle", "preStop"),
             (Change((*workload.app.path, "lifecycle", "preStop"), {"sleep": {"seconds": DEREGISTRATION}}),),
             advice="and a grace period for it",
@@ -243,7 +256,8 @@ def service_links(workload: Workload) -> Iterator[Finding]:
             path = ("spec", "template", "spec", "enableServiceLinks")
             yield Finding(
                 Severity.LOSES,
-                f"{service.name} injects {prefix.upper()}_PORT=tcp://..., which {workload.server.name} takes for its port.",
+                f"{service.name} injects {prefix.upper()}_PORT=tcp://..., which "
+                f"{workload.server.name} takes for its port.",
                 "New pods do not start.",
                 path,
                 (Change(path, False),),
@@ -252,9 +266,8 @@ def service_links(workload: Workload) -> Iterator[Finding]:
 
 
 def keepalive(workload: Workload) -> Iterator[Finding]:
-    """The side that keeps connections longer must not be the client's. A server that keeps an idle connection for
-    less time than the proxy in front closes it just as a request is sent: 5 of 3,879 were lost at
-    Gunicorn's 2 s, none at 75 s.
+    """A server must keep idle connections longer than its proxies and clients do. One that closes earlier
+    does so just as a request is sent: 5 of 3,879 were lost at Gunicorn's 2 s, none at 75 s.
     """
     app, known = workload.app, workload.server
     if workload.way_in not in (None, app):
@@ -276,7 +289,8 @@ def keepalive(workload: Workload) -> Iterator[Finding]:
         if controller is None:
             yield Finding(
                 Severity.UNKNOWN,
-                "How long its controller, which is not one of the known, keeps idle connections to pods.",
+                "Its controller is not one of the known, so how long it keeps idle connections to "
+                "pods cannot be seen.",
                 f"The server closes them after {known.keepalive:g} s; the controller must be earlier.",
                 ("spec",),
                 advice="an idle timeout below that, in the controller's configuration",
@@ -285,7 +299,8 @@ def keepalive(workload: Workload) -> Iterator[Finding]:
         elif known.keepalive <= controller.idle:
             yield Finding(
                 Severity.RISKS,
-                f"{controller.name} keeps an idle connection to a pod for {controller.idle:g} s, the server closes it "
+                f"{controller.name} keeps an idle connection to a pod for {controller.idle:g} s, "
+                f"the server closes it "
                 f"after {known.keepalive:g} s.",
                 f"A request that is sent in that very moment is lost. ({controller.source})",
                 (*app.path, known.setting or "args"),
@@ -296,7 +311,8 @@ def keepalive(workload: Workload) -> Iterator[Finding]:
         yield Finding(
             Severity.RISKS,
             f"The server closes idle connections after {known.keepalive:g} s.",
-            f"Proxies and clients keep them for {CLIENTS_IDLE:g} s and longer; a request sent in that moment is lost.",
+            f"Proxies and clients keep them for {CLIENTS_IDLE:g} s and longer; a request sent in "
+            f"that moment is lost.",
             (*app.path, known.setting or "args"),
             _longer(workload, None),
             advice=_words(workload, None),
@@ -308,26 +324,33 @@ def _seconds(controller: Controller | None) -> int:
 
 
 def _longer(workload: Workload, controller: Controller | None) -> tuple[Change, ...]:
-    if workload.server.setting != "env" or (controller and controller.idle >= HOUR):
+    if controller and controller.idle >= HOUR:  # too long for idle connections to a server
         return ()
+    value = str(_seconds(controller))
+    if workload.server.setting != "env":
+        option = _option(workload)
+        return workload.app.with_option(option, value) if option else ()
     entries = workload.app.spec.get("env") or []
     at = next((number for number, each in enumerate(entries) if each["name"] == "KEEPALIVE"), None)
-    value = str(_seconds(controller))
     if at is None:
         return (Change((*workload.app.path, "env", len(entries)), {"name": "KEEPALIVE", "value": value}),)
     return (Change((*workload.app.path, "env", at, "value"), value),)
 
 
+def _option(workload: Workload) -> str:
+    kind = workload.server.kind
+    return kind.keepalive_option if kind else "--keep-alive"
+
+
 def _words(workload: Workload, controller: Controller | None) -> str:
-    if controller and controller.idle >= HOUR:  # too long for idle connections to a server
+    if controller and controller.idle >= HOUR:
         return f"{controller.change}: less than {workload.server.keepalive:g} s"
     if workload.server.setting == "env":
         return ""
-    kind = workload.server.kind
-    option = kind.keepalive_option if kind and kind.keepalive_option else "--keep-alive"
-    if kind and not kind.keepalive_option:
-        return "a longer keep-alive timeout in its configuration"
-    return f"{option} {_seconds(controller)}"
+    option = _option(workload)
+    return (
+        f"{option} {_seconds(controller)}" if option else "a longer keep-alive timeout in its configuration"
+    )
 
 
 def _controllers(workload: Workload) -> Iterator[tuple[str, Controller | None]]:
@@ -369,11 +392,15 @@ def backends(ingress: Object) -> list[tuple[str, object]]:
 
 def _signs_of_ingress(workload: Workload, ingress: Object) -> list[str]:
     annotations = (ingress.get("metadata") or {}).get("annotations") or {}
-    named = (ingress.get("spec") or {}).get("ingressClassName") or annotations.get("kubernetes.io/ingress.class")
+    named = (ingress.get("spec") or {}).get("ingressClassName") or annotations.get(
+        "kubernetes.io/ingress.class"
+    )
     signs = [str(named)] if named else []
     for each in workload.others.everywhere("IngressClass"):
         metadata = each.data.get("metadata") or {}
-        default = (metadata.get("annotations") or {}).get("ingressclass.kubernetes.io/is-default-class") == "true"
+        default = (metadata.get("annotations") or {}).get(
+            "ingressclass.kubernetes.io/is-default-class"
+        ) == "true"
         if metadata.get("name") == named or (not named and default):
             signs.append(str(each.spec.get("controller", "")))
     return signs + list(annotations)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from kubectl_lossless.doctor import server
 from kubectl_lossless.doctor.finding import REMOVE, Change, Finding, Path, Severity
 from kubectl_lossless.doctor.prestop import SHORTEST_WAIT, Effect
-from kubectl_lossless.doctor.server import KINDS, OWN_NAME
+from kubectl_lossless.doctor.server import OWN_NAME
 from kubectl_lossless.doctor.shell import End, with_exec
 from kubectl_lossless.doctor.workload import DEFAULT_GRACE, POD, Container, Workload
 
@@ -23,8 +23,8 @@ UNKNOWN_STOP = 10
 
 GRACE: Path = (*POD, "terminationGracePeriodSeconds")
 
-VERSION_OF_SLEEP = "preStop.sleep needs Kubernetes 1.30; before that, exec: {command: [sleep, \"15\"]}"
-DRAIN_INSTEAD = "better, where the server can: a drain in the process, docs/adopt.md"
+VERSION_OF_SLEEP = 'preStop.sleep needs Kubernetes 1.30; before that, exec: {command: [sleep, "15"]}'
+DRAIN_INSTEAD = "better, where the server can: a drain in the process, such as gunicorn-drain's"
 
 
 def settings(workload: Workload) -> Iterator[Finding]:
@@ -33,7 +33,8 @@ def settings(workload: Workload) -> Iterator[Finding]:
         yield Finding(
             Severity.LOSES,
             f"The container {workload.app.name} does not start: {wrong}.",
-            "A pod that never becomes ready stops the rollout; with maxUnavailable, or where pods are evicted, "
+            "A pod that never becomes ready stops the rollout; with maxUnavailable, or where pods "
+            "are evicted, "
             "the remaining ones have to carry everything.",
             (*workload.app.path, workload.server.setting),
             advice="a value that is allowed",
@@ -90,9 +91,9 @@ def _prestop_changes(workload: Workload) -> tuple[Change, ...]:
 
 
 def drain(workload: Workload) -> Iterator[Finding]:
-    """When a pod is deleted, SIGTERM and the news of it set out at the same time. A server that stops at
-    once refuses what proxies still send it; a preStop sleep bridges that, but closes kept connections without
-    notice at its end. Only a drain in the process does both.
+    """A deleted pod gets SIGTERM while endpoints and proxies still list it. A server that stops at once
+    refuses what they send; a preStop sleep bridges that, but closes kept connections without notice at its
+    end. Only a drain in the process does both.
     """
     app, known = workload.app, workload.server
     if known.drain or (known.kind and known.kind.ignores_sigterm):
@@ -103,11 +104,19 @@ def drain(workload: Workload) -> Iterator[Finding]:
         yield Finding(
             severity,
             what,
-            "Endpoints, kube-proxy and ingress controllers learn later that the pod terminates. What they still "
-            "send is refused, or reset in the accept queue.",
+            "Endpoints, kube-proxy and ingress controllers are updated later. What they send until then "
+            "is refused, or reset in the accept queue.",
             _own_drain(workload).path if own else (*app.path, "lifecycle", "preStop"),
-            (_own_drain(workload),) if own else _prestop_changes(workload),
-            advice="" if own else f"{VERSION_OF_SLEEP}; {DRAIN_INSTEAD}",
+            (_own_drain(workload),)
+            if own
+            else ()
+            if severity is Severity.UNKNOWN
+            else _prestop_changes(workload),
+            advice=""
+            if own
+            else f"where it does not, a preStop sleep of {PROPAGATION} s"
+            if severity is Severity.UNKNOWN
+            else f"{VERSION_OF_SLEEP}; {DRAIN_INSTEAD}",
         )
         return
     wait = app.pre_stop.wait
@@ -118,11 +127,12 @@ def drain(workload: Workload) -> Iterator[Finding]:
     yield Finding(
         Severity.ADVICE,
         "preStop only delays the stop: at its end, kept connections are closed without notice.",
-        "HTTP/1.1 has one safe way to end a connection: `Connection: close` on a response. A client that sends "
+        "HTTP/1.1 has one safe way to end a connection: `Connection: close` on a response. A client "
+        "that sends "
         "just as the server closes loses that request. And every pod waits the whole preStop, busy or idle.",
         _own_drain(workload).path if own else (*app.path, "lifecycle", "preStop"),
         (_own_drain(workload),) if own else (),
-        advice="" if own else "a drain in the process in place of preStop: docs/adopt.md",
+        advice="" if own else "a drain in the process in place of preStop, such as gunicorn-drain's",
     )
 
 
@@ -226,7 +236,8 @@ def grace_period(workload: Workload) -> Iterator[Finding]:
         forever = running > 86400
         yield Finding(
             Severity.LOSES,
-            f"preStop takes {'for ever' if forever else f'{running:g} s'}; the pod is killed after {grace:g} s.",
+            f"preStop takes {'for ever' if forever else f'{running:g} s'}; the pod is killed after "
+            f"{grace:g} s.",
             "Every update ends in SIGKILL, with all requests in flight cut off.",
             (*app.path, "lifecycle", "preStop") if forever else GRACE,
             (Change((*app.path, "lifecycle", "preStop"), {"sleep": {"seconds": PROPAGATION}}),)
@@ -242,21 +253,34 @@ def grace_period(workload: Workload) -> Iterator[Finding]:
             GRACE,
             (Change(GRACE, int(needed) + 1),),
         )
-    elif known.graceful is None and not known.drain and grace < DEFAULT_GRACE and grace - (running or 0) < UNKNOWN_STOP:
+    elif (
+        known.graceful is None
+        and not known.drain
+        and grace < DEFAULT_GRACE
+        and grace - (running or 0) < UNKNOWN_STOP
+    ):
         left = grace - (running or 0)
         yield Finding(
             Severity.RISKS,
-            f"After preStop {left:g} s are left until the pod is killed." if running else f"The pod is killed after {grace:g} s.",
+            f"After preStop {left:g} s are left until the pod is killed."
+            if running
+            else f"The pod is killed after {grace:g} s.",
             f"Servers give requests in flight {DEFAULT_GRACE:g} s by default. {why}",
             GRACE,
-            (Change(GRACE, int(DEFAULT_GRACE + (PROPAGATION if _needs_prestop(workload) else running or 0)) + 1),),
+            (
+                Change(
+                    GRACE,
+                    int(DEFAULT_GRACE + (PROPAGATION if _needs_prestop(workload) else running or 0)) + 1,
+                ),
+            ),
         )
     missing = [name for name, seconds in parts.items() if seconds is None and name != "preStop"]
     if known.file and missing:
         yield Finding(
             Severity.UNKNOWN,
             f"Whether {grace:g} s are enough: the length of {' and '.join(missing)} is in {known.file}.",
-            f"The budget is preStop + drain + graceful timeout + {MARGIN} s; --drain-max and --graceful-timeout "
+            f"The budget is preStop + drain + graceful timeout + {MARGIN} s; --drain-max and "
+            f"--graceful-timeout "
             "tell it.",
             GRACE,
             advice="more than the sum",
@@ -288,7 +312,8 @@ def shell_entrypoint(workload: Workload) -> Iterator[Finding]:
                 yield Finding(
                     Severity.ADVICE,
                     f"PID 1 of {each.name} stays a shell: {_short(script)}",
-                    "It ignores SIGTERM, so the pod terminates only when its grace period is over. No request goes "
+                    "It ignores SIGTERM, so the pod terminates only when its grace period is over. "
+                    "No request goes "
                     "through it.",
                     _script_path(each),
                     advice="trap TERM in the script, or exec its last command",
@@ -303,13 +328,14 @@ def shell_entrypoint(workload: Workload) -> Iterator[Finding]:
                 advice="exec before the command that serves",
             )
             continue
-        mended = with_exec(script, start.outcome, (*KINDS, "gunicorn")) if start is each.start else None
+        mended = with_exec(script, start.outcome, server.serves) if start is each.start else None
         yield Finding(
             Severity.LOSES,
             f"PID 1 of {each.name} stays a shell: {_short(script)}",
             "SIGTERM goes to the shell, which ends at once and everything with it."
             if start.behind_init
-            else "SIGTERM goes to the shell, which neither ends nor passes it on; the server serves on until SIGKILL "
+            else "SIGTERM goes to the shell, which neither ends nor passes it on; the server serves "
+            "on until SIGKILL "
             "ends it with all its connections.",
             _script_path(each),
             (Change(_script_path(each), mended),) if mended and _in_manifest(each) else (),
@@ -339,12 +365,15 @@ def _script_in_a_file(each: Container, start: server.Start, seen: bool) -> Itera
     words = start.program
     if not words:
         return
-    name = next((word for word in words[1:] if not word.startswith("-")), words[0]) if start.shell else words[0]
+    name = (
+        next((word for word in words[1:] if not word.startswith("-")), words[0]) if start.shell else words[0]
+    )
     if seen:
         yield Finding(
             Severity.LOSES,
             f"PID 1 of {each.name} is a shell: {_short(' '.join(words))}",
-            "SIGTERM goes to the shell, which neither ends nor passes it on; the server serves on until SIGKILL "
+            "SIGTERM goes to the shell, which neither ends nor passes it on; the server serves on "
+            "until SIGKILL "
             "ends it with all its connections.",
             (*each.path, "command"),
             advice=f"in {name}: exec before the command that serves",
@@ -390,7 +419,8 @@ def sigterm_ignored(workload: Workload) -> Iterator[Finding]:
             "uWSGI without --die-on-term reloads at SIGTERM instead of stopping.",
             "The pod is killed at the end of its grace period, with all its connections.",
             (*workload.app.path, "command"),
-            advice="--die-on-term and a preStop sleep of 15 s",
+            workload.app.with_option("--die-on-term"),
+            advice=f"--die-on-term, and a preStop sleep of {PROPAGATION} s",
         )
         return
     sure = kind.development
@@ -411,15 +441,17 @@ def in_flight(workload: Workload) -> Iterator[Finding]:
         yield Finding(
             Severity.RISKS,
             f"{kind.name} drops requests in flight at SIGTERM.",
-            f"Each request that is longer than {wait:g} s is lost." if wait else "Each request in flight is lost.",
+            f"Each request that is longer than {wait:g} s is lost."
+            if wait
+            else "Each request in flight is lost.",
             (*workload.app.path, "command"),
             advice="a server that finishes them, such as Gunicorn, Uvicorn or Granian",
         )
 
 
 def max_requests(workload: Workload) -> Iterator[Finding]:
-    """With --max-requests a threaded worker that is recycled closes kept connections and resets what waits for
-    it, without any update: 13 of 2,248 requests were lost at 250.
+    """With --max-requests a threaded worker that is recycled closes kept connections and resets what waits
+    for it, without any update: 13 of 2,248 requests were lost at 250.
     """
     if workload.server.max_requests:
         yield Finding(
@@ -427,18 +459,20 @@ def max_requests(workload: Workload) -> Iterator[Finding]:
             f"--max-requests {workload.server.max_requests} loses requests each time a worker is recycled.",
             "The worker stops as at SIGTERM, while new connections still arrive.",
             (*workload.app.path, workload.server.setting),
+            workload.app.with_option("--max-requests", "0"),
             advice="--max-requests 0",
         )
 
 
 def reload(workload: Workload) -> Iterator[Finding]:
-    """--reload is for development: workers stop whenever a file changes, and each worker watches all files."""
+    """--reload is for development: workers stop whenever a file changes, with what they serve."""
     if workload.server.reloads:
         yield Finding(
             Severity.RISKS,
             f"{workload.server.name} runs with --reload, which is for development.",
             "A file that changes stops the workers with what they serve.",
             (*workload.app.path, workload.server.setting),
+            workload.app.without_option("--reload"),
             advice="remove --reload",
         )
 
@@ -460,17 +494,23 @@ def plain_sidecar(workload: Workload) -> Iterator[Finding]:
         if each is workload.app or not (in_front or each.proxy):
             continue
         own_wait = each.pre_stop.wait if each.pre_stop is not None else 0.0
-        if own_wait is None or (own_wait >= SHORTEST_WAIT and own_wait >= app_wait + app_stop):
+        if own_wait is not None and own_wait >= max(SHORTEST_WAIT, app_wait + app_stop):
             continue  # while its preStop lasts it serves, and so does the server behind it
+        what = f"{each.name} is a plain container and stops at the same time as {workload.app.name}."
+        if own_wait is None:
+            what = (
+                f"{each.name} is a plain container, and nothing says that its preStop lasts as long as "
+                f"{workload.app.name} serves."
+            )
         yield Finding(
-            Severity.LOSES if in_front else Severity.RISKS,
-            f"{each.name} is a plain container and stops at the same time as {workload.app.name}.",
+            Severity.LOSES if in_front and own_wait is not None else Severity.RISKS,
+            what,
             "Requests come through it: those that arrive during the drain find nobody."
             if in_front
             else "Requests in flight may need it until they are finished.",
             each.path,
-            advice=f"move it to {'.'.join(map(str, POD))}.initContainers with restartPolicy: Always (native sidecars need "
-            "Kubernetes 1.29)",
+            advice=f"move it to {'.'.join(map(str, POD))}.initContainers with restartPolicy: Always (native "
+            "sidecars need Kubernetes 1.29)",
         )
 
 
@@ -490,15 +530,25 @@ def injected_proxy(workload: Workload) -> Iterator[Finding]:
     """
     marks = {**(workload.template.get("metadata") or {}).get("labels", {}), **workload.annotations}
     namespaces = {
-        each.metadata_name: each.metadata.get("labels") or {} for each in workload.others.everywhere("Namespace")
+        each.metadata_name: each.metadata.get("labels") or {}
+        for each in workload.others.everywhere("Namespace")
     }
     by_namespace = namespaces.get(workload.namespace, {}).get("istio-injection") == "enabled"
     busy = (_wait(workload) or 0.0) + (workload.server.drain or 0.0)
     for name, (mark, value, native) in INJECTED.items():
-        wanted = marks.get(mark) == value or (name == "istio-proxy" and by_namespace and marks.get(mark) != "false")
-        if not wanted or marks.get(native) in ("true", "enabled") or any(each.name == name for each in workload.containers):
+        wanted = marks.get(mark) == value or (
+            name == "istio-proxy" and by_namespace and marks.get(mark) != "false"
+        )
+        if (
+            not wanted
+            or marks.get(native) in ("true", "enabled")
+            or any(each.name == name for each in workload.containers)
+        ):
             continue
-        configured = "terminationDrainDuration" in marks.get("proxy.istio.io/config", "") or "config.linkerd.io/shutdown-grace-period" in marks
+        configured = (
+            "terminationDrainDuration" in marks.get("proxy.istio.io/config", "")
+            or "config.linkerd.io/shutdown-grace-period" in marks
+        )
         zero = "EXIT_ON_ZERO_ACTIVE_CONNECTIONS" in marks.get("proxy.istio.io/config", "")
         if configured or zero or "config.alpha.linkerd.io/proxy-wait-before-exit-seconds" in marks:
             continue
@@ -510,9 +560,13 @@ def injected_proxy(workload: Workload) -> Iterator[Finding]:
         )
         yield Finding(
             Severity.RISKS,
-            f"The injected {name} stops {f'{ISTIO_DRAIN} s after SIGTERM' if name == 'istio-proxy' else 'at SIGTERM'}, the "
-            f"server serves on for up to {busy:g} s." if busy else f"The injected {name} stops at the same time as the server.",
-            "Requests come through it: those that arrive later find nobody. As a native sidecar it would outlive the "
+            f"The injected {name} stops "
+            f"{f'{ISTIO_DRAIN} s after SIGTERM' if name == 'istio-proxy' else 'at SIGTERM'}, the "
+            f"server serves on for up to {busy:g} s."
+            if busy
+            else f"The injected {name} stops at the same time as the server.",
+            "Requests come through it: those that arrive later find nobody. As a native sidecar it "
+            "would outlive the "
             "server.",
             (*annotations, mark),
             (Change((*annotations, key), setting),),

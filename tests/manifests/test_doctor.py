@@ -1,4 +1,4 @@
-"""The course's own Deployments, and each check by the one change to v7 that it is for."""
+"""The doctor on the course's own Deployments, and checks by the one change to v7 that they are for."""
 
 from __future__ import annotations
 
@@ -8,34 +8,47 @@ from typing import Any
 
 import pytest
 
-from doctor.checks import CHECKS, examine, name
-from doctor.finding import Finding, Severity
-from doctor.subject import Object, Subject
-from tests.manifests.manifests import RUNGS, objects
+from app.settings import NAMES, Settings
+from kubectl_lossless.doctor import own
+from kubectl_lossless.doctor.checks import CHECKS, examine, name, reason
+from kubectl_lossless.doctor.documents import Document
+from kubectl_lossless.doctor.finding import Finding, Severity, shown
+from kubectl_lossless.doctor.workload import Neighbours, Workload
+from tests.manifests.manifests import ROOT, RUNGS, Object, objects
 
-BUDGET = (Severity.ADVICE, "disruption-budget")
-"""Only v7, the rung for production, brings one."""
+LOSES, RISKS, ADVICE, UNKNOWN = Severity
 
-DRAIN = (Severity.RISKS, "drain")
-PACE = (Severity.RISKS, "min-ready-seconds")
+PRODUCTION = {(ADVICE, "disruption-budget"), (ADVICE, "spread")}
+"""Only v7, the rung for production, brings a budget and spreads its pods."""
+
+DRAIN = (ADVICE, "drain")
+PACE = (ADVICE, "min-ready-seconds")
 
 # What each rung leaves to the ones after it.
 LEFT = {
-    "v1": {(Severity.LOSES, "drain"), (Severity.LOSES, "readiness-probe"), PACE, BUDGET},
-    "v2": {(Severity.LOSES, "drain"), PACE, BUDGET},
-    "v3": {DRAIN, PACE, BUDGET},
-    "v4": {DRAIN, BUDGET},
-    "v5": {BUDGET},
-    "v6": {BUDGET},
-    "v6-plain": {(Severity.LOSES, "plain-sidecar"), BUDGET},
+    "v1": {(LOSES, "drain"), (LOSES, "readiness-probe"), PACE, *PRODUCTION},
+    "v2": {(LOSES, "drain"), PACE, *PRODUCTION},
+    "v3": {DRAIN, PACE, *PRODUCTION},
+    "v4": {DRAIN, *PRODUCTION},
+    "v5": PRODUCTION,
+    "v6": PRODUCTION,
+    "v6-plain": {(RISKS, "plain-sidecar"), *PRODUCTION},
     "v7": set(),
 }
 
 
-def subject(rung: str) -> Subject:
-    around = [*objects(f"flask-deployment-{rung}"), *objects("service")]
-    (deployment,) = (each for each in around if each["kind"] == "Deployment")
-    return Subject(deployment, around)
+def workload_of(around: list[Object]) -> Workload:
+    documents = [Document(each) for each in around]
+    (found,) = (each for each in documents if each.kind == "Deployment")
+    return Workload(found, Neighbours(documents))
+
+
+def around(rung: str) -> list[Object]:
+    return [*objects(f"flask-deployment-{rung}"), *objects("service")]
+
+
+def examined(found: list[Object]) -> list[Finding]:
+    return list(examine(workload_of(found)).findings)
 
 
 def brief(findings: list[Finding]) -> set[tuple[Severity, str]]:
@@ -43,8 +56,14 @@ def brief(findings: list[Finding]) -> set[tuple[Severity, str]]:
 
 
 @pytest.mark.parametrize("rung", RUNGS)
-def test_a_rung_leaves_what_the_later_ones_are_for(rung: str) -> None:
-    assert brief(examine(subject(rung))) == LEFT[rung]
+def test_rung_leaves_what_the_later_ones_are_for(rung: str) -> None:
+    assert brief(examined(around(rung))) == LEFT[rung]
+
+
+def test_the_replicas_beside_the_autoscaler_are_ignored_with_a_reason() -> None:
+    (ignored,) = examine(workload_of(around("v7"))).ignored
+    assert ignored.finding.check == "replicas-and-autoscaler"
+    assert ignored.reason
 
 
 # ---- each check ----------------------------------------------------------------------------------------
@@ -112,24 +131,25 @@ def both(*changes: Change) -> Change:
     return change
 
 
-LOSES, RISKS, ADVICE, UNKNOWN = Severity
+PRE_STOP = {"preStop": {"sleep": {"seconds": 5}}}
+
 CHANGES: list[tuple[str, Change, Severity, str]] = [
     ("settings", env(DRAIN_MAX="soon"), LOSES, "DRAIN_MAX is 'soon'"),
     ("settings", env(DRAIN_MAXX="20"), ADVICE, "DRAIN_MAXX is not a setting"),
     ("drain", env(DRAIN="off"), LOSES, "stops listening at SIGTERM"),
-    ("drain", both(env(DRAIN="off"), at("lifecycle", {"preStop": {"sleep": {"seconds": 5}}})), RISKS, "puts"),
-    ("prestop-on-top", at("lifecycle", {"preStop": {"sleep": {"seconds": 5}}}), ADVICE, "preStop of 5 s"),
+    ("drain", both(env(DRAIN="off"), at("lifecycle", PRE_STOP)), ADVICE, "only delays"),
+    ("prestop-on-top", at("lifecycle", PRE_STOP), ADVICE, "preStop of 5 s"),
     ("grace-period", env(DRAIN_MAX="25"), RISKS, "drain 25 s + graceful timeout 65 s + 2 s margin is 92 s"),
     ("grace-period", at("/spec.template.spec.terminationGracePeriodSeconds", 82), RISKS, "killed after 82 s"),
     ("shell-entrypoint", at("command", ["sh", "-c", "x=1; gunicorn"]), LOSES, "stays a shell: x=1; gunicorn"),
     ("shell-entrypoint", at("command", ["tini", "--", "bash", "-lc", "a | b"]), LOSES, "a shell: a | b"),
-    ("shell-entrypoint", at("command", ["/bin/sh", "-c", "gunicorn app"]), ADVICE, "may be a shell"),
+    ("shell-entrypoint", at("command", ["/bin/sh", "-c", "gunicorn app"]), LOSES, "stays a shell"),
     ("shell-entrypoint", at("command", ["/srv/start.sh"]), UNKNOWN, "ends with exec"),
     ("plain-sidecar", plain_proxy("envoyproxy/envoy:v1.39.0"), RISKS, "beside is a plain container"),
     ("readiness-probe", at("readinessProbe", None), LOSES, "No readiness probe"),
     ("readiness-patience", at("readinessProbe.timeoutSeconds", None), ADVICE, "after 1 s"),
     ("readiness-patience", slow_readiness, ADVICE, "12 s"),
-    ("liveness-equals-readiness", liveness_as_readiness, RISKS, "asks the same"),
+    ("liveness-equals-readiness", liveness_as_readiness, ADVICE, "asks the same"),
     ("liveness-patience", at("livenessProbe.timeoutSeconds", 1), RISKS, "more than 1 s"),
     ("liveness-patience", at("livenessProbe.periodSeconds", 3), RISKS, "killed after 9 s"),
     ("slow-start", both(at("startupProbe", None), at("livenessProbe.periodSeconds", 5)), RISKS, "than 15 s"),
@@ -137,16 +157,16 @@ CHANGES: list[tuple[str, Change, Severity, str]] = [
     ("strategy", at("/spec.strategy", {"type": "Recreate"}), LOSES, "stops every pod"),
     ("strategy", at("/spec.strategy.rollingUpdate", {"maxSurge": 0, "maxUnavailable": 1}), ADVICE, "1 of 3"),
     ("strategy", at("/spec.strategy.rollingUpdate.maxUnavailable", "100%"), LOSES, "3 of 3"),
-    ("min-ready-seconds", at("/spec.minReadySeconds", None), RISKS, "minReadySeconds is 0"),
+    ("min-ready-seconds", at("/spec.minReadySeconds", None), ADVICE, "minReadySeconds is 0"),
     ("progress-deadline", at("/spec.progressDeadlineSeconds", 40), ADVICE, "a pod may take 40 s"),
     ("disruption-budget", at("PodDisruptionBudget/spec.maxUnavailable", 0), ADVICE, "0 of 3"),
     ("disruption-budget", at("PodDisruptionBudget/spec.maxUnavailable", "100%"), RISKS, "3 of 3"),
-    ("disruption-budget", at("PodDisruptionBudget/spec.selector.matchLabels.app", "other"), ADVICE, "No Pod"),
+    ("disruption-budget", at("PodDisruptionBudget/spec.selector.matchLabels.app", "other"), ADVICE, "No P"),
     ("service-selector", at("Service/spec.selector.tier", "web"), LOSES, "{tier: web} is not among"),
     ("target-port", at("Service/spec.ports.0.targetPort", "web"), LOSES, "targetPort web"),
-    ("target-port", at("Service/spec.ports.0.targetPort", 80), RISKS, "targetPort 80"),
+    ("target-port", at("Service/spec.ports.0.targetPort", 80), ADVICE, "targetPort 80"),
     ("unready-addresses", at("Service/spec.publishNotReadyAddresses", True), LOSES, "not ready"),
-    ("external-traffic-policy", at("Service/spec.externalTrafficPolicy", "Local"), RISKS, "only pod leaves"),
+    ("external-traffic-policy", at("Service/spec.externalTrafficPolicy", "Local"), RISKS, "only pod"),
     ("host-port", at("ports.0.hostPort", 80), RISKS, "takes port 80"),
     ("host-port", at("/spec.template.spec.hostNetwork", True), RISKS, "network of their nodes"),
     ("keepalive", env(KEEPALIVE="5"), RISKS, "after 5 s"),
@@ -156,25 +176,45 @@ CHANGES: list[tuple[str, Change, Severity, str]] = [
 
 
 @pytest.mark.parametrize(("check", "change", "severity", "says"), CHANGES)
-def test_a_change_is_found_and_nothing_else(
-    check: str, change: Change, severity: Severity, says: str
-) -> None:
-    around = {each["kind"]: copy.deepcopy(each) for each in subject("v7").others}
-    (flask,) = around["Deployment"]["spec"]["template"]["spec"]["containers"]
-    change(flask, around)
-    found = examine(Subject(around["Deployment"], list(around.values())))
+def test_change_is_found_and_nothing_else(check: str, change: Change, severity: Severity, says: str) -> None:
+    kinds = {each["kind"]: copy.deepcopy(each) for each in around("v7")}
+    (flask,) = kinds["Deployment"]["spec"]["template"]["spec"]["containers"]
+    change(flask, kinds)
+    found = examined(list(kinds.values()))
     assert [(each.severity, each.check) for each in found] == [(severity, check)]
     assert says.lower() in found[0].what.lower()
 
 
 @pytest.mark.parametrize("class_name", ["nginx", "alb", "kong"])
-def test_the_default_keepalive_is_longer_than_common_ingresses(class_name: str) -> None:
-    found = subject("v7")
-    around: dict[str, Object] = {}
-    ingress(class_name)({}, around)
-    assert examine(Subject(found.deployment, [*found.others, around["Ingress"]])) == []
+def test_default_keepalive_is_longer_than_common_ingresses(class_name: str) -> None:
+    kinds: dict[str, Object] = {}
+    ingress(class_name)({}, kinds)
+    assert examined([*around("v7"), kinds["Ingress"]]) == []
 
 
-def test_every_check_has_a_change() -> None:
-    foreign = {"max-requests"}  # not a setting of this service; tests/doctor/test_foreign.py
-    assert {check for check, *_ in CHANGES} == {name(each) for each in CHECKS} - foreign
+def test_field_of_a_finding_is_written_as_kubectl_explain_writes_it() -> None:
+    (found,) = (each for each in examined(around("v2")) if each.check == "drain")
+    (change,) = found.changes
+    assert (shown(change.path), change.value) == ("spec.template.spec.containers[0].env[1].value", "on")
+
+
+def test_settings_are_those_of_the_service() -> None:
+    defaults = Settings()
+    for name_, setting in own.SETTINGS.items():
+        assert getattr(defaults, name_.lower()) == setting.default
+        for value in (setting.low, setting.high):
+            Settings.from_environment(
+                {name_: f"{value:g}", "DRAIN_MIN": "0"} if name_ != "DRAIN_MIN" else {name_: "0"}
+            )
+        for value in (setting.low - 1, setting.high + 1):
+            with pytest.raises(ValueError, match=name_):
+                Settings.from_environment({name_: f"{value:g}"})
+    assert set(own.OTHERS) | own.SETTINGS.keys() | set(own.NAMES) <= set(NAMES)
+
+
+def test_page_lists_every_check_with_its_reason() -> None:
+    page = (ROOT / "docs" / "doctor.md").read_text()
+    rows = [f"| `{name(each)}` | {reason(each)} |" for each in CHECKS]
+    _, _, section = page.partition("## The checks\n")
+    listed = [line for line in section.partition("\n## ")[0].splitlines() if line.startswith("| `")]
+    assert listed == rows, "\n" + "\n".join(rows)

@@ -1,0 +1,78 @@
+"""What the doctor's tests share."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from kubectl_lossless.doctor.checks import examine
+from kubectl_lossless.doctor.finding import Finding, Severity, apply
+from kubectl_lossless.doctor.source import Loaded, Selection, from_files
+from kubectl_lossless.doctor.workload import Overrides, Workload
+
+Object = dict[str, Any]
+
+LOSES, RISKS, ADVICE, UNKNOWN = Severity
+
+HERE = Path(__file__).parent
+CASES = HERE / "cases"
+EXAMPLES = HERE / "examples"
+
+
+def load(text: str | bytes, overrides: Overrides = Overrides(), **selection: Any) -> Loaded:  # noqa: B008 - frozen
+    """Load manifests as standard input has them."""
+    data = text.encode() if isinstance(text, str) else text
+    return from_files(Selection(files=["-"], **selection), io.BytesIO(data), overrides)
+
+
+def dump(objects: Sequence[Object]) -> str:
+    return yaml.safe_dump_all(objects, sort_keys=False)
+
+
+def parse(text: str) -> list[Object]:
+    return [each for each in yaml.safe_load_all(text) if each is not None]
+
+
+def only(text: str, overrides: Overrides = Overrides()) -> Workload:  # noqa: B008 - frozen
+    """Return the one workload of a manifest."""
+    loaded = load(text, overrides)
+    assert not loaded.refused, [str(each) for each in loaded.refused]
+    (found,) = loaded.workloads
+    return found
+
+
+def findings(text: str, overrides: Overrides = Overrides()) -> list[Finding]:  # noqa: B008 - frozen
+    """Return what the checks find in a manifest."""
+    return [each for workload in load(text, overrides).workloads for each in examine(workload).findings]
+
+
+def brief(found: Sequence[Finding]) -> set[tuple[Severity, str]]:
+    return {(each.severity, each.check) for each in found}
+
+
+def base(*changes: Any) -> list[Object]:
+    """Return the objects of the case in which only advice is found, changed by functions of them."""
+    objects = parse((CASES / "00-base.yaml").read_text())
+    for change in changes:
+        change(objects)
+    return objects
+
+
+def container(objects: Sequence[Object]) -> Object:
+    """Return the base's container."""
+    found: Object = objects[0]["spec"]["template"]["spec"]["containers"][0]
+    return found
+
+
+def mended(objects: Sequence[Object], found: Sequence[Finding]) -> None:
+    """Apply the changes of findings to the objects that they name, removals of list entries last."""
+    for finding in found:
+        target = next(
+            each for each in objects if f"{each['kind']} {each['metadata']['name']}" == finding.object
+        )
+        for change in finding.changes:
+            apply(target, change)
