@@ -179,12 +179,11 @@ def _finding_json(finding: Finding) -> dict[str, Any]:
         "what": finding.what,
         "why": finding.why,
         "object": finding.object,
-        "path": list(finding.path),
-        "field": shown(finding.path),
+        "path": shown(finding.path),
+        "keys": list(finding.path),
         "changes": [
-            {"path": list(each.path), "field": shown(each.path), "remove": True}
-            if each.value is REMOVE
-            else {"path": list(each.path), "field": shown(each.path), "value": each.value}
+            {"path": shown(each.path), "keys": list(each.path)}
+            | ({"remove": True} if each.value is REMOVE else {"value": each.value})
             for each in finding.changes
         ],
         "advice": finding.advice,

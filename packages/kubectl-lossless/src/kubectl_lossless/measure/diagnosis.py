@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 from kubectl_lossless.kubectl import Kubectl
@@ -28,15 +27,8 @@ def diagnose(kubectl: Kubectl, reference: Reference, namespace: str) -> tuple[li
         done = subprocess.run(  # noqa: S603 - this very interpreter, no shell
             command, capture_output=True, text=True, timeout=TIMEOUT, check=False, env=dict(os.environ)
         )
-        findings = [
-            Advice(
-                str(each["check"]),
-                str(each.get("what", "")),
-                str(each.get("path", "")),
-                str(each.get("value", "")),
-            )
-            for each in found_in(json.loads(done.stdout))
-        ]
+        workloads = json.loads(done.stdout)["workloads"]
+        findings = [advice(each) for workload in workloads for each in workload["findings"]]
     except subprocess.TimeoutExpired:
         return [], f"The doctor did not end within {TIMEOUT:.0f} s."
     except (ValueError, KeyError):
@@ -45,14 +37,12 @@ def diagnose(kubectl: Kubectl, reference: Reference, namespace: str) -> tuple[li
     return findings, None
 
 
-def found_in(document: Any) -> Iterator[dict[str, Any]]:
-    """Yield every finding in the doctor's JSON, whatever it is wrapped in."""
-    if isinstance(document, list):
-        for each in document:
-            yield from found_in(each)
-    elif isinstance(document, dict):
-        if "check" in document:
-            yield document
-        else:
-            for each in document.values():
-                yield from found_in(each)
+def advice(finding: dict[str, Any]) -> Advice:
+    """Return a finding with the first line to change, or its advice in words where no line mends it."""
+    path, value = finding["path"], finding["advice"]
+    if changes := finding["changes"]:
+        path = changes[0]["path"]
+        value = (
+            "remove it" if changes[0].get("remove") else json.dumps(changes[0]["value"], ensure_ascii=False)
+        )
+    return Advice(finding["check"], finding["what"], path, value)
