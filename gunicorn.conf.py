@@ -31,19 +31,21 @@ worker_connections = WORKER_CONNECTIONS
 preload_app = not (settings.is_gevent or "reload" in given)
 # max_requests stays off: recycling a threaded worker loses requests.
 
-# The sign of life must not wait for a disk.
-worker_tmp_dir = "/dev/shm"  # noqa: S108 - Gunicorn makes a file of unpredictable name in it
+# The sign of life must not wait for a disk, where there is memory to write to. None: in TMPDIR.
+worker_tmp_dir = multiprocess.memory_directory()
 # Nothing here uses it, and it needs a writable home.
 control_socket_disable = "control_socket" not in given
 logger_class = logs.StatsdLogger if "statsd_host" in given else logs.ServiceLogger
 loglevel = settings.log_level
 access_log_format = access_log.FORMAT
 
-multiprocess.prepare()
+multiprocess.DIRECTORY.prepare(environment)
+pre_exec = multiprocess.DIRECTORY.pre_exec
 
 
 def on_starting(server: Any) -> None:
-    """Report variables that look like settings and have no effect."""
+    """Report variables that look like settings and have no effect; give the metrics to the workers' user."""
+    multiprocess.DIRECTORY.on_starting(server)
     for sentence in notices(environment):
         server.log.warning("%s", sentence)
 
@@ -63,9 +65,14 @@ def post_fork(server: Any, worker: Any) -> None:
     request_id.forget_after_requests(worker)
 
 
+def post_worker_init(worker: Any) -> None:
+    """Name the metrics directory again: Gunicorn has set the variables of --env once more in this worker."""
+    multiprocess.DIRECTORY.export()
+
+
 def child_exit(server: Any, worker: Any) -> None:
     """Remove the gauges of a worker that has exited."""
-    multiprocess.forget(worker.pid)
+    multiprocess.DIRECTORY.forget(worker.pid)
 
 
 gunicorn_drain.install(globals(), probes=PROBES, policy=settings.drain_policy)

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -66,12 +66,18 @@ def for_each_class(ask: Callable[[str], T]) -> dict[str, T]:
 class Service:
     """One master with its workers, on a port reserved until `stop()`, even after the master has ended.
 
-    `flags` are Gunicorn's, `settings` the service's environment. A context manager: at its end every
-    process is gone, and one that outlived the master fails the test.
+    `flags` are Gunicorn's, `settings` the service's environment, `program` begins the command. A context
+    manager: at its end every process is gone, and one that outlived the master fails the test.
     """
 
     def __init__(
-        self, *flags: str, directory: Path = ROOT, bind: bool = True, group: bool = False, **settings: object
+        self,
+        *flags: str,
+        directory: Path = ROOT,
+        bind: bool = True,
+        group: bool = False,
+        program: Sequence[str] = (sys.executable, "-m", "gunicorn"),
+        **settings: object,
     ) -> None:
         self._log = tempfile.NamedTemporaryFile(prefix="gunicorn-", suffix=".log")  # noqa: SIM115 - closed in stop()
         self._output = tempfile.NamedTemporaryFile(prefix="gunicorn-", suffix=".out")  # noqa: SIM115 - the same
@@ -81,7 +87,7 @@ class Service:
         self._reservation = reservation()
         own = ["-b", f"127.0.0.1:{port_of(self._reservation)}"] if bind else []
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "gunicorn", *own, *flags],
+            [*program, *own, *flags],
             cwd=directory,
             env={**environment, MARK: self._mark},
             stdin=subprocess.DEVNULL,
@@ -107,15 +113,19 @@ class Service:
 
     def stop(self) -> None:
         """End what still runs, the hard way."""
+        self.stop_processes()
+        self.final_log = self.log
+        self._log.close()
+        self._output.close()
+        self._reservation.close()
+
+    def stop_processes(self) -> None:
+        """End every process that still runs, the hard way."""
         if self.process.poll() is None:
             self.process.kill()
         for each in self.processes():
             each.kill()
         self.process.wait()
-        self.final_log = self.log
-        self._log.close()
-        self._output.close()
-        self._reservation.close()
 
     def processes(self) -> list[psutil.Process]:
         """Find every living process of this service, whoever its parent is by now."""
