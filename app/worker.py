@@ -9,6 +9,7 @@ and the shutdown are Gunicorn's. Each override says what it replaces in Gunicorn
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import re
 import resource
@@ -288,7 +289,9 @@ class ProbeLaneWorker(ThreadWorker):  # type: ignore[misc] # Gunicorn has no typ
         """Take in no more connections than there can be open files: one too many ends the worker."""
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         soft = min(max(soft, self.cfg.worker_connections + SPARE_FILES), hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        with contextlib.suppress(ValueError, OSError):  # macOS has a lower limit that `hard` does not show
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self.worker_connections: int = min(self.cfg.worker_connections, soft - SPARE_FILES)
         self.max_keepalived = self.worker_connections - self.cfg.threads
         self.limits = HeaderLimits(self.cfg)

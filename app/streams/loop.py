@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextlib
 import logging
 import random
 import resource
@@ -145,7 +146,8 @@ class Stream(asyncio.Protocol):
     ) -> None:
         """Own `connection` from now on (see `app.streams.handover.Taker`)."""
         self._greeting, self._early = self.head(status, headers), early
-        if connection.family != socket.AF_UNIX:
+        # macOS has no such option; there a silent peer ends with the system's own retransmissions.
+        if connection.family != socket.AF_UNIX and hasattr(socket, "TCP_USER_TIMEOUT"):
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENT)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UNSENT_BYTES)
         self._loop.adopt(self, connection)
@@ -280,7 +282,8 @@ class StreamLoop:
         needed = WORKER_CONNECTIONS + SPARE_FILES + self._limit
         if needed > hard:
             logger.warning("Open files are limited to %d: too few for STREAM_LIMIT, %d", hard, self._limit)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(max(soft, needed), hard), hard))
+        with contextlib.suppress(ValueError, OSError):  # macOS has a lower limit that `hard` does not show
+            resource.setrlimit(resource.RLIMIT_NOFILE, (min(max(soft, needed), hard), hard))
         loop = asyncio.new_event_loop()
         loop.call_soon(self._tick)
         loop.call_soon(self._look)
