@@ -54,9 +54,8 @@ run: $(VENV)/.run ## serve on port 8080 (PORT=...); Ctrl-C stops
 	PORT=$(PORT) exec $(BIN)/gunicorn
 
 .PHONY: test
-test: $(VENV)/.dev check ## lint, types and every test that needs no cluster, JOBS=4 at a time; last those that measure times
-	$(PYTEST) --ignore=tests/cluster -m "not alone"
-	$(BIN)/pytest --ignore=tests/cluster -m alone
+test: $(VENV)/.dev check ## lint, types and every test that needs no cluster, JOBS=4 at a time
+	$(PYTEST) --ignore=tests/cluster
 
 .PHONY: test-fast
 test-fast: $(VENV)/.dev check ## the same without the slow tests: at most a minute, for the inner loop

@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 ROOT = Path(__file__).parents[2]
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds after which a condition that should hold has failed. Nothing here waits that long."""
 
 QUICK: Mapping[str, Any] = {"DRAIN_MIN": 1.5, "DRAIN_QUIET": 0.3, "DRAIN_MAX": 6}

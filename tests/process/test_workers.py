@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import resource
 import signal
-import statistics
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-from app.settings import LANE_WORKER, LEADER_WORKER
+from app.settings import LANE_WORKER, LEADER_WORKER, Settings
 from tests.process.clients import Connection, Lost, get
 from tests.process.service import QUICK, ROOT, SLACK, Service, connections_of, wait_until
 
@@ -31,18 +32,26 @@ from flask import request
 from app import create_app
 
 application = create_app()
+served = 0
+
+@application.get("/quick")
+def quick():
+    global served
+    served += 1
+    return {}
 
 @application.get("/stuck")
 def stuck():
     Path(request.args["note"]).write_text(str(os.getpid()))
     ctypes.PyDLL(None).sleep(600)  # PyDLL does not give up the interpreter
 
-@application.get("/spin/<float:seconds>")
-def spin(seconds):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
+@application.get("/spin/<int:requests>/<int:seconds>")
+def spin(requests, seconds):
+    # Until so many others were served, for at most so many seconds of processor time.
+    began, first = time.thread_time(), served
+    while served < first + requests and time.thread_time() < began + seconds:
         pass
-    return {}
+    return {"served": served - first, "seconds": time.thread_time() - began}
 
 @application.get("/collect")
 def collect():
@@ -59,6 +68,57 @@ def extended(tmp_path: Path) -> tuple[str, ...]:
     """Gunicorn's flags for the service with endpoints that misbehave."""
     (tmp_path / "extended.py").write_text(APPLICATION)
     return "--pythonpath", f"{tmp_path},{ROOT}", "extended:application"
+
+
+POLLS_FOR_AN_HOUR = """
+class Derived(Base):
+    def wait_for_and_dispatch_events(self, timeout):
+        super().wait_for_and_dispatch_events(3600.0)
+"""
+
+LINGERS_FOR_AN_HOUR = """
+import app.worker
+
+assert app.worker.LINGER_TIMEOUT
+app.worker.LINGER_TIMEOUT = 3600.0
+
+class Derived(Base):
+    pass
+"""
+
+COUNTS_ACCESSES = """
+import itertools
+from app import create_app
+
+accesses = itertools.count()
+
+class CountedConnection(Base.connection_class):
+    def __getattribute__(self, name):
+        next(accesses)
+        return super().__getattribute__(name)
+
+    def __eq__(self, other):  # for what looks it up in a list or a deque
+        next(accesses)
+        return self is other
+
+    __hash__ = object.__hash__
+
+class Derived(Base):
+    connection_class = CountedConnection
+
+application = create_app()
+
+@application.get("/accesses")
+def count():
+    return str(next(accesses))
+"""
+
+
+def derived(worker_class: str, directory: Path, code: str) -> tuple[str, ...]:
+    """Write `code` with a class Derived of the worker class Base; return Gunicorn's flags for that worker."""
+    module, _, name = worker_class.rpartition(".")
+    (directory / "derived.py").write_text(f"from {module} import {name} as Base\n{code}")
+    return "--pythonpath", f"{directory},{ROOT}", "-k", "derived.Derived"
 
 
 def seconds(ask: Callable[[], object]) -> float:
@@ -170,41 +230,34 @@ def test_many_pipelined_requests_are_answered_in_order(worker_class: str) -> Non
             got += 1
 
 
-@pytest.mark.alone
 @pytest.mark.parametrize("worker_class", OURS)
-def test_slow_pipelined_requests_of_many_wait_for_no_other_event(worker_class: str) -> None:
+def test_slow_pipelined_requests_of_many_wait_for_no_other_event(worker_class: str, tmp_path: Path) -> None:
     each, crowd = 20, 12
-    with (
-        Service(WORKER_CLASS=worker_class, WORKERS=1, THREADS=16) as service,
-        contextlib.ExitStack() as stack,
-    ):
-        port = service.ready().port
-        connections = [stack.enter_context(Connection(port)) for _ in range(crowd)]
-        began = time.monotonic()
+    # No event but the requests' own: a request that waits for the end of a poll is never responded to.
+    worker = derived(worker_class, tmp_path, POLLS_FOR_AN_HOUR)
+    with Service(*worker, "--timeout", "600", WORKERS=1, THREADS=16) as service, ExitStack() as stack:
+        connections = [stack.enter_context(Connection(service.ready().port)) for _ in range(crowd)]
         for one in connections:
             one.socket.sendall(b"GET /api/sleep/0.02 HTTP/1.1\r\nHost: a\r\n\r\n" * each)
         for one in connections:
             assert [one.answer().status for _ in range(each)] == [200] * each
-        took = time.monotonic() - began
-        print(worker_class, took)
-        assert took < 3  # 0.4 s by itself; with stalls, of a second each, ten times that
 
 
-@pytest.mark.alone
 @pytest.mark.parametrize("worker_class", OURS)
 def test_a_request_that_computes_does_not_starve_the_others(
     worker_class: str, extended: tuple[str, ...]
 ) -> None:
+    others, processor_seconds = 20, 10
     with Service(*extended, WORKER_CLASS=worker_class, WORKERS=1, THREADS=8) as service:
         port = service.ready().port
-        with Connection(port) as spinning, Connection(port) as quick:
-            spinning.send("/spin/4.0")
-            wait_until(lambda: service.metric("lifecycle_requests_in_flight") == 1, "it spins")
-            waits = [seconds(quick.ask) for _ in range(50)]
-            assert service.metric("lifecycle_requests_in_flight") >= 1  # it still does
-            print(worker_class, statistics.median(waits), max(waits))
-            assert statistics.median(waits) < 0.1
-            assert spinning.answer().status == 200
+        with Connection(port) as computing, Connection(port, timeout=60) as quick:
+            computing.send(f"/spin/{others}/{processor_seconds}")
+            wait_until(lambda: service.metric("lifecycle_requests_in_flight") == 1, "the computing request")
+            for _ in range(others):
+                assert quick.ask("/quick").status == 200
+            computed = json.loads(computing.answer().body)
+    print(worker_class, computed)
+    assert computed["served"] == others  # and not one after the other had computed in vain
 
 
 def test_an_application_that_exits_costs_its_own_connection_alone(extended: tuple[str, ...]) -> None:
@@ -289,7 +342,7 @@ def test_a_garbage_collection_leaves_the_workers_memory_shared(extended: tuple[s
 
 # ---- many idle connections ---------------------------------------------------------------------------
 
-IDLE = 5000
+IDLE = 1000
 
 
 @contextlib.contextmanager
@@ -308,69 +361,45 @@ def idle(port: int, count: int = IDLE) -> Iterator[list[Connection]]:
         yield connections
 
 
-def processor_time(pid: int) -> float:
-    """Read the processor time that a process has had, in seconds, to the nanosecond.
-
-    /proc/<pid>/stat has hundredths of a second. The clock's number is clock_getcpuclockid(3)'s, which Python
-    does not have.
-    """
-    return time.clock_gettime(~pid << 3 | 2)
-
-
-@contextlib.contextmanager
-def one_processor(*pids: int) -> Iterator[None]:
-    """Run this thread and every thread of `pids` on the same processor."""
-    before = os.sched_getaffinity(0)
-    threads = [thread.id for pid in pids for thread in psutil.Process(pid).threads()]
-    for each in (0, *threads):
-        os.sched_setaffinity(each, {min(before)})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
-
-
-def compare_work(loaded: Service, empty: Service, turns: int = 100, requests: int = 50) -> float:
-    """Ask both services as often, on a connection each, a few requests in turn.
-
-    Returns the processor time (not the clock's: others use this machine too) that the worker of `loaded`
-    needs beside that of `empty`. On one processor, because two equal services that the kernel puts on
-    different ones differ by 0.87 to 1.14; the median of the turns, because a machine slows down now and then.
-    That leaves 0.94 to 1.09.
-    """
-    workers = [*loaded.workers, *empty.workers]
-    ratios = []
-    with one_processor(*workers), Connection(loaded.port) as one, Connection(empty.port) as other:
-        for _ in range(turns):
-            needed = []
-            for connection, worker in zip((one, other), workers, strict=True):
-                began = processor_time(worker)
-                for _ in range(requests):
-                    connection.ask()
-                needed.append(processor_time(worker) - began)
-            ratios.append(needed[0] / needed[1])
-    return statistics.median(ratios)
-
-
-@pytest.mark.alone
 @pytest.mark.parametrize("worker_class", OURS)
-def test_thousands_of_idle_connections_cost_memory_only(worker_class: str) -> None:
-    settings: dict[str, Any] = {"DRAIN_MIN": 2, "DRAIN_QUIET": 0.3, "DRAIN_MAX": 10}
-    one = Service(WORKER_CLASS=worker_class, WORKERS=1, **settings)
-    with one as service, Service(WORKER_CLASS=worker_class, WORKERS=1) as empty:
+def test_idle_connections_add_no_work_to_a_request(worker_class: str, tmp_path: Path) -> None:
+    requests = 200
+    flags = derived(worker_class, tmp_path, COUNTS_ACCESSES)
+    with Service(*flags, "derived:application", WORKERS=1) as service:
         port = service.ready().port
-        empty.ready()
-        with idle(port) as connections:
-            ratio = compare_work(service, empty)
-            print(f"{worker_class}: {ratio:.2f} times the processor time beside {IDLE} idle connections")
-            # A look at every connection for each request would cost 80 us, a third of a request and more.
-            assert ratio < 1.25
-            service.begin_drain()
-            told = [each.ask() for each in connections[:100]]
-            assert all(each.status == 200 and each.closes for each in told)
-            # Gunicorn gives those that say nothing 2 s after the drain.
-            assert service.wait() < settings["DRAIN_MIN"] + 2 + SLACK
-            assert all(each.closed_within(1) for each in connections)
+
+        def accesses() -> int:
+            return int(get(port, "/accesses").body)
+
+        def accesses_of_requests() -> int:
+            before = accesses()
+            with Connection(port) as connection:
+                for _ in range(requests):
+                    assert connection.ask().status == 200
+            return accesses() - before
+
+        alone = accesses_of_requests()
+        assert alone > requests  # else they are not counted
+        with idle(port):
+            beside = accesses_of_requests()
+        print(f"{worker_class}: {alone} and {beside} accesses to connections")
+        # One access to every idle connection for each request would be 200 times as many.
+        assert beside < alone + IDLE
+
+
+@pytest.mark.parametrize("worker_class", OURS)
+def test_a_drain_with_idle_connections_ends_in_time(worker_class: str) -> None:
+    settings: dict[str, Any] = {"DRAIN_MIN": 2, "DRAIN_QUIET": 0.3, "DRAIN_MAX": 10}
+    with (
+        Service(WORKER_CLASS=worker_class, WORKERS=1, **settings) as service,
+        idle(service.ready().port) as connections,
+    ):
+        service.begin_drain()
+        told = [each.ask() for each in connections[:100]]
+        assert all(each.status == 200 and each.closes for each in told)
+        # Gunicorn gives silent connections 2 s after the drain, and not KEEPALIVE, which is longer than this.
+        service.wait(Settings.keepalive / 2)
+        assert all(each.closed_within(1) for each in connections)
 
 
 @pytest.mark.parametrize("worker_class", OURS)
@@ -386,30 +415,33 @@ def test_connections_beyond_the_limit_wait_their_turn(worker_class: str) -> None
             each.send("/api")
         # No more than the limit less the threads are kept; the others are told to close.
         wait_until(lambda: connections_of(worker) >= limit // 2, "connections that are taken in")
-        for each in connections:
-            assert connections_of(worker) <= limit
+        for number, each in enumerate(connections):
+            if number % (limit // 5) == 0:  # it takes long where the machine has many connections
+                assert connections_of(worker) <= limit
             assert each.answer().status == 200
             each.close()
 
 
-@pytest.mark.alone
 @pytest.mark.parametrize("worker_class", OURS)
-def test_lazy_clients_do_not_slow_a_good_one(worker_class: str) -> None:
-    with Service(WORKER_CLASS=worker_class, WORKERS=1, THREADS=4) as service:
+def test_lazy_clients_do_not_delay_a_good_one(worker_class: str, tmp_path: Path) -> None:
+    crowd = 20
+    with (
+        Service(*derived(worker_class, tmp_path, LINGERS_FOR_AN_HOUR), WORKERS=1, THREADS=4) as service,
+        ExitStack() as stack,
+    ):
         port = service.ready().port
+        worker = psutil.Process(*service.workers)
 
-        def p90() -> float:
-            with Connection(port) as connection:
-                return statistics.quantiles([seconds(connection.ask) for _ in range(200)], n=10)[-1]
+        def lingering() -> int:
+            found = worker.net_connections("tcp")
+            return sum(each.status in (psutil.CONN_FIN_WAIT1, psutil.CONN_FIN_WAIT2) for each in found)
 
-        ratios = []
-        for _ in range(5):
-            without = p90()
-            with contextlib.ExitStack() as stack:
-                for _ in range(20):  # they are answered, told of the close, and do not close
-                    lazy = stack.enter_context(Connection(port))
-                    lazy.send("/api", "Connection: close")
-                    assert lazy.answer().closes
-                ratios.append(p90() / without)
-        print(worker_class, ratios)
-        assert statistics.median(ratios) < 3  # with stock gthread each of them stops all for 2 s
+        for _ in range(crowd):  # they get a response that announces the close, and do not close
+            lazy = stack.enter_context(Connection(port))
+            lazy.send("/api", "Connection: close")
+            assert lazy.answer().closes
+        wait_until(lambda: lingering() == crowd, "connections that wait for their client's close")
+        with Connection(port) as connection:
+            for _ in range(100):
+                assert connection.ask().status == 200
+        assert lingering() == crowd  # so nobody waited for one of them

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import statistics
 
 import pytest
@@ -9,6 +10,7 @@ from flask.testing import FlaskClient
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.settings import Settings
 from app.streams import ticks
 from app.streams.loop import Farewell
 from gunicorn_drain import Drain, StreamCounter
@@ -45,6 +47,23 @@ def test_who_comes_back_is_spread_too() -> None:
     retries = {Farewell(0, 1, 2, 0.5, 3).retry() for _ in range(100)}
     assert len(retries) > 50
     assert all(500 <= retry <= 3000 for retry in retries)
+
+
+def peak(farewell: Farewell, clients: int) -> int:
+    """Count the most clients that are to return within one second."""
+    moments = farewell.moments(clients, elapsed=0)
+    returns = sorted(moment + farewell.retry() / 1000 for moment in moments)
+    return max(bisect.bisect_left(returns, at + 1) - number for number, at in enumerate(returns))
+
+
+@pytest.mark.parametrize(("drain_max", "spread"), [(12.0, 3), (30.0, 7)])
+def test_a_thousand_clients_do_not_return_at_once(drain_max: float, spread: int) -> None:
+    chosen = Settings()
+    shares = (chosen.stream_tell_first, chosen.stream_tell_last, chosen.stream_deadline)
+    first, last, deadline = (share * drain_max for share in shares)
+    default = Farewell(first, last, deadline, chosen.stream_retry_min, chosen.stream_retry_max)
+    assert peak(default, 1000) < 1000 / spread
+    assert peak(Farewell(2, 2, 8, 1, 1), 1000) == 1000  # without the spread
 
 
 @given(st.text(max_size=15))
