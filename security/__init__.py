@@ -1,1 +1,0 @@
-"""What is known of what the image holds: audit.py asks for known vulnerabilities, sbom.py lists it."""
