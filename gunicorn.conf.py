@@ -9,6 +9,7 @@ from typing import Any
 
 import gunicorn_drain
 from app import access_log, flags, logs, multiprocess, refusals, request_id
+from app.send_timeout import SendTimeout
 from app.settings import PROBES, WORKER_CONNECTIONS, notices, settings_or_exit
 
 given = flags.given()
@@ -41,6 +42,7 @@ access_log_format = access_log.FORMAT
 
 multiprocess.DIRECTORY.prepare(environment)
 pre_exec = multiprocess.DIRECTORY.pre_exec
+responses = SendTimeout(gunicorn_drain.get_drain(), settings.send_timeout)
 
 
 def on_starting(server: Any) -> None:
@@ -66,8 +68,22 @@ def post_fork(server: Any, worker: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Name the metrics directory again: Gunicorn has set the variables of --env once more in this worker."""
+    """Name the metrics directory again: Gunicorn has set the variables of --env once more in this worker.
+
+    Then count in it what is closed because its client does not read.
+    """
     multiprocess.DIRECTORY.export()
+    responses.post_worker_init(worker)
+
+
+def pre_request(worker: Any, req: Any) -> None:
+    """Watch the response to a request."""
+    responses.pre_request(req)
+
+
+def post_request(worker: Any, req: Any) -> None:
+    """Watch it no longer."""
+    responses.post_request(req)
 
 
 def child_exit(server: Any, worker: Any) -> None:

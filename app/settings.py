@@ -168,6 +168,8 @@ class Settings:
     graceful_timeout: int = _count(10, 0, 3600, "seconds")
     # Longer than the 60 s for which most proxies keep idle connections; docs/limits.md names the others.
     keepalive: int = _count(75, 0, 3600, "seconds")
+    # A client with a full receive buffer that reads 8 KB/s acknowledges bytes every 17 s on loopback.
+    send_timeout: float = _seconds(20.0, 1, 3600)
     log_level: str = _choice("info", {name: name for name in LOG_LEVELS})
     log_format: str = _choice("text", {"text": "text", "json": "json"})
     access_log: bool = _choice(False, SWITCH)

@@ -55,7 +55,9 @@ class Drain:
             return State.STOPPING
         if phase == Phase.DRAINING:
             return State.DRAINING
-        return State.READY if self.worker.booted else State.STARTING
+        if not self.worker.booted:
+            return State.STARTING
+        return State.BLOCKED if self.page.blocked else State.READY
 
     @property
     def ready(self) -> bool:

@@ -46,7 +46,11 @@ class DrainCollector(Collector):
         """Read the shared page."""
         drain, policy = self._drain, self._drain.policy
         gauges: list[tuple[str, str, float]] = [
-            ("ready", "1 while the service is ready, 0 before and from SIGTERM on.", drain.ready),
+            (
+                "ready",
+                "1 while the service is ready; 0 before, from SIGTERM on, and while it is blocked.",
+                drain.ready,
+            ),
             ("draining", "1 from SIGTERM on.", drain.draining),
             ("requests_in_flight", "Client requests being answered.", drain.in_flight),
             (

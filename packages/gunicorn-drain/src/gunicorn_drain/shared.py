@@ -28,6 +28,7 @@ class State(enum.StrEnum):
 
     STARTING = "starting"
     READY = "ready"
+    BLOCKED = "blocked"  # would be ready if a worker did not lack a free thread
     DRAINING = "draining"
     STOPPING = "stopping"
 
@@ -61,6 +62,7 @@ class WorkerCell(enum.IntEnum):
     RESPONSES = 2  # to client requests, in a drain
     LAST_REQUEST = 3  # time at which a client request last began or ended
     LAST_ARRIVAL = 4  # time at which a client request last began in a drain
+    BLOCKED = 5  # 1 while requests wait and no thread becomes free
 
 
 class StreamCounter(enum.IntEnum):
@@ -107,6 +109,16 @@ class SharedPage:
     def draining(self) -> bool:
         """Whether a drain has begun. Stays true until the process exits."""
         return self.master[MasterCell.PHASE] != Phase.SERVING
+
+    @property
+    def blocked(self) -> bool:
+        """Whether a worker is blocked."""
+        return any(self.column(WorkerCell.BLOCKED))
+
+    @property
+    def seconds_since_request(self) -> float:
+        """Seconds since a client request last began or ended, in any worker."""
+        return seconds_since(max(self.column(WorkerCell.LAST_REQUEST)))
 
     @property
     def in_flight(self) -> int:
@@ -198,6 +210,11 @@ class SharedPage:
 def open_streams(slot: memoryview) -> int:
     """Return how many streams the worker of `slot` has open."""
     return sum(slot[_stream_cell(kind, StreamCounter.OPEN)] for kind in range(STREAM_KINDS_MAX))
+
+
+def seconds_since(moment: int) -> float:
+    """Return the seconds since a time of the page."""
+    return (time.monotonic_ns() - moment) / NANOSECONDS
 
 
 def status_since(began: int, last_request: int, in_flight: int, backlog: int, streams: int) -> DrainStatus:

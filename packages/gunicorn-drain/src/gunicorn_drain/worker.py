@@ -24,6 +24,7 @@ from gunicorn_drain.shared import (
     StreamCounter,
     WorkerCell,
     open_streams,
+    seconds_since,
     status_since,
 )
 from gunicorn_drain.signals import exit_at_stop_signals_after
@@ -63,6 +64,20 @@ class Worker:
     def mark_ready(self) -> None:
         """Record that this process can serve."""
         self._slot[WorkerCell.BOOTED] = 1
+
+    @property
+    def blocked(self) -> bool:
+        """Whether requests wait and no thread of this worker becomes free."""
+        return bool(self._slot[WorkerCell.BLOCKED])
+
+    @blocked.setter
+    def blocked(self, blocked: bool) -> None:
+        self._slot[WorkerCell.BLOCKED] = int(blocked)
+
+    @property
+    def seconds_since_request(self) -> float:
+        """Seconds since a client request last began or ended in this worker."""
+        return seconds_since(self._slot[WorkerCell.LAST_REQUEST])
 
     def count_stream(self, kind: str, counter: StreamCounter, change: int) -> None:
         """Change a counter of this process's streams."""

@@ -1,0 +1,252 @@
+"""Closes connections whose clients do not read their responses, and reports a worker without a free thread.
+
+A response that a client does not read holds a thread, in every worker class: once the kernel's buffers are
+full, Gunicorn waits in send() for as long as the client likes. A timeout of the socket would not do, as it
+bounds the whole response, and a slow client that reads is to be served. So a thread of each worker polls
+the kernel for the bytes that the client has acknowledged.
+
+Where a receive buffer is full, TCP acknowledges the next bytes only when the client has made room for a
+segment and a share of the buffer: a slow client that reads all the time seems to stand still for seconds in
+between. The kernel's TCP_USER_TIMEOUT is no substitute: with it Linux closes a client that reads, too, once
+its window has been smaller than the next segment (up to 64 KB) for that time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+import struct
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from app.refusals import RefusalLog
+from gunicorn_drain import Drain, DrainPolicy
+
+if TYPE_CHECKING:
+    from prometheus_client import Counter
+
+logger = logging.getLogger("gunicorn.error")
+
+INTERVAL = 0.5
+"""Interval between two polls, in seconds."""
+
+PROGRESS_MIN = 128
+"""Bytes that a client has to read within the timeout."""
+
+GIVE_WAY = 3.0
+"""Timeout of a response that has made no progress at all, while requests wait for a thread, in seconds.
+
+Such a response has filled the buffers at once and then stopped. One that has made progress keeps its timeout.
+"""
+
+DRAIN_SHARE = 1 / 3
+"""Maximum timeout in a drain, as a share of DRAIN_MAX; twice that for a response that has made progress."""
+
+DRAIN_TIMEOUT_MIN = 1.0
+"""Minimum timeout in a drain, in seconds, however short DRAIN_MAX is."""
+
+BLOCKED_AFTER = 10.0
+"""Duration for which requests wait and none begins or ends before the service is not ready, in seconds."""
+
+SHOWN = 100
+"""Maximum number of characters of a path in the log."""
+
+TCP_INFO = getattr(socket, "TCP_INFO", None)  # not on macOS
+TCP_INFO_BYTES = 148
+"""Size of Linux' struct tcp_info up to the last member that is read here. Linux 4.6 has it."""
+
+
+@dataclass
+class Progress:
+    """Progress of a response, in monotonic seconds and in bytes that the client has acknowledged."""
+
+    since: float
+    """Time of the last progress, or of the last poll that found nothing unsent."""
+    acknowledged: int
+    moved: bool = False
+    """Whether it has made progress since the first poll."""
+    unsent: bool = False
+
+    def update(self, now: float, acknowledged: int, unsent: bool) -> None:
+        """Take a poll's result."""
+        moved = acknowledged - self.acknowledged >= PROGRESS_MIN
+        if moved or not unsent:
+            self.since, self.acknowledged = now, acknowledged
+        self.moved = self.moved or moved
+        self.unsent = unsent
+
+
+class SendTimeout:
+    """The responses that this worker is sending. gunicorn.conf.py calls the methods in Gunicorn's hooks."""
+
+    def __init__(self, drain: Drain, seconds: float) -> None:
+        """`seconds`: SEND_TIMEOUT."""
+        self._drain = drain
+        self._seconds = seconds
+        # Each access to it is one operation of a dictionary, which is atomic: requests take no lock.
+        self._requests: dict[Any, None] = {}
+        self._progress: dict[Any, Progress] = {}
+        self._waiting_since = 0.0  # 0.0 while nothing waits
+
+    def pre_request(self, req: Any) -> None:
+        """Begin to watch the response to `req`."""
+        self._requests[req] = None
+
+    def post_request(self, req: Any) -> None:
+        """End it: the response is sent, or has failed. Gunicorn closes the connection later."""
+        self._requests.pop(req, None)
+
+    def post_worker_init(self, worker: Any) -> None:
+        """Start to poll. Gunicorn has forked and gevent has patched by now."""
+        self._worker = worker
+        self._refusals = RefusalLog(logger)
+        self._counter = _counter()
+        threading.Thread(target=self._run, name="send-timeout", daemon=True).start()
+
+    # ---- the polling thread --------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while True:
+            time.sleep(INTERVAL)
+            try:
+                self._poll(time.monotonic())
+            except Exception:
+                logger.exception("SEND_TIMEOUT: a poll failed")
+
+    def _poll(self, now: float) -> None:
+        here, backlog, probes = self._queued(), self._backlog(), self._pool_queued("lane_pool")
+        waited = now - self._waiting_since if self._waiting_since else 0.0
+        self._waiting_since = (self._waiting_since or now) if here or backlog else 0.0
+        self._report_blocked(waited, here, backlog)
+        self._close_stalled(now, probes + (here + backlog if waited else 0))
+
+    def _queued(self) -> int:
+        """Count the requests that wait for a thread of this worker."""
+        queued = len(getattr(self._worker, "queued", ()))  # the leader worker's own queue
+        return queued + self._pool_queued("tpool")
+
+    def _pool_queued(self, name: str) -> int:
+        pool = getattr(self._worker, name, None)
+        return pool._work_queue.qsize() if pool is not None else 0
+
+    def _backlog(self) -> int:
+        """Count the connections that wait to be accepted."""
+        # Linux has the length of a listener's queue in the place of the unacknowledged segments.
+        return sum(info[1] for each in self._worker.sockets if (info := _tcp_info(each)) is not None)
+
+    def _report_blocked(self, waited: float, here: int, backlog: int) -> None:
+        """Report in readiness and log that no thread has become free for long."""
+        # A request that waits in this worker is its own; another worker may take the backlog.
+        worker, page = self._drain.worker, self._drain.page
+        still = worker.seconds_since_request if here else 0.0
+        if backlog:
+            still = max(still, page.seconds_since_request)
+        blocked = min(waited, still) >= BLOCKED_AFTER
+        if blocked == worker.blocked:
+            return
+        worker.blocked = blocked
+        if blocked:
+            logger.warning(
+                "Not ready: %d requests wait, and no thread has become free for %.0f s",
+                here + backlog,
+                BLOCKED_AFTER,
+            )
+        else:
+            logger.warning("No longer blocked: a thread has become free")
+
+    def _close_stalled(self, now: float, waiting: int) -> None:
+        """Close what has made no progress for too long, and what gives way to `waiting` requests."""
+        polled: dict[Any, Progress] = {}
+        for req in list(self._requests):
+            if (info := _tcp_info(_socket_of(req))) is not None:
+                acknowledged, in_flight, not_sent = info
+                polled[req] = progress = self._progress.get(req) or Progress(now, acknowledged)
+                progress.update(now, acknowledged, bool(in_flight or not_sent))
+        self._progress = polled
+        first, moved = self._timeouts()
+        for req, progress in sorted(self._stalled(polled), key=lambda each: each[1].since):
+            stood = now - progress.since
+            if stood >= (moved if progress.moved else first):
+                self._close(req, stood, self._reason())
+            elif waiting > 0 and not progress.moved and stood >= GIVE_WAY:
+                waiting -= 1
+                self._close(req, stood, "requests wait for a thread")
+
+    def _stalled(self, polled: dict[Any, Progress]) -> Iterator[tuple[Any, Progress]]:
+        return ((req, progress) for req, progress in polled.items() if progress.unsent)
+
+    def _timeouts(self) -> tuple[float, float]:
+        """Return the timeout of a response that has made no progress yet, and of one that has."""
+        if not self._drain.terminating_since:
+            return self._seconds, self._seconds
+        policy = self._drain.policy or DrainPolicy()
+        share = max(policy.maximum * DRAIN_SHARE, DRAIN_TIMEOUT_MIN)
+        return min(self._seconds, share), min(self._seconds, 2 * share)
+
+    def _reason(self) -> str:
+        if self._drain.terminating_since:
+            return "the service drains"
+        return f"SEND_TIMEOUT is {self._seconds:g} s"
+
+    def _close(self, req: Any, stood: float, reason: str) -> None:
+        """End the connection of `req`: in every worker class, send() fails and Gunicorn closes the socket."""
+        try:
+            # Not the socket itself: gevent's would raise an error in the sending greenlet that Gunicorn logs.
+            connection = socket.socket(fileno=os.dup(_socket_of(req).fileno()))
+        except OSError:
+            return
+        with connection, contextlib.suppress(OSError):
+            # The descriptor is the connection's as long as the request has not ended.
+            if req not in self._requests:
+                return
+            # Otherwise the kernel keeps what is unsent for minutes after Gunicorn's close.
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection.shutdown(socket.SHUT_RDWR)
+        self._counter.inc()
+        peer = req.peer_addr[0] if isinstance(req.peer_addr, tuple) else "-"
+        path = "".join(each if each.isprintable() else "?" for each in req.path)[:SHOWN]
+        self._refusals.add(
+            "stalled",
+            f"Closed a connection of {peer}: it has read less than {PROGRESS_MIN} bytes of the response to "
+            f"{req.method} {path} for {stood:.1f} s; {reason}",
+        )
+
+
+def _socket_of(req: Any) -> Any:
+    """Find the connection's socket: Gunicorn's hooks get the request alone."""
+    stream = getattr(req, "stream", None)  # of HTTP/2
+    return req.unreader.sock if stream is None else stream.connection.sock
+
+
+def _tcp_info(sock: Any) -> tuple[int, int, int] | None:
+    """Return the bytes acknowledged, the segments in flight and the bytes not sent; None where not known."""
+    if TCP_INFO is None:
+        return None
+    try:
+        info = sock.getsockopt(socket.IPPROTO_TCP, TCP_INFO, TCP_INFO_BYTES)
+    except (OSError, AttributeError):  # a Unix socket, or one that is closed
+        return None
+    if len(info) < TCP_INFO_BYTES:
+        return None
+    # tcpi_bytes_acked, tcpi_unacked and tcpi_notsent_bytes of linux/tcp.h
+    return (
+        struct.unpack_from("Q", info, 120)[0],
+        struct.unpack_from("I", info, 24)[0],
+        struct.unpack_from("I", info, 144)[0],
+    )
+
+
+def _counter() -> Counter:
+    # Imported late: prometheus_client decides how to count when it is first imported.
+    from prometheus_client import Counter
+
+    return Counter(
+        "http_responses_stalled",
+        "Responses whose connection was closed because the client did not read them.",
+        registry=None,
+    )

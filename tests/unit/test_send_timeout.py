@@ -1,0 +1,65 @@
+"""The progress of a response as the polls see it, and what readiness makes of a blocked worker."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.send_timeout import PROGRESS_MIN, Progress
+from gunicorn_drain import Drain, State
+
+
+def test_response_that_makes_no_progress_stands_since_its_last() -> None:
+    progress = Progress(since=1.0, acknowledged=1000)
+    progress.update(2.0, 1000, unsent=True)
+    assert (progress.since, progress.moved, progress.unsent) == (1.0, False, True)
+    progress.update(3.0, 1000 + PROGRESS_MIN, unsent=True)
+    assert (progress.since, progress.moved) == (3.0, True)
+    progress.update(4.0, 1000 + PROGRESS_MIN, unsent=True)
+    assert (progress.since, progress.moved) == (3.0, True)
+
+
+def test_progress_byte_by_byte_is_none() -> None:
+    progress = Progress(since=0.0, acknowledged=0)
+    for each in range(1, PROGRESS_MIN):
+        progress.update(float(each), each, unsent=True)
+    assert (progress.since, progress.moved) == (0.0, False)
+
+
+def test_response_with_nothing_unsent_does_not_stand() -> None:
+    progress = Progress(since=0.0, acknowledged=10)
+    progress.update(5.0, 10, unsent=False)
+    assert (progress.since, progress.moved, progress.unsent) == (5.0, False, False)
+
+
+@pytest.fixture
+def drain() -> Drain:
+    """A service that is ready."""
+    made = Drain()
+    made.mark_ready()
+    return made
+
+
+def test_blocked_worker_makes_the_service_not_ready(drain: Drain) -> None:
+    drain.worker.blocked = True
+    assert (drain.state, drain.ready) == (State.BLOCKED, False)
+    drain.worker.blocked = False
+    assert (drain.state, drain.ready) == (State.READY, True)
+
+
+def test_drain_takes_precedence_over_a_blocked_worker(drain: Drain) -> None:
+    drain.worker.blocked = True
+    drain.begin_drain()
+    assert drain.state is State.DRAINING
+
+
+def test_request_ends_the_time_without_one(drain: Drain) -> None:
+    class Request:
+        method, path = "GET", "/api"
+
+        def should_close(self) -> bool:
+            return False
+
+    before = drain.page.seconds_since_request
+    drain.worker.pre_request(None, Request())
+    assert 0 <= drain.page.seconds_since_request < before
+    assert 0 <= drain.worker.seconds_since_request < before
