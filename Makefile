@@ -243,6 +243,19 @@ rollout: named $(VENV)/.dev ## a rolling update under load (CONTEXT=name FROM=v2
 course: named $(VENV)/.dev ## all rungs in turn under load, one report (CONTEXT=name ARGS=...)
 	$(BIN)/python -m tools.course course --context '$(NAMED)' --load-image $(LOAD_IMAGE) $(ARGS)
 
+# Servers as other people run them, for the tests of `kubectl lossless measure`.
+WORKLOADS := packages/kubectl-lossless/tests/workloads
+WORKLOADS_IMAGE ?= $(REGISTRY)/lossless-workloads:latest
+
+.PHONY: image-workloads
+image-workloads: ## build the servers that the tests of kubectl lossless measure roll; needs Go
+	CGO_ENABLED=0 go build -ldflags='-s -w' -o $(WORKLOADS)/server $(WORKLOADS)/server.go
+	docker build $(DOCKER_BUILD_ARGS) -t $(WORKLOADS_IMAGE) $(WORKLOADS)
+
+.PHONY: push-workloads
+push-workloads: image-workloads ## build and push them
+	docker push $(WORKLOADS_IMAGE)
+
 .PHONY: image-load
 image-load: ## build the load's image (LOAD_IMAGE=...)
 	docker build $(DOCKER_BUILD_ARGS) -f packages/kubectl-lossless/Dockerfile -t $(LOAD_IMAGE) .

@@ -6,14 +6,14 @@ gave to a new connection tells when that way had learned. The times compare this
 itself, except for a load inside the cluster, whose node's clock counts.
 """
 
-import contextlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from kubectl_lossless.measure import propagation
 from kubectl_lossless.measure.load.job import Job
-from kubectl_lossless.measure.propagation import Endpoints, Propagation, leave_of
-from kubectl_lossless.measure.watch import State, Watch
+from kubectl_lossless.measure.propagation import Propagation
+from kubectl_lossless.measure.workload import Reference
 from tools.course.experiment import DNS, Experiment, Silent
 from tools.course.load import Load
 from tools.course.namespace import EXPERIMENT, MADE_BY
@@ -49,26 +49,15 @@ def measure(survey: Survey, stage: Stage, tell: Silent | None = None) -> Propaga
     stage.apply(survey.rung, afresh=True)
     stage.wait_until_settled(survey.timeout)
     loads = _loads(survey, stage)
-    with contextlib.ExitStack() as stack:
-        watch = stack.enter_context(Watch(stage.kubectl, stage.namespace, stage.deployment))
-        endpoints = Endpoints(stage.kubectl, stage.namespace, stage.service_name)
-        stack.callback(endpoints.close)
-        tell.say(f"starting clients on {'; '.join(loads)}")
-        for load in loads.values():
-            stack.enter_context(load)
-        names = [_delete_one(stage, watch, survey.timeout, tell) for _ in range(survey.pods)]
-        results = {name: load.stop() for name, load in loads.items()}
-    for name, result in results.items():
-        if result.lost:
-            tell.say(f"{name}: {result.summary()}")
-    return Propagation(
-        rung=survey.rung.name,
-        kubernetes=stage.server_version,
-        leaves=[
-            leave_of(pod, endpoints, results) for name in names for pod in watch.pods if pod.name == name
-        ],
-        requests=sum(result.requests for result in results.values()),
-        lost={name: result.lost for name, result in results.items() if result.lost},
+    return propagation.survey(
+        stage.kubectl,
+        namespace=stage.namespace,
+        reference=Reference("deployment", stage.deployment),
+        loads=loads,
+        pods=survey.pods,
+        timeout=survey.timeout,
+        say=tell.say,
+        title=survey.rung.name,
     )
 
 
@@ -88,19 +77,3 @@ def _loads(survey: Survey, stage: Stage) -> dict[str, Load]:
     if not loads:
         raise StageError("No way leads to the service from here: name one with --way NAME=URL, or --inside.")
     return loads
-
-
-def _delete_one(stage: Stage, watch: Watch, timeout: float, tell: Silent) -> str:
-    """Delete the oldest ready pod; return its name once it is gone and replaced."""
-    ready = [pod for pod in watch.present() if pod.state is State.READY]
-    pod, whole = ready[0], len(ready)
-    tell.say(f"deleting {pod.name}")
-    stage.kubectl("delete", "pod", pod.name, "-n", stage.namespace, "--wait=false")
-
-    def replaced() -> bool:
-        states = [other.state for other in watch.present()]
-        return pod.state is State.GONE and states == [State.READY] * whole
-
-    if not watch.wait(replaced, timeout):
-        raise StageError(f"The pod {pod.name} was not gone and replaced after {timeout:.0f} s (--timeout).")
-    return pod.name

@@ -13,6 +13,10 @@ COMMANDS = {
         "kubectl_lossless.measure.command",
         "roll a workload under load and report the requests that it loses, and why",
     ),
+    "propagation": (
+        "kubectl_lossless.measure.propagation_command",
+        "measure for how long a terminating pod still gets new connections",
+    ),
     "page": ("kubectl_lossless.measure.page_command", "build the page of a measurement's report.json again"),
     "doctor": (
         "kubectl_lossless.doctor.__main__",

@@ -1,5 +1,10 @@
 """A small ASGI application."""
 
+import os
+import time
+
+time.sleep(float(os.environ.get("START_TAKES", "0")))
+
 
 async def app(scope, receive, send):
     if scope["type"] != "http":

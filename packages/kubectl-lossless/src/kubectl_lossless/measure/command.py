@@ -283,6 +283,10 @@ def targets_of(options: argparse.Namespace) -> tuple[list[Target], int]:
         shared["expect"] = options.expect
     if options.version_header:
         shared |= {"version_headers": (options.version_header,), "version_fields": ()}
+    if getattr(options, "pod_header", None):
+        shared |= {"pod_headers": (options.pod_header,), "pod_fields": ()}
+    if getattr(options, "pod_field", None):
+        shared |= {"pod_fields": (options.pod_field,), "pod_headers": ()}
     if options.version_field:
         shared |= {"version_fields": (options.version_field,), "version_headers": ()}
     found = [Target.of(url, options.host, **shared) for url in (*options.url, *options.slow_url)]

@@ -22,13 +22,13 @@ def diagnose(kubectl: Kubectl, reference: Reference, namespace: str) -> tuple[li
     The doctor runs as a process: what it cannot read must not end a measurement.
     """
     command = [sys.executable, "-m", "kubectl_lossless", "doctor", f"{reference.kind}/{reference.name}"]
-    command += ["-n", namespace, "--json", *(["--context", kubectl.context] if kubectl.context else [])]
+    command += ["-n", namespace, "-o", "json", *(["--context", kubectl.context] if kubectl.context else [])]
     try:
         done = subprocess.run(  # noqa: S603 - this very interpreter, no shell
             command, capture_output=True, text=True, timeout=TIMEOUT, check=False, env=dict(os.environ)
         )
         workloads = json.loads(done.stdout)["workloads"]
-        findings = [advice(each) for workload in workloads for each in workload["findings"]]
+        findings = [advice_of(each) for workload in workloads for each in workload["findings"]]
     except subprocess.TimeoutExpired:
         return [], f"The doctor did not end within {TIMEOUT:.0f} s."
     except (ValueError, KeyError):
@@ -37,12 +37,16 @@ def diagnose(kubectl: Kubectl, reference: Reference, namespace: str) -> tuple[li
     return findings, None
 
 
-def advice(finding: dict[str, Any]) -> Advice:
-    """Return a finding with the first line to change, or its advice in words where no line mends it."""
-    path, value = finding["path"], finding["advice"]
-    if changes := finding["changes"]:
-        path = changes[0]["path"]
-        value = (
-            "remove it" if changes[0].get("remove") else json.dumps(changes[0]["value"], ensure_ascii=False)
-        )
-    return Advice(finding["check"], finding["what"], path, value)
+def advice_of(finding: dict[str, Any]) -> Advice:
+    """Return a finding as the verdict has it: its changes as lines, else its advice."""
+    changes = [
+        f"{each['path']}: "
+        f"{'remove it' if each.get('remove') else json.dumps(each.get('value'), ensure_ascii=False)}"
+        for each in finding.get("changes") or []
+    ]
+    return Advice(
+        str(finding["check"]),
+        str(finding.get("what", "")),
+        "; ".join(changes) or str(finding.get("advice", "")),
+    )
+

@@ -9,21 +9,23 @@ with itself, except for a load inside the cluster, whose node's clock counts.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
-import threading
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from kubectl_lossless.kubectl import Kubectl, Object, follow
-from kubectl_lossless.measure.load import Result
+from kubectl_lossless.kubectl import Kubectl
+from kubectl_lossless.measure.load import Load, Result
 from kubectl_lossless.measure.report.figures import percentile
-from kubectl_lossless.measure.watch import Pod, State
+from kubectl_lossless.measure.rollout import RolloutError
+from kubectl_lossless.measure.verdict import SPREAD, moment
+from kubectl_lossless.measure.watch import Mark, Pod, State, Watch
+from kubectl_lossless.measure.workload import Reference
 
 MARGIN = 2.0
-"""DRAIN_MIN should be this many times the longest time seen."""
+"""A drain's minimum should be this many times the longest time seen."""
 ENDPOINTS = "EndpointSlice"
 """The row that is no way for requests: when the API said that the pod is not ready any more."""
 
@@ -61,7 +63,7 @@ class Propagation:
 
     @property
     def drain_min(self) -> int:
-        """The DRAIN_MIN to set, whole seconds."""
+        """The drain's minimum to set, in whole seconds."""
         longest = max(max(self.times(way)) for way in self.ways())
         return max(1, math.ceil(longest * MARGIN))
 
@@ -89,47 +91,86 @@ class Propagation:
         return rows
 
 
-class Endpoints:
-    """When each pod's endpoint was first seen not ready again, seconds since the epoch."""
+def leave_of(pod: Pod, results: Mapping[str, Result]) -> Leave:
+    """Return what was seen of one pod's leave.
 
-    def __init__(self, kubectl: Kubectl, namespace: str, service: str) -> None:
-        self.left: dict[str, float] = {}
-        self._ready: set[str] = set()
-        selector = f"kubernetes.io/service-name={service}"
-        self._process = kubectl.start(
-            *("get", "endpointslices", "-n", namespace, "-l", selector),
-            *("--watch", "--output-watch-events", "-o", "json"),
-        )
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _read(self) -> None:
-        assert self._process.stdout is not None  # noqa: S101 - for mypy: it was opened as a pipe
-        for event in follow(self._process.stdout):
-            self._take(event["object"])
-
-    def _take(self, slice_: Object) -> None:
-        ready = {
-            endpoint["targetRef"]["name"]
-            for endpoint in slice_.get("endpoints") or []
-            if endpoint.get("targetRef") and endpoint["conditions"].get("ready")
-        }
-        for pod in self._ready - ready:
-            self.left.setdefault(pod, time.time())
-        self._ready = ready
-
-    def close(self) -> None:
-        """End the watch."""
-        self._process.terminate()
-        self._reader.join(5)
-        self._process.communicate()
-
-
-def leave_of(pod: Pod, endpoints: Endpoints, results: Mapping[str, Result]) -> Leave:
-    """Return what was seen of one pod's leave."""
+    A route led to the pod as long as it responded, or, where responses name no pod, as long as requests were
+    lost. Raises RolloutError where neither was the case.
+    """
     began, gone = pod.since(State.DRAINING) or 0.0, pod.since(State.GONE) or 0.0
-    seen = {ENDPOINTS: endpoints.left.get(pod.name, gone)}
+    seen = {ENDPOINTS: pod.marked(Mark.NO_ENDPOINT) or gone}
     for way, result in results.items():
-        seen[way] = max((answer.at for answer in result.answers if answer.pod == pod.name), default=began)
+        if any(answer.pod for answer in result.answers):
+            seen[way] = max((answer.at for answer in result.answers if answer.pod == pod.name), default=began)
+        else:
+            lost = [moment(each) for each in result.failures if began <= moment(each) <= gone + SPREAD]
+            if not lost:
+                raise RolloutError(
+                    f"{way}: responses do not name their pod, and no request was lost, so nothing shows "
+                    f"how long "
+                    f"{pod.name} still got new connections. --pod-header or --pod-field names it."
+                )
+            seen[way] = max(lost)
     learned = {way: round(max(0.0, at - began), 3) for way, at in seen.items()}
     return Leave(pod.name, learned, round(gone - began, 3))
+
+
+def delete_one(
+    kubectl: Kubectl, namespace: str, watch: Watch, timeout: float, say: Callable[[str], None]
+) -> Pod:
+    """Delete the oldest ready pod; return it once it is gone and replaced.
+
+    Raises RolloutError where that takes longer than `timeout` seconds.
+    """
+    ready = [pod for pod in watch.present() if pod.state is State.READY]
+    if not ready:
+        raise RolloutError("No pod is ready, so none is deleted.")
+    pod, whole = ready[0], len(ready)
+    say(f"deleting {pod.name}")
+    kubectl("delete", "pod", pod.name.partition(" ")[0], "-n", namespace, "--wait=false")
+
+    def replaced() -> bool:
+        states = [other.state for other in watch.present()]
+        return pod.state is State.GONE and states == [State.READY] * whole
+
+    if not watch.wait(replaced, timeout):
+        raise RolloutError(f"The pod {pod.name} was not gone and replaced after {timeout:.0f} s (--timeout).")
+    return pod
+
+
+def survey(  # noqa: PLR0913 - all named
+    kubectl: Kubectl,
+    *,
+    namespace: str,
+    reference: Reference,
+    loads: Mapping[str, Load],
+    pods: int,
+    timeout: float,
+    say: Callable[[str], None],
+    title: str,
+) -> Propagation:
+    """Delete pods one after the other under these loads, and see how long each route still leads to them.
+
+    Raises RolloutError, KubectlError, LoadError.
+    """
+    with contextlib.ExitStack() as stack:
+        watch = stack.enter_context(Watch(kubectl, namespace, reference.name, reference.kind, wide=True))
+        if "pods" in watch.unseen:
+            raise RolloutError(
+                f"The pods cannot be watched, and nothing is measured without: {watch.unseen['pods']}"
+            )
+        say(f"starting clients on {'; '.join(loads)}")
+        for load in loads.values():
+            stack.enter_context(load)
+        deleted = [delete_one(kubectl, namespace, watch, timeout, say) for _ in range(pods)]
+        results = {name: load.stop() for name, load in loads.items()}
+    for name, result in results.items():
+        if result.lost:
+            say(f"{name}: {result.summary()}")
+    return Propagation(
+        rung=title,
+        kubernetes=kubectl.check(),
+        leaves=[leave_of(pod, results) for pod in deleted],
+        requests=sum(result.requests for result in results.values()),
+        lost={name: result.lost for name, result in results.items() if result.lost},
+    )

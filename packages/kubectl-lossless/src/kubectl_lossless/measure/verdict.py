@@ -97,13 +97,8 @@ class Advice:
 
     check: str
     what: str
-    path: str
-    value: str
-
-    @property
-    def line(self) -> str:
-        """What to change where."""
-        return f"{self.path}: {self.value}" if self.path else self.value
+    line: str
+    """What to change where."""
 
 
 @dataclass(frozen=True)
@@ -132,13 +127,13 @@ class Blame:
 
 
 CHECKS: dict[str, tuple[str, ...]] = {
-    "drain": ("drain", "pre-stop", "prestop", "shutdown"),
-    "kept": ("drain", "keepalive", "pre-stop"),
-    "in-flight": ("grace-period", "drain", "graceful-timeout"),
-    "killed": ("shell-entrypoint", "shell", "entrypoint", "grace-period", "grace", "drain"),
+    "drain": ("drain", "prestop"),
+    "kept": ("drain", "keepalive"),
+    "in-flight": ("in-flight", "grace-period", "drain"),
+    "killed": ("shell-entrypoint", "wrapper", "sigterm-ignored", "grace-period"),
     "outage": ("strategy", "replicas"),
-    "not-listening": ("readiness-probe", "readiness"),
-    "weak-readiness": ("readiness-patience", "readiness-probe", "readiness"),
+    "not-listening": ("readiness-probe",),
+    "weak-readiness": ("readiness-probe", "readiness-delay"),
     "drain-or-not-listening": ("readiness-probe", "drain"),
 }
 """The doctor's checks that say the same as a cause, the nearest first."""
@@ -183,7 +178,7 @@ class Judge:
         if at < self._evidence.zero - EARLY:
             return Blame(BEFORE)
         for began, ended in self._outages:
-            if began - EARLY <= at <= ended + SPREAD:
+            if began - EARLY <= at <= ended + 2 * SPREAD:  # every route leads nowhere until it has changed
                 return Blame("outage", since=at - began)
         leaving = self._leaving(failure, at)
         starting = self._starting(failure, at)
@@ -236,6 +231,8 @@ class Judge:
                 cause = "kept"
             # A connection that is kept ends with the server, a new one is refused from SIGTERM on.
             nearest = min(abs(at - term), abs(at - end))
+            if killed and cause != "drain":
+                nearest += SPREAD  # it did not act on SIGTERM, so it closed nothing then
             found.append((nearest, Blame(cause, pod.name, at - term)))
         return min(found, key=lambda each: each[0])[1] if found else None
 
