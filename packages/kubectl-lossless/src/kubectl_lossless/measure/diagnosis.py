@@ -49,4 +49,3 @@ def advice_of(finding: dict[str, Any]) -> Advice:
         str(finding.get("what", "")),
         "; ".join(changes) or str(finding.get("advice", "")),
     )
-
