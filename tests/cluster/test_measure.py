@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ from typing import Any
 import pytest
 
 from kubectl_lossless.kubectl import Kubectl, to_list
+from tests.cluster.conftest import ROUTED, wait_until
 from tests.cluster.workloads import WORKLOADS, Workload
 from tools.course.stage import Rung, Stage
 
@@ -52,9 +56,8 @@ class Shop:
     def command(self, *arguments: str) -> list[str]:
         """Return the command line of a measurement."""
         return [
-            *(sys.executable, "-m", "kubectl_lossless", "measure", *arguments),
-            *("-n", NAMESPACE, "--context", str(self.kubectl.context)),
-            *("--report", str(self.folder), "-o", "json"),
+            *(sys.executable, "-m", "kubectl_lossless", "measure", "-n", NAMESPACE),
+            *("--context", str(self.kubectl.context), "--report", str(self.folder), "-o", "json", *arguments),
         ]
 
     def measure(self, *arguments: str, **environment: str) -> tuple[int, dict[str, Any], str]:
@@ -148,3 +151,325 @@ def test_rollout_that_loses_nothing_blames_nothing(shop: Shop, stage: Stage) -> 
     assert (status, found["lost"], found["groups"]) == (0, 0, []), said
     assert found["held"]
     assert "would have shown" in found["notes"][0]
+
+
+# ---- what goes wrong --------------------------------------------------------------------------------------
+
+
+GUNICORN = WORKLOADS["gunicorn"]
+matrix = pytest.mark.matrix
+
+
+@pytest.fixture
+def web(shop: Shop) -> str:
+    """The URL of plain Gunicorn."""
+    return shop.deploy(GUNICORN)
+
+
+def generation(shop: Shop) -> int:
+    return int(shop.kubectl.objects("get", "deployment", "web", "-n", NAMESPACE)[0]["metadata"]["generation"])
+
+
+def test_service_that_is_down_is_not_begun_with(shop: Shop, web: str) -> None:
+    before = generation(shop)
+    for path, says in (("/missing", "status 404"), ("/unavailable", "If status 503 is right: --expect 503")):
+        status, found, said = shop.measure("deploy/web", "--url", web + path, "--yes")
+        assert (status, found) == (2, {})
+        assert "Nothing was begun" in said
+        assert says in said
+    assert generation(shop) == before
+
+
+@matrix
+def test_status_503_by_design_is_a_good_response(shop: Shop, web: str) -> None:
+    status, found, said = shop.measure(
+        *("deploy/web", "--url", f"{web}/unavailable", "--expect", "503", "--yes", "--rps", "100")
+    )
+    assert found["requests"] > found["lost"] * 10 > 0, said
+    assert status == 1
+    assert_causes(found, GUNICORN)
+
+
+@matrix
+@pytest.mark.parametrize("stuck", ["image", "deadline"])
+def test_rollout_that_never_completes_is_told_with_its_reason(shop: Shop, web: str, stuck: str) -> None:
+    if stuck == "image":
+        status, found, _ = shop.measure(
+            "deploy/web",
+            "--url",
+            web,
+            "--yes",
+            "--image",
+            "web=localhost:5000/nothing:1",
+            "--max-lost",
+            "100",
+        )
+        assert "ImagePull" in found["problem"]
+    else:
+        workload = GUNICORN.objects()[0]
+        workload["spec"]["progressDeadlineSeconds"] = 12
+        workload["spec"]["template"]["spec"]["containers"][0]["readinessProbe"]["httpGet"]["path"] = (
+            "/missing"
+        )
+        manifest = shop.folder / "web.yaml"
+        manifest.write_text(json.dumps(workload))
+        status, found, _ = shop.measure(
+            "deploy/web", "--url", web, "--yes", "--apply", str(manifest), "--max-lost", "100"
+        )
+        assert "ProgressDeadlineExceeded" in found["problem"]
+    assert status == 1
+    assert not found["held"]
+    assert found["secondsComplete"] is None
+
+
+def begun(shop: Shop, before: int) -> Callable[[], bool]:
+    return lambda: generation(shop) > before
+
+
+def in_the_middle(shop: Shop, action: Callable[[], object]) -> threading.Thread:
+    """Do something as soon as the rollout has begun."""
+    before = generation(shop)
+
+    def wait() -> None:
+        wait_until(begun(shop, before), 60, "a rollout")
+        action()
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    return thread
+
+
+@matrix
+def test_rollout_that_is_undone_in_the_middle_is_told(shop: Shop, web: str) -> None:
+    other = in_the_middle(shop, lambda: shop.kubectl("rollout", "undo", "deployment/web", "-n", NAMESPACE))
+    status, found, said = shop.measure("deploy/web", "--url", web, "--yes", "--max-lost", "1000")
+    other.join()
+    assert status == 1, said
+    assert "was undone" in found["problem"]
+
+
+@matrix
+def test_rollout_from_elsewhere_is_waited_for(shop: Shop) -> None:
+    web = shop.deploy(WORKLOADS["nginx"])
+    before = generation(shop)
+    process = subprocess.Popen(
+        shop.command("deploy/web", "--url", web, "--wait", "60", "--rps", "100"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("waiting 60 s"):
+            break
+    assert generation(shop) == before
+    shop.kubectl("set", "env", "deployment/web", "RELEASE=2", "-n", NAMESPACE)
+    out, said = process.communicate(timeout=200)
+    assert process.returncode == 1, said
+    found = json.loads(out)
+    assert_causes(found, WORKLOADS["nginx"])
+    assert generation(shop) == before + 1
+
+
+@matrix
+def test_rollout_that_does_not_come_is_told(shop: Shop, web: str) -> None:
+    status, _, said = shop.measure("deploy/web", "--url", web, "--wait", "2")
+    assert status == 2
+    assert "No rollout of deploy/web began within 2 s" in said
+
+
+RULES = [
+    {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "list", "watch", "patch"]},
+    {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["get", "list", "watch"]},
+]
+
+
+def kubeconfig_of(shop: Shop, name: str) -> str:
+    """Create a user that may restart Deployments and not see pods; return the path of its kubeconfig."""
+    metadata = {"name": name, "namespace": NAMESPACE}
+    reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name}
+    subject = {"kind": "ServiceAccount", "name": name, "namespace": NAMESPACE}
+    api = "rbac.authorization.k8s.io/v1"
+    shop.kubectl(
+        *("apply", "-f", "-"),
+        stdin=to_list(
+            [
+                {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata},
+                {"apiVersion": api, "kind": "Role", "metadata": metadata, "rules": RULES},
+                {
+                    "apiVersion": api,
+                    "kind": "RoleBinding",
+                    "metadata": metadata,
+                    "roleRef": reference,
+                    "subjects": [subject],
+                },
+            ]
+        ),
+    )
+    token = shop.kubectl("create", "token", name, "-n", NAMESPACE).strip()
+    config = json.loads(shop.kubectl("config", "view", "--minify", "--raw", "-o", "json"))
+    config["users"] = [{"name": "tester", "user": {"token": token}}]
+    config["contexts"][0]["context"]["user"] = "tester"
+    path = shop.folder / f"{name}.json"
+    path.write_text(json.dumps(config))
+    return str(path)
+
+
+@matrix
+def test_measurement_without_permission_to_watch_pods_says_so(shop: Shop, web: str) -> None:
+    status, found, said = shop.measure(
+        "deploy/web", "--url", web, "--yes", "--rps", "100", KUBECONFIG=kubeconfig_of(shop, "blind")
+    )
+    assert status == 1, said
+    assert found["lost"] > 0
+    assert "the pods cannot be watched" in said
+    assert any(note.startswith("Not seen: the pods.") for note in found["notes"])
+
+
+@matrix
+def test_credentials_that_expire_end_it_with_a_sentence(shop: Shop, web: str) -> None:
+    path = kubeconfig_of(shop, "expires")
+    before = generation(shop)
+    process = subprocess.Popen(
+        shop.command("deploy/web", "--url", web, "--yes"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "KUBECONFIG": path},
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("starting the load"):
+            break
+    shop.kubectl("delete", "serviceaccount", "expires", "-n", NAMESPACE)
+    _, said = process.communicate(timeout=100)
+    assert process.returncode == 2
+    assert said.strip().splitlines()[-1].startswith("The credentials in the kubeconfig are not accepted")
+    assert generation(shop) == before
+
+
+@matrix
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_measurement_leaves_nothing_behind(
+    shop: Shop, web: str, load_image: str, number: signal.Signals
+) -> None:
+    process = subprocess.Popen(
+        shop.command(
+            "deploy/web", "--url", "http://web/", "--yes", "--in-cluster", "--load-image", load_image
+        ),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("restart deploy/web") and shop.kubectl.objects("get", "jobs", "-n", NAMESPACE):
+            break
+    process.send_signal(number)
+    _, said = process.communicate(timeout=100)
+    assert process.returncode == 130
+    assert said.strip().splitlines()[-1].startswith("interrupted; the load has ended.")
+    wait_until(
+        lambda: not shop.kubectl.objects("get", "jobs,secrets", "-n", NAMESPACE),
+        60,
+        "no Job and no Secret of the load",
+    )
+
+
+@matrix
+def test_load_in_the_cluster_finds_the_cause_too(shop: Shop, web: str, load_image: str) -> None:
+    before = objects(shop.kubectl)
+    status, found, said = shop.measure(
+        "deploy/web", "--url", "http://web/", "--yes", "--rps", "100",
+        "--in-cluster", "--load-image", load_image, "-H", "Authorization: Bearer secret",
+    )  # fmt: skip
+    assert status == 1, said
+    assert_causes(found, GUNICORN)
+    wait_until(
+        lambda: objects(shop.kubectl).keys() == before.keys(), 60, "no object that was not there before"
+    )
+
+
+# ---- the way in -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Path:
+    """A private authority, and a certificate of it for shop.example."""
+
+    def openssl(*arguments: str) -> None:
+        subprocess.run(["openssl", *arguments], check=True, capture_output=True, cwd=tmp_path)
+
+    new = ("req", "-newkey", "rsa:2048", "-nodes")
+    openssl(*new, "-x509", "-days", "2", "-keyout", "ca.key", "-out", "ca.crt", "-subj", "/CN=test authority")
+    openssl(*new, "-keyout", "tls.key", "-out", "tls.csr", "-subj", "/CN=shop.example")
+    (tmp_path / "names").write_text("subjectAltName=DNS:shop.example\n")
+    openssl(
+        *("x509", "-req", "-in", "tls.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial"),
+        *("-days", "2", "-out", "tls.crt", "-extfile", "names"),
+    )
+    return tmp_path
+
+
+@matrix
+def test_https_with_a_private_authority(shop: Shop, authority: Path) -> None:
+    def tls(workload: dict[str, Any]) -> None:
+        command = WORKLOADS["uvicorn"].objects()[0]["spec"]["template"]["spec"]["containers"][0]["command"]
+        pod = workload["spec"]["template"]["spec"]
+        container = pod["containers"][0]
+        container["command"] = [*command, "--ssl-keyfile", "/tls/tls.key", "--ssl-certfile", "/tls/tls.crt"]
+        container["volumeMounts"] = [{"name": "tls", "mountPath": "/tls"}]
+        container["readinessProbe"]["httpGet"]["scheme"] = "HTTPS"
+        pod["volumes"] = [{"name": "tls", "secret": {"secretName": "tls"}}]
+
+    files = (f"--cert={authority}/tls.crt", f"--key={authority}/tls.key")
+    shop.kubectl("create", "secret", "tls", "tls", "-n", NAMESPACE, *files)
+    try:
+        url = shop.deploy(Workload("tls", tls, GUNICORN.causes)).replace("http:", "https:")
+        asked = ("deploy/web", "--url", url, "--host", "shop.example", "--yes", "--rps", "50")
+        status, _, said = shop.measure(*asked)
+        assert status == 2
+        assert "the certificate is not trusted" in said
+        assert "--ca FILE" in said
+        status, found, said = shop.measure(*asked, "--ca", str(authority / "ca.crt"))
+        assert status == (1 if found["lost"] else 0), said
+        assert found["requests"] > 200
+        assert_causes(found, Workload("tls", tls, GUNICORN.causes))
+        status, _, said = shop.measure(*asked[:-3], "--insecure", "--wait", "1", "--rps", "50")
+        assert "certificates are NOT checked (--insecure)" in said
+    finally:
+        shop.kubectl("delete", "secret", "tls", "-n", NAMESPACE)
+
+
+@matrix
+def test_ingress_is_reached_by_its_host(shop: Shop, web: str) -> None:
+    edge = os.environ.get("EDGE_URL")
+    if not edge:
+        pytest.skip("EDGE_URL does not say where the cluster's edge is")
+    backend = {"service": {"name": "web", "port": {"number": 80}}}
+    rule = {
+        "host": "shop.example",
+        "http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]},
+    }
+    ingress = {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "Ingress",
+        "metadata": {"name": "web", "namespace": NAMESPACE},
+        "spec": {"rules": [rule]},
+    }
+    shop.kubectl("apply", "-f", "-", stdin=to_list([ingress]))
+    try:
+        until = time.monotonic() + ROUTED
+        while True:
+            status, found, said = shop.measure(
+                *("deploy/web", "--url", edge, "--host", "shop.example", "--yes", "--rps", "100")
+            )
+            if status != 2 or time.monotonic() > until:
+                break
+        assert status in (0, 1), said
+        assert_causes(found, Workload("ingress", lambda _: None, GUNICORN.causes, some=False))
+        status, _, said = shop.measure("deploy/web", "--url", edge, "--host", "nobody.example", "--yes")
+        assert status == 2
+        assert "status 404" in said
+    finally:
+        shop.kubectl("delete", "ingress", "web", "-n", NAMESPACE)

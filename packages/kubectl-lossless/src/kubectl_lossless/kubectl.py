@@ -13,6 +13,7 @@ ADVICE = {
     "no such host": "No cluster answers there: name another with --context or KUBECONFIG.",
     "i/o timeout": "No cluster answers there: is it reachable from this machine?",
     "timed out": "The cluster did not answer in time: is it reachable and well?",
+    "cannot locate context": "`kubectl config get-contexts` lists the contexts there are.",
     "context was not found": "`kubectl config get-contexts` lists the contexts there are.",
     "does not exist": "`kubectl config get-contexts` lists the contexts there are.",
     "must be logged in": "The credentials in the kubeconfig are not accepted: renew them.",

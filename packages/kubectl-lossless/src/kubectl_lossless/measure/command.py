@@ -18,7 +18,7 @@ from kubectl_lossless.measure.load.process import Place
 from kubectl_lossless.measure.report import formats
 from kubectl_lossless.measure.report.page import write_report
 from kubectl_lossless.measure.rollout import RolloutError
-from kubectl_lossless.measure.run import Action, Console, Measurement, measure
+from kubectl_lossless.measure.run import Action, Console, Measurement, measure, prepare
 from kubectl_lossless.measure.workload import Reference
 
 HELD, NOT_HELD, COULD_NOT_RUN, INTERRUPTED = 0, 1, 2, 130
@@ -397,6 +397,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
     kubectl, namespace = cluster_of(options)
     place = place_of(options, kubectl, namespace)
     asked = Measurement(options.workload, namespace, plan, action, place, options.timeout)
+    prepare(asked, kubectl)  # before the question: who says yes should not get a refusal then
     if not ask(words(asked, kubectl, options), console, yes=options.yes or action.wait is not None):
         console.say("Nothing was changed; --yes goes ahead without asking.")
         return COULD_NOT_RUN
@@ -414,7 +415,6 @@ def run(options: argparse.Namespace, console: Console) -> int:
     write_report(folder, report, summary.goal)
     for name, text in summary.files().items():
         (folder / name).write_text(text)
-    console.progress("")
     print(summary.text_of(options.output), flush=True)
     console.say(f"{folder}/index.html")
     return COULD_NOT_RUN if outcome.blind else HELD if held else NOT_HELD

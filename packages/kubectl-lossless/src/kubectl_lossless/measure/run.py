@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from dataclasses import dataclass, field, replace
+from textwrap import shorten
 
 from kubectl_lossless.kubectl import Kubectl, Object
 from kubectl_lossless.measure.diagnosis import diagnose
@@ -120,12 +121,25 @@ def check_target(target: Target, timeout: float) -> None:
     except ValueError as error:
         raise LoadError(f"--ca: {error}") from error
     except Lost as lost:
-        said = f"Nothing was begun: {target.url} does not respond well before the rollout: {lost.detail}."
+        detail = shorten(lost.detail, 100, placeholder=" ...")
+        said = f"Nothing was begun: {target.url} does not respond well before the rollout: {detail}."
         if lost.status:
             said += f" If status {lost.status} is right: --expect {lost.status}."
         elif "certificate" in lost.detail:
             said += " --ca FILE trusts an authority of your own."
         raise LoadError(said) from None
+
+
+def prepare(asked: Measurement, kubectl: Kubectl) -> tuple[str, Object]:
+    """Return the version of the cluster and the workload, where the measurement can be made.
+
+    Raises RolloutError, KubectlError and LoadError where not.
+    """
+    kubernetes = kubectl.check()
+    before = asked.reference.get(kubectl, asked.namespace)
+    refuse_unrollable(asked.reference, before)
+    check_targets(asked.plan, asked.place)
+    return kubernetes, before
 
 
 def measure(asked: Measurement, kubectl: Kubectl, console: Console) -> Outcome:
@@ -134,10 +148,7 @@ def measure(asked: Measurement, kubectl: Kubectl, console: Console) -> Outcome:
     Raises RolloutError, KubectlError and LoadError when there is nothing to report.
     """
     reference, namespace = asked.reference, asked.namespace
-    kubernetes = kubectl.check()
-    before = reference.get(kubectl, namespace)
-    refuse_unrollable(reference, before)
-    check_targets(asked.plan, asked.place)
+    kubernetes, before = prepare(asked, kubectl)
     findings, unasked = diagnose(kubectl, reference, namespace)
     with Watch(kubectl, namespace, reference.name, reference.kind, wide=True) as watch:
         if not watch.rolled_out():

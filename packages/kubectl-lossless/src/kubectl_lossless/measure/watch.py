@@ -322,6 +322,8 @@ class Watch:
             self._processes[stream.name] = process
             assert process.stdout is not None  # noqa: S101 - for mypy: it was opened as a pipe
             for number, event in enumerate(follow(process.stdout)):
+                if event["type"] in ("ERROR", "BOOKMARK"):
+                    continue  # no object of the stream: the watch ends, and begins again
                 stream.take(event["type"], event["object"])
                 if number == 0 and stream.name == "pods":
                     self._miss_pods()
