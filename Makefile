@@ -112,6 +112,10 @@ $(VENV)-$(GUNICORN)/.dev: requirements-dev.txt $(PACKAGES:src=pyproject.toml)
 	@$(call LINK_PACKAGES,$(VENV)-$(GUNICORN)/bin)
 	@touch $@
 
+.PHONY: drain-matrix
+drain-matrix: $(VENV)/.dev ## gunicorn-drain with Gunicorn 20.1 to 27, each worker class; takes 20 minutes (ARGS=... as python -m tools.matrix --help)
+	$(BIN)/python -m tools.matrix --environments $(VENV)-matrix $(ARGS)
+
 .PHONY: check
 check: $(VENV)/.dev lint-workflows ## ruff, mypy, import-linter, and zizmor and actionlint on the workflows
 	$(BIN)/ruff check .

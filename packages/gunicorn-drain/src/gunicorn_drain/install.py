@@ -124,9 +124,16 @@ def _post_fork(drain: Drain, server: Any, worker: Any) -> None:
 
 
 def _post_worker_init(drain: Drain, readiness: str | None, worker: Any) -> None:
-    if readiness is not None:
-        worker.wsgi = with_readiness(worker.wsgi, readiness, drain)
     drain.worker.post_worker_init(worker)
+    if support.is_asgi(type(worker)):
+        from gunicorn_drain import asgi  # with asyncio, which gevent would have to patch first
+
+        asgi.wrap_application(worker, drain, readiness)
+        if drain.policy is not None:
+            asgi.take_over_sigterm(worker, drain.worker.on_sigterm)
+        drain.worker.leave_requests_to(asgi.current_request.set)
+    elif readiness is not None:
+        worker.wsgi = with_readiness(worker.wsgi, readiness, drain)
 
 
 def _check(installed: dict[str, Hook], drain: Drain, server: Any) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -56,11 +56,22 @@ class ProbeMatcher:
                 prefix = value
         if not path.startswith(prefix):
             return False  # Gunicorn refuses it, and the application never sees it
-        headers = self._headers.get(route(unquote_to_bytes(path[len(prefix) :])))
-        if headers is None:
+        path_route = route(unquote_to_bytes(path[len(prefix) :]))
+        return path_route in self._headers and self._matches(
+            path_route, {name for name, _ in request.headers}
+        )
+
+    def matches_scope(self, scope: Mapping[str, Any]) -> bool:
+        """Return whether the request of an ASGI HTTP scope is a probe."""
+        path = route(
+            scope["path"].removeprefix(scope.get("root_path", "")).encode("utf-8", "surrogateescape")
+        )
+        if path not in self._headers or scope["method"] not in METHODS:
             return False
-        names = {name for name, _ in request.headers}
-        return any(header is None or header in names for header in headers)
+        return self._matches(path, {name.decode("latin-1").upper() for name, _ in scope["headers"]})
+
+    def _matches(self, path: bytes, names: set[str]) -> bool:
+        return any(header is None or header in names for header in self._headers[path])
 
     def matches_head(self, head: bytes, cfg: Any, peer: Any) -> bool:
         """Return whether the request that begins with `head`, received from `peer`, is a probe.

@@ -52,7 +52,12 @@ class ReloadError(Exception):
 
 
 def take_over_sighup(arbiter: Any, drain: Drain) -> None:
-    """Handle SIGHUP here instead of in Gunicorn's `handle_hup`, which its main loop looks up by name."""
+    """Handle SIGHUP here instead of in Gunicorn's `handle_hup`, which its main loop looks up by name.
+
+    Gunicorn before 25 keeps its own reload: its main loop cannot be asked to wait for a worker.
+    """
+    if not all(hasattr(arbiter, name) for name in ("wait_for_signals", "dirty_arbiter_pid", "_stats")):
+        return
     arbiter.handle_hup = partial(_handle_hup, arbiter, drain)
 
 

@@ -8,12 +8,19 @@ from typing import Any
 OLDEST = (20, 1)
 """Oldest version of Gunicorn with which the drain is tested."""
 
-PROTECTED = {
+ASGI = {
+    "gunicorn.workers.gasgi.ASGIWorker",
+    "uvicorn_worker._workers.UvicornWorker",
+    "uvicorn.workers.UvicornWorker",
+}
+"""Worker classes, subclasses included, of ASGI applications."""
+
+HOOKED = {
     "gunicorn.workers.sync.SyncWorker",
     "gunicorn.workers.base_async.AsyncWorker",  # gevent and eventlet
     "gunicorn.workers.gthread.ThreadWorker",
 }
-"""Worker classes, subclasses included, that call the hooks of each request."""
+"""Worker classes, subclasses included, that call the hooks of each request of a WSGI application."""
 
 
 def unsupported_version(version: str) -> str | None:
@@ -27,10 +34,19 @@ def unsupported_version(version: str) -> str | None:
 def refusals(cfg: Any) -> list[str]:
     """Return a sentence for each setting of Gunicorn with which requests would be lost in a drain."""
     worker_class = cfg.worker_class
-    names = {f"{each.__module__}.{each.__qualname__}" for each in worker_class.__mro__}
-    if names & PROTECTED:
+    if _names(worker_class) & (HOOKED | ASGI):
         return []
     return [
         f"worker_class is {worker_class.__module__}.{worker_class.__qualname__}, which does not tell of its "
-        "requests; allowed are gthread, sync, gevent, eventlet and classes derived from them"
+        "requests; allowed are gthread, sync, gevent, eventlet, asgi, uvicorn_worker.UvicornWorker and "
+        "classes derived from them"
     ]
+
+
+def is_asgi(worker_class: type) -> bool:
+    """Return whether workers of this class serve ASGI applications."""
+    return bool(_names(worker_class) & ASGI)
+
+
+def _names(worker_class: type) -> set[str]:
+    return {f"{each.__module__}.{each.__qualname__}" for each in worker_class.__mro__}

@@ -55,6 +55,7 @@ class Worker:
         self._lock = threading.Lock()
         self._retired = False
         self._faults: set[str] = set()
+        self._on_request: Callable[[Any], object] | None = None
 
     @property
     def booted(self) -> bool:
@@ -97,7 +98,7 @@ class Worker:
         # A SIGTERM or SIGINT for the whole process group is the master's to act on.
         os.setpgrp()
         # Gunicorn looks both up a little later, right before the application loads.
-        worker.handle_exit = partial(self._on_sigterm, worker.handle_exit)
+        worker.handle_exit = partial(self.on_sigterm, worker.handle_exit)
         worker.init_signals = partial(exit_at_stop_signals_after, worker.init_signals)
 
     def post_worker_init(self, worker: Any) -> None:
@@ -110,36 +111,53 @@ class Worker:
 
     # ---- requests --------------------------------------------------------------------------------------
 
+    def count_in(self) -> None:
+        """Count a client request that begins."""
+        slot = self._slot
+        with self._lock:
+            slot[IN_FLIGHT] += 1
+            slot[LAST_REQUEST] = now = time.monotonic_ns()
+            if self._master[PHASE]:
+                slot[LAST_ARRIVAL] = now
+
+    def count_out(self) -> None:
+        """Count a client request whose response was sent."""
+        slot = self._slot
+        with self._lock:
+            slot[IN_FLIGHT] -= 1
+            slot[LAST_REQUEST] = time.monotonic_ns()
+            if self._master[PHASE]:
+                slot[RESPONSES] += 1
+
+    def leave_requests_to(self, on_request: Callable[[Any], object]) -> None:
+        """Let a middleware count requests and announce closes; it is told of each request of the hooks."""
+        self._on_request = on_request
+
     def pre_request(self, worker: Any, req: Any) -> None:  # noqa: ARG002 - Gunicorn's signature
         """Count a request in, and let its response announce the close (Gunicorn's hook)."""
+        if self._on_request is not None:
+            self._on_request(req)
+            return
         try:
             if self.policy is not None:
                 req.should_close = partial(self._should_close, req)
             if self.probes.matches(req):
                 return
             req.is_client_request = True
-            slot = self._slot
-            with self._lock:
-                slot[IN_FLIGHT] += 1
-                slot[LAST_REQUEST] = now = time.monotonic_ns()
-                if self._master[PHASE]:
-                    slot[LAST_ARRIVAL] = now
+            self.count_in()
         except Exception:  # noqa: BLE001 - the request must not fail because of the drain
             self._log_once("pre_request")
 
     def post_request(self, worker: Any, req: Any, environ: Any = None, resp: Any = None) -> None:  # noqa: ARG002 - Gunicorn's signature
         """Count a request out (Gunicorn's hook)."""
+        if self._on_request is not None:
+            return
         try:
             attributes = req.__dict__
             attributes.pop("should_close", None)
             if not attributes.pop("is_client_request", False):
                 return
-            slot = self._slot
-            with self._lock:
-                slot[IN_FLIGHT] -= 1
-                slot[LAST_REQUEST] = time.monotonic_ns()
-                if self._master[PHASE]:
-                    slot[RESPONSES] += 1
+            self.count_out()
         except Exception:  # noqa: BLE001 - as above
             self._log_once("post_request")
 
@@ -151,7 +169,10 @@ class Worker:
         """
         req.__dict__.pop("should_close", None)
         if self.retiring_since or self._master[PHASE]:
-            req.force_close()
+            if not hasattr(req, "force_close"):  # before Gunicorn 22
+                req.should_close = lambda: True
+            else:
+                req.force_close()
         return bool(req.should_close())
 
     def _log_once(self, hook: str) -> None:
@@ -161,7 +182,8 @@ class Worker:
 
     # ---- retirement of one worker ------------------------------------------------------------------------
 
-    def _on_sigterm(self, handle_exit: Handler, sig: int, frame: FrameType | None) -> None:
+    def on_sigterm(self, handle_exit: Handler, sig: int, frame: FrameType | None) -> None:
+        """Retire before `handle_exit` is called, unless the whole service has drained."""
         if self._retired or self._master[PHASE] == Phase.STOPPING:
             handle_exit(sig, frame)
         elif not self.retiring_since:

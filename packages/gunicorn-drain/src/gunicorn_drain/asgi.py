@@ -1,0 +1,183 @@
+"""The drain in ASGI workers: Gunicorn's own and uvicorn's, which call no hook that sees a response.
+
+An ASGI middleware around the application counts requests, announces closes and responds to the readiness
+probe. It also notifies WebSockets, with code 1012, and tells streaming responses by an event in their scope.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import signal
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from contextvars import ContextVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+
+from gunicorn_drain.policy import DrainPolicy
+from gunicorn_drain.probes import Probe, ProbeMatcher
+from gunicorn_drain.shared import StreamCounter
+
+if TYPE_CHECKING:
+    from gunicorn_drain.drain import Drain
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+Handler = Callable[[int, Any], Any]
+
+TERMINATING = "gunicorn_drain.terminating"
+"""Key in the scope of an asyncio.Event that is set when the process is asked to terminate.
+
+A response without an end, such as an event stream, ends itself then; the drain waits for it.
+"""
+
+WEBSOCKET = "websocket"
+"""Kind of streams as which WebSockets are counted."""
+
+SERVICE_RESTART = 1012
+"""Close code of a WebSocket whose client should reconnect (IANA's registry for RFC 6455)."""
+
+NOTIFY_FIRST, NOTIFY_LAST = 0.2, 0.6
+"""Shares of the policy's maximum between which WebSockets are notified: not all clients reconnect at once."""
+
+POLL = 0.1
+"""Interval between two checks whether the process is asked to terminate, in seconds."""
+
+current_request: ContextVar[Any] = ContextVar("gunicorn_drain.request", default=None)
+"""Request that Gunicorn's ASGI worker has passed to the hook `pre_request`."""
+
+
+class DrainMiddleware:
+    """An ASGI application that drains."""
+
+    def __init__(self, application: Application, drain: Drain, readiness: str | None = None) -> None:
+        self._application = application
+        self._drain = drain
+        self._readiness = None if readiness is None else ProbeMatcher([Probe(readiness)])
+        self._terminating: asyncio.Event | None = None
+        self._poll: asyncio.Task[None] | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, one WebSocket or the lifespan."""
+        if scope["type"] == "http":
+            await self._http(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await self._websocket(scope, receive, send)
+        else:
+            await self._application(scope, receive, send)
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope[TERMINATING] = self._event()
+        request = current_request.get()
+
+        async def announce(message: Message) -> None:
+            # HTTP/2 has no such header; its connections get a GOAWAY from the server.
+            if message["type"] == "http.response.start" and self._drain.terminating_since:
+                if request is not None and hasattr(request, "must_close"):
+                    request.must_close = True  # else Gunicorn keeps the connection that the header closes
+                if scope.get("http_version", "1.1").startswith("1."):
+                    kept = [each for each in message.get("headers", ()) if each[0].lower() != b"connection"]
+                    message = {**message, "headers": [*kept, (b"connection", b"close")]}
+            await send(message)
+
+        if self._readiness is not None and self._readiness.matches_scope(scope):
+            await self._respond_ready(scope, announce)
+            return
+        if self._drain.probes.matches_scope(scope):
+            await self._application(scope, receive, announce)
+            return
+        self._drain.worker.count_in()
+        try:
+            await self._application(scope, receive, announce)
+        finally:
+            self._drain.worker.count_out()
+
+    async def _respond_ready(self, scope: Scope, send: Send) -> None:
+        body = json.dumps({"state": self._drain.state}).encode() + b"\n"
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        status = 200 if self._drain.ready else 503
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        body = b"" if scope["method"] == "HEAD" else body
+        await send({"type": "http.response.body", "body": body, "more_body": False})
+
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope[TERMINATING] = self._event()
+        notice: asyncio.Task[None] | None = None
+        closed = False
+
+        async def track(message: Message) -> None:
+            nonlocal notice, closed
+            if closed:  # by the notice; the application learns of it by websocket.disconnect
+                return
+            if message["type"] == "websocket.accept":
+                notice = asyncio.create_task(notify())
+            closed = message["type"] == "websocket.close"
+            await send(message)
+
+        async def notify() -> None:
+            nonlocal closed
+            await self._event().wait()
+            policy = self._drain.policy or DrainPolicy()
+            due = self._drain.terminating_since + policy.maximum * random.uniform(NOTIFY_FIRST, NOTIFY_LAST)  # noqa: S311 - to spread
+            await asyncio.sleep(max(due - time.monotonic(), 0))
+            if not closed:
+                closed = True
+                self._drain.count_stream(WEBSOCKET, StreamCounter.NOTIFIED)
+                await send({"type": "websocket.close", "code": SERVICE_RESTART, "reason": "service restart"})
+
+        for counter in (StreamCounter.OPENED, StreamCounter.OPEN):
+            self._drain.count_stream(WEBSOCKET, counter)
+        try:
+            await self._application(scope, receive, track)
+        finally:
+            self._drain.count_stream(WEBSOCKET, StreamCounter.OPEN, -1)
+            if notice is not None:
+                notice.cancel()
+
+    def _event(self) -> asyncio.Event:
+        """Return the event of TERMINATING; the first call starts the task that sets it."""
+        if self._terminating is None:
+            self._terminating = asyncio.Event()
+            self._poll = asyncio.create_task(self._watch(self._terminating))
+        return self._terminating
+
+    async def _watch(self, terminating: asyncio.Event) -> None:
+        while not self._drain.terminating_since:
+            await asyncio.sleep(POLL)
+        terminating.set()
+
+
+def wrap_application(worker: Any, drain: Drain, readiness: str | None) -> None:
+    """Wrap the application of an ASGI worker."""
+    drain.declare_streams(WEBSOCKET)
+    attribute = "asgi" if hasattr(worker, "asgi") else "wsgi"  # Gunicorn's own worker, or uvicorn's
+    setattr(worker, attribute, DrainMiddleware(getattr(worker, attribute), drain, readiness))
+
+
+def take_over_sigterm(worker: Any, on_sigterm: Callable[[Handler, int, Any], None]) -> None:
+    """Call `on_sigterm` for SIGTERM, with what the server of an ASGI worker would call."""
+    if hasattr(worker, "asgi"):
+        # asyncio's handlers are called in addition to one of signal.signal(), so they are replaced as well.
+        worker.loop.add_signal_handler(signal.SIGQUIT, worker.handle_quit_signal)
+        worker.loop.add_signal_handler(
+            signal.SIGTERM, on_sigterm, lambda *_: worker.handle_exit_signal(), signal.SIGTERM, None
+        )
+        return
+    # uvicorn sets its handlers when it begins to serve, before its first notification.
+    notify = worker.config.callback_notify
+    taken = False
+
+    async def take_over_and_notify() -> None:
+        nonlocal taken
+        if not taken:
+            taken = True
+            stop = signal.getsignal(signal.SIGTERM)
+            signal.signal(signal.SIGTERM, partial(on_sigterm, cast("Handler", stop)))
+        await notify()
+
+    worker.config.callback_notify = take_over_and_notify

@@ -1,0 +1,143 @@
+"""Applications that nobody here wrote, with the drain installed in the three lines, replaced under load."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.process.clients import Crowd, Kind, Router, get
+from tests.process.service import Service, wait_until
+from tools.matrix.scenario import DRAIN
+
+FASTAPI = """
+from fastapi import FastAPI
+from fastapi.responses import StreamingResponse
+import asyncio
+
+application = FastAPI()
+
+@application.get("/")
+async def index():
+    return {"message": "Hello"}
+
+@application.get("/slow")
+async def slow():
+    await asyncio.sleep(1)
+    return {"message": "slow"}
+
+@application.get("/sync")
+def in_a_thread():
+    return {"message": "of a thread"}
+"""
+
+STARLETTE = """
+import asyncio
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+async def index(request):
+    return JSONResponse({"message": "Hello"})
+
+async def slow(request):
+    await asyncio.sleep(1)
+    return JSONResponse({"message": "slow"})
+
+application = Starlette(routes=[Route("/", index), Route("/slow", slow)])
+"""
+
+
+@dataclass(frozen=True)
+class Published:
+    """An application from PyPI, or what its own command creates."""
+
+    name: str
+    application: str
+    """Gunicorn's APP_MODULE."""
+    worker_class: str
+    paths: tuple[str, ...]
+    """Paths that get 200, or a redirect as Django's admin gives it."""
+    create: Callable[[Path, str], None]
+    """Writes what is needed into a directory, with an interpreter that has REQUIREMENTS."""
+
+
+def _nothing(directory: Path, python: str) -> None:
+    del directory, python
+
+
+def _file(text: str) -> Callable[[Path, str], None]:
+    def write(directory: Path, python: str) -> None:
+        del python
+        (directory / "service.py").write_text(text)
+
+    return write
+
+
+def _django_project(directory: Path, python: str) -> None:
+    subprocess.run([python, "-m", "django", "startproject", "site1", str(directory)], check=True)
+    settings = directory / "site1/settings.py"
+    settings.write_text(settings.read_text() + "\nALLOWED_HOSTS = ['*']\n")
+    subprocess.run([python, "manage.py", "migrate", "-v", "0"], check=True, cwd=directory)
+
+
+UVICORN = "uvicorn_worker.UvicornWorker"
+ADMIN = ("/admin/login/",)
+REQUIREMENTS = (
+    "httpbin==0.10.4",
+    "django==5.2.19",
+    "fastapi==0.165.0",
+    "uvicorn==0.54.0",
+    "uvicorn-worker==0.4.0",
+)
+
+APPLICATIONS = (
+    Published(
+        "httpbin",
+        "httpbin:app",
+        "gthread",
+        ("/get", "/delay/1", "/bytes/70000"),
+        _nothing,
+    ),
+    Published("Django startproject, WSGI", "site1.wsgi", "gthread", ADMIN, _django_project),
+    Published("Django startproject, ASGI", "site1.asgi:application", UVICORN, ADMIN, _django_project),
+    Published("FastAPI", "service:application", UVICORN, ("/", "/slow", "/sync"), _file(FASTAPI)),
+    Published("FastAPI", "service:application", "asgi", ("/", "/slow", "/sync"), _file(FASTAPI)),
+    Published("Starlette", "service:application", "asgi", ("/", "/slow"), _file(STARLETTE)),
+)
+
+
+def replaced_under_load(published: Published, python: str, directory: Path) -> None:
+    """Replace a service by a second one under load, as a rolling update does: nothing is lost."""
+    published.create(directory, python)
+    (directory / "gunicorn.conf.py").write_text(
+        "import gunicorn_drain\n"
+        f"worker_class, threads, graceful_timeout, keepalive = {published.worker_class!r}, 16, 10, 75\n"
+        "gunicorn_drain.install(globals(), readiness='/ready')\n"
+    )
+
+    def start() -> Service:
+        return Service(
+            published.application, directory=directory, program=(python, "-m", "gunicorn"), **DRAIN
+        )
+
+    kinds = [Kind(f"kept {path}", path=path) for path in published.paths]
+    kinds += [Kind(f"new {path}", path=path, kept=False) for path in published.paths]
+    with start() as old, start() as new:
+        router = Router(old.ready("/ready").port)
+        for path in published.paths:
+            assert get(old.port, path).status == 200, path
+        with Crowd(lambda: router.port, tuple(kinds), each=1) as crowd:
+            wait_until(crowd.everyone_answered, "a response of every kind")
+            new.ready("/ready")
+            old.begin_drain("/ready")
+            answered = crowd.answered
+            wait_until(lambda: crowd.answered > answered + 10, "requests that still arrive at the old one")
+            router.switch(new.port)
+            old.wait(60)
+            crowd.stop()
+        assert (crowd.lost, crowd.unannounced) == (0, 0), str(crowd)
+        assert old.said("Drain ended: quiet") == 1, old.log
+        new.begin_drain("/ready")
+        new.wait(60)

@@ -1,0 +1,159 @@
+"""What each pair of a Gunicorn version and a worker class has to hold, on real processes."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.process.clients import Connection, Crowd, Kind, get
+from tests.process.service import Service, wait_until
+
+DRAIN: dict[str, Any] = {"DRAIN_MIN": "1", "DRAIN_QUIET": "0.3", "DRAIN_MAX": "12"}
+
+WSGI = """
+import time
+
+def application(environ, start_response):
+    path = environ["PATH_INFO"]
+    if path == "/slow":
+        time.sleep(1)
+    if path == "/long":
+        time.sleep(4)
+    if path == "/stream":
+        start_response("200 OK", [("Content-Length", "30")])
+        return (time.sleep(0.1) or b"x" for _ in range(30))
+    start_response("200 OK", [("Content-Length", "5")])
+    return [b"Hello"]
+"""
+
+ASGI = """
+import asyncio
+
+async def application(scope, receive, send):
+    if scope["type"] == "lifespan":
+        while (await receive())["type"] == "lifespan.startup":
+            await send({"type": "lifespan.startup.complete"})
+        await send({"type": "lifespan.shutdown.complete"})
+        return
+    assert scope["type"] == "http"
+    path = scope["path"]
+    if path in ("/slow", "/long"):
+        await asyncio.sleep(4 if path == "/long" else 1)
+    parts = 30 if path == "/stream" else 1
+    body = b"x" if path == "/stream" else b"Hello"
+    length = str(parts * len(body)).encode()
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", length)]})
+    for number in range(parts):
+        if parts > 1:
+            await asyncio.sleep(0.1)
+        await send({"type": "http.response.body", "body": body, "more_body": number < parts - 1})
+"""
+
+BOOTS_SLOWLY = "import time\ntime.sleep(3)\n"
+
+KINDS = (
+    Kind("busy", path="/"),
+    Kind("new", path="/", kept=False),
+    Kind("idle", path="/", pause=(0.3, 1.0)),
+    Kind("slow", path="/slow"),
+    Kind("streaming", path="/stream"),
+    Kind("session", path="/", session=True),
+)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A Gunicorn and one of its worker classes."""
+
+    version: str
+    worker_class: str
+    python: str
+    """Interpreter of the environment in which that version is installed."""
+
+    @property
+    def is_asgi(self) -> bool:
+        """Whether the class serves ASGI applications."""
+        return self.worker_class == "asgi" or "uvicorn" in self.worker_class
+
+    def start(self, directory: Path, application: str = "", **settings: str) -> Service:
+        """Start the service with two workers."""
+        text = application or (ASGI if self.is_asgi else WSGI)
+        (directory / "service.py").write_text(text)
+        (directory / "gunicorn.conf.py").write_text(
+            "import gunicorn_drain\n"
+            f"worker_class, workers, graceful_timeout, keepalive = {self.worker_class!r}, 2, 8, 75\n"
+            + ("threads = 16\n" if self.worker_class == "gthread" else "")
+            + "gunicorn_drain.install(globals(), readiness='/ready')\n"
+        )
+        return Service(
+            "service:application",
+            directory=directory,
+            program=(self.python, "-m", "gunicorn"),
+            **{**DRAIN, **settings},
+        )
+
+
+def loses_nothing(pair: Pair, directory: Path) -> None:
+    """A drain under load: nothing lost, nothing closed unannounced, a long request is finished."""
+    with pair.start(directory) as service:
+        port = service.ready("/ready").port
+        with Connection(port) as long, Crowd(lambda: port, KINDS, each=1) as crowd:
+            wait_until(crowd.everyone_answered, "a response of every kind")
+            long.send("/long")
+            service.begin_drain("/ready")
+            assert get(port, "/").closes, "a response in the drain does not announce the close"
+            answered = crowd.answered
+            wait_until(lambda: crowd.answered > answered + 20, "traffic while draining")
+            crowd.stop()
+            response = long.answer()
+            assert response.status == 200
+            assert response.closes, "the response of a request from before the drain does not announce it"
+        assert (crowd.lost, crowd.unannounced) == (0, 0), str(crowd)
+        service.wait()
+        assert service.said("Drain ended: quiet") == 1, service.log
+        assert service.said("Stopped: every request answered") == 1, service.log
+
+
+def second_sigterm_ends_the_drain(pair: Pair, directory: Path) -> None:
+    """A second SIGTERM ends the drain at once."""
+    with pair.start(directory, DRAIN_MIN="10") as service:
+        service.ready("/ready")
+        service.begin_drain("/ready")
+        service.signal(signal.SIGTERM)
+        assert service.wait() < 8
+        assert service.said("Drain ended: second signal") == 1, service.log
+
+
+def reload_loses_nothing(pair: Pair, directory: Path) -> None:
+    """SIGHUP under load replaces the workers and loses nothing."""
+    with pair.start(directory) as service:
+        port = service.ready("/ready").port
+        old = set(service.workers)
+        with Crowd(lambda: port, KINDS, each=1) as crowd:
+            wait_until(crowd.everyone_answered, "a response of every kind")
+            service.signal(signal.SIGHUP)
+            wait_until(lambda: not old & set(service.workers), "the old workers' exit", 60)
+            crowd.stop()
+        assert (crowd.lost, crowd.unannounced) == (0, 0), str(crowd)
+        service.begin_drain("/ready")
+        service.wait()
+
+
+def boot_can_be_stopped(pair: Pair, directory: Path) -> None:
+    """SIGTERM while the application loads ends the service at once."""
+    application = BOOTS_SLOWLY + (ASGI if pair.is_asgi else WSGI)
+    with pair.start(directory, application) as service:
+        wait_until(lambda: service.said("Booting worker") == 2, "workers that boot")
+        service.signal(signal.SIGTERM)
+        assert service.wait() < 3
+
+
+SCENARIOS: dict[str, Callable[[Pair, Path], None]] = {
+    "drain": loses_nothing,
+    "second SIGTERM": second_sigterm_ends_the_drain,
+    "SIGHUP": reload_loses_nothing,
+    "SIGTERM while booting": boot_can_be_stopped,
+}
