@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kubectl_lossless.kubectl import Kubectl, documents, follow
-from kubectl_lossless.measure.watch import Pod, State, Watch, state_of, stuck_of, version_of
+from kubectl_lossless.measure.watch import Mark, Pod, State, Watch, state_of, stuck_of, version_of
 
 
 def pod(phase: str = "Running", ready: bool = False, **more: Any) -> dict[str, Any]:
@@ -136,3 +136,80 @@ def test_lists_are_unpacked() -> None:
         {"a": 3},
     ]
     assert documents("") == []
+
+
+def event(uid: str, name: str, message: str = "Stopping container web") -> dict[str, Any]:
+    about = {"kind": "Pod", "name": name}
+    return {"metadata": {"uid": uid}, "involvedObject": about, "reason": "Killing", "message": message}
+
+
+def test_events_of_the_workload_are_kept_once() -> None:
+    watch = Watch(Kubectl(), "n", "web", wide=True)
+    watch._take_event("LISTED", event("1", "web-a"))  # from before
+    for found in (event("1", "web-a"), event("2", "web-a"), event("2", "web-a"), event("3", "webshop-a")):
+        watch._take_event("ADDED", found)
+    assert [(each.object, each.reason) for each in watch.events] == [("Pod/web-a", "Killing")]
+
+
+def seen(name: str, uid: str, **more: Any) -> dict[str, Any]:
+    found = pod(ready=True, **more)
+    found["metadata"] |= {"name": name, "uid": uid}
+    return found
+
+
+def test_pod_of_a_statefulset_that_comes_again_is_another() -> None:
+    watch = Watch(Kubectl(), "n", "web", "statefulset")
+    watch._take_pod("ADDED", seen("web-0", "1"))
+    watch._take_pod("DELETED", seen("web-0", "1"))
+    watch._take_pod("ADDED", seen("web-0", "2"))
+    assert [(one.name, one.state) for one in watch.pods] == [
+        ("web-0", State.GONE),
+        ("web-0 (2)", State.READY),
+    ]
+
+
+def test_end_of_the_containers_is_marked_with_the_exit_code() -> None:
+    watch = Watch(Kubectl(), "n", "web")
+    watch._take_pod(
+        "ADDED", seen("web-a", "1", containerStatuses=[{"restartCount": 0, "state": {"running": {}}}])
+    )
+    ended = [{"restartCount": 0, "state": {"terminated": {"exitCode": 137}}}]
+    gone = seen("web-a", "1", containerStatuses=ended)
+    gone["metadata"] |= {"deletionTimestamp": "2026-01-01T00:00:00Z", "deletionGracePeriodSeconds": 5}
+    watch._take_pod("MODIFIED", gone)
+    (one,) = watch.pods
+    assert (one.exit, one.grace, one.state) == (137, 5.0, State.DRAINING)
+    assert one.marked(Mark.RUNNING) is not None
+    assert one.marked(Mark.STOPPED) is not None
+
+
+def endpoints(name: str, **ready: bool) -> dict[str, Any]:
+    found = [
+        {"targetRef": {"uid": uid}, "conditions": {"ready": is_ready}} for uid, is_ready in ready.items()
+    ]
+    return {"metadata": {"name": name}, "endpoints": found}
+
+
+def test_pod_has_left_when_no_endpoint_of_it_is_ready() -> None:
+    watch = Watch(Kubectl(), "n", "web", wide=True)
+    watch._take_pod("ADDED", seen("web-a", "a"))
+    (one,) = watch.pods
+    for slice_ in (endpoints("s", a=True), endpoints("t", a=True), endpoints("s", a=False)):
+        watch._take_slice("MODIFIED", slice_)
+    assert one.marked(Mark.NO_ENDPOINT) is None  # the other Service still leads to it
+    watch._take_slice("DELETED", endpoints("t", a=True))
+    assert one.marked(Mark.NO_ENDPOINT) is not None
+
+
+@pytest.mark.parametrize(
+    ("status", "complete"),
+    [
+        ({"readyReplicas": 3, "currentRevision": "b", "updateRevision": "b"}, True),
+        ({"readyReplicas": 2, "currentRevision": "b", "updateRevision": "b"}, False),
+        ({"readyReplicas": 3, "currentRevision": "a", "updateRevision": "b"}, False),
+    ],
+)
+def test_statefulset_is_complete_by_its_revisions(status: dict[str, Any], complete: bool) -> None:
+    watch = Watch(Kubectl(), "n", "web", "statefulset")
+    watch.deployment = deployment(**status)
+    assert watch.rolled_out() is complete

@@ -324,7 +324,10 @@ class Watch:
             for number, event in enumerate(follow(process.stdout)):
                 if event["type"] in ("ERROR", "BOOKMARK"):
                     continue  # no object of the stream: the watch ends, and begins again
-                stream.take(event["type"], event["object"])
+                found = event["object"]
+                # kubectl writes some kinds' first objects as one List.
+                for item in found["items"] if found.get("kind") == "List" else [found]:
+                    stream.take(event["type"], item)
                 if number == 0 and stream.name == "pods":
                     self._miss_pods()
             _, said = process.communicate()

@@ -120,6 +120,11 @@ def _colour(versions: Sequence[str], version: str) -> int:
     return versions.index(version) % VERSION_COLOURS
 
 
+def _fill(versions: Sequence[str], version: str) -> str:
+    """The class of a version's columns; responses that name no version have a colour of none."""
+    return f"v{_colour(versions, version)}" if version else "spread"
+
+
 def _text(x: float, y: float, text: object, css: str = "") -> str:
     return f'<text x="{x:.1f}" y="{y:.1f}" class="{css}">{escape(text)}</text>'
 
@@ -150,7 +155,7 @@ def _time_axis(frame: Frame, top: float, bottom: float) -> Iterator[str]:
 def _events(report: Report) -> list[tuple[float, str]]:
     """What happened, in order: (seconds, words)."""
     gone = [pod.since(State.GONE) for pod in report.pods if pod.name in report.old]
-    events = [(0.0, f"apply {report.target}")]
+    events = [(0.0, "the rollout begins" if report.verdict else f"apply {report.target}")]
     if report.complete is not None:
         events.append((report.complete - report.zero, "update complete"))
     if gone and None not in gone:
@@ -239,9 +244,10 @@ def _lost(report: Report, frame: Frame, _versions: Sequence[str], _name: str, y:
 
 def _answers(report: Report, frame: Frame, versions: Sequence[str], _name: str, y: float) -> Drawn:
     """Answers per second, one column a second, stacked by version."""
-    drawn = _title(frame, y, "Answers", "per second, by version")
+    named = [version for version in versions if version and version in report.load.versions()]
+    drawn = _title(frame, y, "Answers", "per second, by version" if named else "per second")
     x = frame.right
-    for version in reversed(versions):
+    for version in reversed(named):
         x -= 7 * len(version) + 22
         drawn.append(
             f'<rect class="v{_colour(versions, version)}" x="{x:.1f}" y="{y + 1:.1f}"'
@@ -262,14 +268,14 @@ def _answers(report: Report, frame: Frame, versions: Sequence[str], _name: str, 
     for second, counts in sorted(by_second.items()):
         x, x2 = frame.x(second), frame.x(second + 1)
         base = bottom
-        says = ", ".join(f"{version} {counts[version]}" for version in versions if counts[version])
+        says = ", ".join(f"{version} {counts[version]}".strip() for version in versions if counts[version])
         drawn.append(f"<g><title>second {second}: {escape(says)}</title>")
         for version in versions:
             height = counts[version] * scale
             if height:
                 base -= height
                 drawn.append(
-                    f'<rect class="v{_colour(versions, version)}" x="{x:.1f}" y="{base:.1f}"'
+                    f'<rect class="{_fill(versions, version)}" x="{x:.1f}" y="{base:.1f}"'
                     f' width="{max(0.5, x2 - x - 1):.1f}" height="{height:.1f}"/>'
                 )
         drawn.append("</g>")

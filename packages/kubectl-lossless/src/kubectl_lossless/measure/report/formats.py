@@ -41,7 +41,8 @@ class Summary:
     def goal(self) -> Goal:
         """What was to be shown, and whether it was."""
         load = self.report.load
-        says = f"{load.lost:,} of {load.requests:,} requests lost; at most {self.max_lost:,} may be"
+        allowed = f"at most {self.max_lost:,} may be" if self.max_lost else "none may be"
+        says = f"{load.lost:,} of {load.requests:,} requests lost; {allowed}"
         if self.report.problem:
             says += f". {self.report.problem.splitlines()[0]}"
         return Goal(says, self.held)
