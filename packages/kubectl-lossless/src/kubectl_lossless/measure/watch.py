@@ -398,7 +398,7 @@ class Watch:
                 self._mark(pod, Mark.RESTARTED)
             pod.restarts = restarts
             pod.stuck = stuck_of(found)
-            if statuses and all(status.get("state", {}).get("running") for status in statuses):
+            if statuses and all("running" in status.get("state", {}) for status in statuses):
                 self._mark(pod, Mark.RUNNING, once=True)
             if metadata.get("deletionTimestamp"):
                 pod.grace = (
