@@ -17,7 +17,6 @@ RUN apt-get update \
 COPY --from=build /venv /venv
 WORKDIR /srv
 COPY app app
-COPY leader leader
 COPY packages/gunicorn-drain/src packages/gunicorn-fast/src ./
 COPY gunicorn.conf.py LICENSE NOTICE ./
 RUN /venv/bin/python -m compileall -q /venv .

@@ -103,7 +103,7 @@ test-matrix: named $(VENV)/.dev ## all cluster tests; takes most of an hour (CON
 GUNICORN ?= 27.0.0
 .PHONY: test-gunicorn
 test-gunicorn: $(VENV)-$(GUNICORN)/.dev ## the drain's and the workers' tests with another Gunicorn (GUNICORN=...)
-	$(VENV)-$(GUNICORN)/bin/pytest tests/unit tests/process
+	$(VENV)-$(GUNICORN)/bin/pytest tests/unit tests/process $(wildcard packages/gunicorn-*/tests)
 
 $(VENV)-$(GUNICORN)/.dev: requirements-dev.txt $(PACKAGES:src=pyproject.toml)
 	$(PYTHON) -m venv $(VENV)-$(GUNICORN)

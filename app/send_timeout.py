@@ -119,7 +119,7 @@ class SendTimeout:
                 logger.exception("SEND_TIMEOUT: a poll failed")
 
     def _poll(self, now: float) -> None:
-        here, backlog, probes = self._queued(), self._backlog(), self._pool_queued("lane_pool")
+        here, backlog, probes = self._queued(), self._backlog(), self._pool_queued("probe_pool")
         waited = now - self._waiting_since if self._waiting_since else 0.0
         self._waiting_since = (self._waiting_since or now) if here or backlog else 0.0
         self._report_blocked(waited, here, backlog)
@@ -127,7 +127,7 @@ class SendTimeout:
 
     def _queued(self) -> int:
         """Count the requests that wait for a thread of this worker."""
-        queued = len(getattr(self._worker, "queued", ()))  # the leader worker's own queue
+        queued: int = getattr(self._worker, "queued", 0)  # of LeaderWorker
         return queued + self._pool_queued("tpool")
 
     def _pool_queued(self, name: str) -> int:

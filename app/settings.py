@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from gunicorn_drain import DrainPolicy, Probe
+from gunicorn_fast import LEADER_WORKER, PROBE_LANE_WORKER
 
 VERSION_PROBE_HEADER = "X-Custom-Header"
 """What the course's readiness probe sends, and people and programs that ask for the version do not."""
@@ -24,13 +25,11 @@ PROBES = (
 )
 """What kubelets and Prometheus ask here. A drain does not wait for them."""
 
-LANE_WORKER = "app.worker.ProbeLaneWorker"
-"""gthread with a lane for probes and an event loop that waits for no peer."""
+WORKER_CLASSES = (LEADER_WORKER, PROBE_LANE_WORKER, "gthread", "sync", "gevent")
 
-LEADER_WORKER = "leader.worker.LeaderWorker"
-"""The same, and the thread that runs the event loop serves requests itself."""
+RENAMED = {"leader.worker.LeaderWorker": LEADER_WORKER, "app.worker.ProbeLaneWorker": PROBE_LANE_WORKER}
+"""Values of WORKER_CLASS of earlier releases, and their present names."""
 
-WORKER_CLASSES = (LEADER_WORKER, LANE_WORKER, "gthread", "sync", "gevent")
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 DECIMAL = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 """A whole or decimal number as people write it: float() takes nan, inf, 1e3 and 1_000 too."""
@@ -202,7 +201,8 @@ class Settings:
             try:
                 values[each.name] = rule.read(environ[name])
             except ValueError:
-                wrong.append(f"{name} is {environ[name]!r}; allowed is {rule.allowed}")
+                renamed = f"; its name is {RENAMED[environ[name]]} now" if environ[name] in RENAMED else ""
+                wrong.append(f"{name} is {environ[name]!r}; allowed is {rule.allowed}{renamed}")
         for lower, upper in ORDERED:
             low, high = (values.get(name, getattr(cls, name)) for name in (lower, upper))
             if low > high:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from gunicorn_fast import PROBE_LANE_WORKER
 from tests.process.clients import Crowd, Kind, get
 from tests.process.service import ROOT, Service, wait_until
 
@@ -101,12 +102,12 @@ def drains(service: Service) -> None:
 
 
 @pytest.mark.parametrize("application", APPLICATIONS)
-@pytest.mark.parametrize("worker_class", ["gthread", "app.worker.ProbeLaneWorker"])
+@pytest.mark.parametrize("worker_class", ["gthread", PROBE_LANE_WORKER])
 def test_installed_drain_loses_nothing(worker_class: str, application: str, tmp_path: Path) -> None:
     (tmp_path / "gunicorn.conf.py").write_text(example("gunicorn_drain.install"))
     (tmp_path / "service.py").write_text(APPLICATIONS[application])
     flags = ("-k", worker_class, "service:application")
-    with Service(*flags, directory=tmp_path, PYTHONPATH=str(ROOT), **SHORT) as service:
+    with Service(*flags, directory=tmp_path, **SHORT) as service:
         drains(service)
 
 

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from app.settings import LANE_WORKER, LEADER_WORKER
+from gunicorn_fast import LEADER_WORKER, PROBE_LANE_WORKER
 from tests.process.clients import Connection
 from tests.process.service import Service, wait_until
 
@@ -34,7 +34,7 @@ def question(chance: random.Random, name: str) -> tuple[str, bytes]:
 
 
 @pytest.mark.parametrize("threads", [2, 16])
-@pytest.mark.parametrize("worker_class", [LANE_WORKER, LEADER_WORKER])
+@pytest.mark.parametrize("worker_class", [PROBE_LANE_WORKER, LEADER_WORKER])
 def test_every_answer_belongs_to_its_request(worker_class: str, threads: int) -> None:
     def client(number: int) -> Counter[str]:
         chance, seen = random.Random(SEED + number), Counter[str]()

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from typing import Any
 
+from gunicorn_fast import LEADER_WORKER
 from tests.ports import reserve_port
 from tests.process.service import ROOT, Service, wait_until
 
@@ -111,7 +112,7 @@ def test_empty_variables_count_as_not_set() -> None:
         service.ready()
         assert service.said("DRAIN_MIN is empty and has no effect; its default applies, 5") == 1
         assert service.said("LOG_LEVEL is empty and has no effect; its default applies, info") == 1
-        assert service.said("Using worker: leader.worker.LeaderWorker") == 1
+        assert service.said(f"Using worker: {LEADER_WORKER}") == 1
         assert service.metric("lifecycle_drain_min_seconds") == 5
 
 

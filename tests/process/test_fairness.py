@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from app.settings import LEADER_WORKER
+from gunicorn_fast import LEADER_WORKER
 from tests.process.clients import Connection, get
 from tests.process.service import ROOT, Service, wait_until
 

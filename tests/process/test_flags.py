@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from gunicorn_fast import LEADER_WORKER, PROBE_LANE_WORKER
 from tests.process.clients import Connection, Lost, get
 from tests.process.service import ROOT, Service, wait_until
 
@@ -94,7 +95,7 @@ def test_access_log_is_off_by_default() -> None:
         assert service.output == ""
 
 
-@pytest.mark.parametrize("worker_class", ["leader.worker.LeaderWorker", "sync"])
+@pytest.mark.parametrize("worker_class", [LEADER_WORKER, "sync"])
 def test_log_config_replaces_the_log(tmp_path: Path, worker_class: str) -> None:
     path, ini = tmp_path / "own.log", tmp_path / "log.ini"
     ini.write_text(INI.format(path=str(path)))
@@ -156,7 +157,7 @@ def test_syslog_receives_the_log() -> None:
             service.ready()
 
 
-@pytest.mark.parametrize("worker_class", ["leader.worker.LeaderWorker", "gthread"])
+@pytest.mark.parametrize("worker_class", [LEADER_WORKER, "gthread"])
 def test_statsd_receives_the_requests(worker_class: str) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as statsd:
         statsd.bind(("127.0.0.1", 0))
@@ -180,7 +181,7 @@ def test_statsd_receives_the_requests(worker_class: str) -> None:
         ("-k sync --threads 4", "gthread", 4, True),
         ("--worker-class=gthread", "gthread", 16, True),
         ("-k gevent", "gevent", 16, False),
-        ("-k app.worker.ProbeLaneWorker --threads 3", "app.worker.ProbeLaneWorker", 3, True),
+        (f"-k {PROBE_LANE_WORKER} --threads 3", PROBE_LANE_WORKER, 3, True),
     ],
 )
 @pytest.mark.parametrize("variable", [False, True])
@@ -277,9 +278,9 @@ def test_timeout_is_the_flags() -> None:
             wait_until(lambda: service.said("WORKER TIMEOUT") == 1, "the worker's timeout")
 
 
-@pytest.mark.parametrize("worker_class", ["leader.worker.LeaderWorker", "sync"])
+@pytest.mark.parametrize("worker_class", [LEADER_WORKER, "sync"])
 def test_reload_loads_changed_code(tmp_path: Path, worker_class: str) -> None:
-    for name in ("app", "leader", "gunicorn.conf.py"):
+    for name in ("app", "gunicorn.conf.py"):
         (tmp_path / name).symlink_to(ROOT / name)
     code = tmp_path / "changing.py"
     code.write_text(CHANGING.format(text="first"))

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pytest
 
-from app.settings import LANE_WORKER, LEADER_WORKER
+from gunicorn_fast import LEADER_WORKER, PROBE_LANE_WORKER
 from tests.process.clients import Connection, Crowd, Kind, Lost
 from tests.process.service import Service, wait_until
 from tests.process.test_hostile import ODDITIES
@@ -124,7 +124,7 @@ def unharmed(service: Service) -> Iterator[Crowd]:
     print(f"good clients meanwhile:\n{crowd}")
 
 
-@pytest.mark.parametrize("worker_class", [LEADER_WORKER, LANE_WORKER, "gthread"])
+@pytest.mark.parametrize("worker_class", [LEADER_WORKER, PROBE_LANE_WORKER, "gthread"])
 def test_broken_requests_harm_nobody(worker_class: str) -> None:
     cases = CASES if worker_class == LEADER_WORKER else CASES // 4
     seen: Counter[str] = Counter()
@@ -200,7 +200,7 @@ def test_slow_senders_harm_nobody() -> None:
             slow = [stack.enter_context(Connection(port)) for _ in range(SLOW)]
             for byte in b"GET /api HTTP/1.1":
                 for each in slow:
-                    with contextlib.suppress(OSError):  # shut out after HEAD_TIMEOUT
+                    with contextlib.suppress(OSError):  # shut out after HEADER_TIMEOUT
                         each.socket.send(bytes([byte]))
                 target = crowd.answered + 20
                 wait_until(partial(answered, crowd, target), "good clients are answered", 60)
@@ -248,7 +248,7 @@ def test_slow_bodies_that_nobody_reads_harm_nobody(field: bytes) -> None:
         with Service(WORKER_CLASS=worker_class, WORKERS=1, THREADS=4) as service:
             return slow_bodies(service.ready(), 40, head)
 
-    classes = (LANE_WORKER, LEADER_WORKER, "gevent")
+    classes = (PROBE_LANE_WORKER, LEADER_WORKER, "gevent")
     with ThreadPoolExecutor(len(classes)) as pool:
         for worker_class, (answered, late) in zip(classes, pool.map(good_clients, classes), strict=True):
             print(f"{worker_class}, {field!r}: {answered} answered, {late} not")

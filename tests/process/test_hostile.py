@@ -15,11 +15,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from app.settings import LANE_WORKER, LEADER_WORKER
+from gunicorn_fast import LEADER_WORKER, PROBE_LANE_WORKER
 from tests.process.clients import Connection, Lost, get
 from tests.process.service import QUICK, SLACK, Service, wait_until
 
-OURS = (LANE_WORKER, LEADER_WORKER)
+OURS = (PROBE_LANE_WORKER, LEADER_WORKER)
 
 THREADS = 4
 
@@ -183,6 +183,18 @@ ODDITIES = {
     "nothing": b"",
     "half a head": LAST[:20],
 }
+
+INCOMPLETE = (
+    *(b"\r", b"\r\n", b"\r\n\r", b"\r\n\r\n", b"\r\r\n", b"\n", b"\n\n", b"\rGET / HTTP/1.1\r\n\r\n"),
+    b"GET /api HTTP/1.5\r\nHost: a\r\n",
+    b"GET /api HTTP/1.1\r\n\r",
+    b"\r\nGET /api HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"\r\n\r\nGET /api HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"get /api HTTP/1.1\r\nHost: a",
+    b"GET /api HTTP/2.7\r\nHost: a",
+    b"GET /api HTTP/1.1\r\n" + b"".join(b"X-%d: %s\r\n" % (n, b"a" * 8000) for n in range(8)),
+)
+"""Requests of which something is missing at the end."""
 
 
 def conversation(port: int, said: bytes, pieces: int, half_close: bool) -> tuple[bytes, str]:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from app.settings import WORKER_CLASSES
+from gunicorn_fast import LEADER_WORKER
 from tests.process.clients import Connection
 from tests.process.service import QUICK, ROOT, Service, wait_until
 from tests.process.streams import EventStream
@@ -116,7 +117,7 @@ def test_text_lines_begin_with_the_time_in_utc(to_file: bool, tmp_path: Path) ->
         assert re.match(r"\[[0-9]+\] (INFO|WARNING) ", rest), line
 
 
-@pytest.mark.parametrize("worker_class", ["leader.worker.LeaderWorker", "gevent", "sync"])
+@pytest.mark.parametrize("worker_class", [LEADER_WORKER, "gevent", "sync"])
 def test_every_json_line_is_one_object_with_the_time_in_utc(worker_class: str, tmp_path: Path) -> None:
     settings: dict[str, Any] = {
         "LOG_FORMAT": "json",

@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from app.multiprocess import MEMORY, PREFIX, VARIABLE
+from gunicorn_fast import LEADER_WORKER
 from tests.process.clients import Connection
 from tests.process.namespaces import for_everyone
 from tests.process.service import ROOT, Service, wait_until
@@ -357,7 +358,7 @@ def test_successor_that_ends_first_leaves_the_directory(tmp_path: Path) -> None:
 
 @needs_root
 @pytest.mark.parametrize("given", [False, True])
-@pytest.mark.parametrize("worker_class", ["leader.worker.LeaderWorker", "gevent"])  # with preload and without
+@pytest.mark.parametrize("worker_class", [LEADER_WORKER, "gevent"])  # with preload and without
 def test_user_of_the_workers_owns_the_directory(closed: Path, given: bool, worker_class: str) -> None:
     settings: dict[str, Any] = {VARIABLE: closed / "a" / "b"} if given else {}
     user = pwd.getpwnam(NOBODY)

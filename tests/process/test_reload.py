@@ -38,7 +38,7 @@ MISTAKES = {
     "logconfig = '/no/such/file'": r"/no/such/file",
     "logconfig_dict = {'version': 9}": r"version",
     "worker_class = 'no_such_module.Worker'": r"class uri 'no_such_module.Worker' .*no_such_module",
-    "worker_class = 'leader.worker.NoSuchWorker'": r"worker_class is 'leader.worker.NoSuchWorker'",
+    "worker_class = 'gunicorn_fast.NoSuchWorker'": r"worker_class is 'gunicorn_fast.NoSuchWorker'",
     "bind = '192.0.2.1:8000'": r"bind is 192\.0\.2\.1 port 8000: Cannot assign requested address",
     "bind = [f'0.0.0.0:{settings.port}', f'127.0.0.1:{TAKEN}']": (
         r"bind is 127\.0\.0\.1 port \d+: Address already in use"

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from app.settings import LEADER_WORKER, WORKER_CLASSES
+from app.settings import WORKER_CLASSES
+from gunicorn_fast import LEADER_WORKER
 from tests.process.clients import Connection, Crowd, Kind, Lost
 from tests.process.delay import ROUND_TRIP, DelayProxy
 from tests.process.service import PATIENCE, QUICK, SLACK, Service, catches, for_each_class, wait_until

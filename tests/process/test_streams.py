@@ -15,7 +15,8 @@ import psutil
 import pytest
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 
-from app.settings import LEADER_WORKER, WORKER_CLASSES
+from app.settings import WORKER_CLASSES
+from gunicorn_fast import LEADER_WORKER
 from tests.process.clients import Connection, Lost, get
 from tests.process.service import QUICK, SLACK, Service, connections_of, for_each_class, wait_until
 from tests.process.streams import EventStream, Socket, now

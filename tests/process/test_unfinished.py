@@ -8,14 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from app.settings import LANE_WORKER, LEADER_WORKER
-from app.worker import HEAD_TIMEOUT
+from gunicorn_fast import LEADER_WORKER, PROBE_LANE_WORKER
+from gunicorn_fast.probe_worker import HEADER_TIMEOUT
 from tests.process.clients import Connection, get
 from tests.process.service import QUICK, SLACK, Service, wait_until
-from tests.process.test_hostile import ODDITIES
-from tests.unit.test_partial_headers import MORE
+from tests.process.test_hostile import INCOMPLETE, ODDITIES
 
-OURS = (LANE_WORKER, LEADER_WORKER)
+OURS = (PROBE_LANE_WORKER, LEADER_WORKER)
 
 PROMPT = 3.0
 """Timeout for a response that waits for nobody, in seconds. A held thread is held for 10 s."""
@@ -43,7 +42,7 @@ def prefixes(said: bytes) -> list[bytes]:
 @pytest.mark.parametrize("worker_class", OURS)
 def test_unfinished_headers_hold_no_thread(worker_class: str) -> None:
     """With one thread, a single connection that held it would keep /api from responding."""
-    corpus = {**ODDITIES, **{repr(said[:40]): said for said in MORE}, "within limits": WITHIN_LIMITS}
+    corpus = {**ODDITIES, **{repr(said[:40]): said for said in INCOMPLETE}, "within limits": WITHIN_LIMITS}
     with Service(WORKER_CLASS=worker_class, WORKERS=1, THREADS=1) as service:
         port = service.ready().port
         for name, said in corpus.items():
@@ -64,7 +63,7 @@ def test_unfinished_headers_are_closed_after_the_timeout(worker_class: str) -> N
         port = service.ready().port
         for said in (b"\r\n", b"GET", WITHIN_LIMITS[:65600], WITHIN_LIMITS) * 30:
             connection = stack.enter_context(Connection(port))
-            connection.socket.settimeout(HEAD_TIMEOUT + 5)
+            connection.socket.settimeout(HEADER_TIMEOUT + 5)
             with contextlib.suppress(OSError):
                 connection.socket.sendall(said)
         began = time.monotonic()
@@ -72,8 +71,8 @@ def test_unfinished_headers_are_closed_after_the_timeout(worker_class: str) -> N
         last.socket.sendall(b"\r\n")
         while time.monotonic() - began < 2:
             assert get(port, "/api").status == 200
-        assert last.closed_within(HEAD_TIMEOUT + SLACK)
-        assert time.monotonic() - began > HEAD_TIMEOUT - 1
+        assert last.closed_within(HEADER_TIMEOUT + SLACK)
+        assert time.monotonic() - began > HEADER_TIMEOUT - 1
 
 
 def test_large_headers_of_many_connections_take_bounded_memory() -> None:
@@ -108,12 +107,12 @@ def try_to_send(connection: Connection, said: bytes) -> None:
 
 @pytest.mark.parametrize("worker_class", OURS)
 def test_unused_connection_is_kept_for_keepalive(worker_class: str) -> None:
-    keepalive = int(HEAD_TIMEOUT) + 3
+    keepalive = int(HEADER_TIMEOUT) + 3
     with Service(WORKER_CLASS=worker_class, WORKERS=1, KEEPALIVE=keepalive) as service:
         port = service.ready().port
         with Connection(port) as first, Connection(port) as second:
             began = time.monotonic()
-            assert not first.closed_within(HEAD_TIMEOUT + 1.5)
+            assert not first.closed_within(HEADER_TIMEOUT + 1.5)
             assert first.ask().status == 200
             assert second.closed_within(keepalive + SLACK)
             assert keepalive - 1 < time.monotonic() - began

@@ -16,11 +16,12 @@ from typing import Any
 import psutil
 import pytest
 
-from app.settings import LANE_WORKER, LEADER_WORKER, Settings
+from app.settings import Settings
+from gunicorn_fast import LEADER_WORKER, PROBE_LANE_WORKER
 from tests.process.clients import Connection, Lost, get
 from tests.process.service import QUICK, ROOT, SLACK, Service, connections_of, wait_until
 
-OURS = (LANE_WORKER, LEADER_WORKER)
+OURS = (PROBE_LANE_WORKER, LEADER_WORKER)
 
 QUITE_A_WHILE = 1.0
 """Seconds that an answer which waits for nothing takes at most, on a machine that others use too."""
@@ -77,10 +78,10 @@ class Derived(Base):
 """
 
 LINGERS_FOR_AN_HOUR = """
-import app.worker
+from gunicorn_fast import probe_worker
 
-assert app.worker.LINGER_TIMEOUT
-app.worker.LINGER_TIMEOUT = 3600.0
+assert probe_worker.LINGER_TIMEOUT
+probe_worker.LINGER_TIMEOUT = 3600.0
 
 class Derived(Base):
     pass
@@ -278,7 +279,7 @@ def test_an_application_that_exits_costs_its_own_connection_alone(extended: tupl
 # ---- exceptions in the event loop --------------------------------------------------------------------
 
 BROKEN = """
-from leader.worker import LeaderWorker
+from gunicorn_fast import LeaderWorker
 
 class BreaksForOne(LeaderWorker):
     def keep_or_close(self, conn, keep):

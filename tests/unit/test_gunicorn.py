@@ -17,9 +17,9 @@ import pytest
 MASTER = "gunicorn_drain.master"
 DRAIN_WORKER = "gunicorn_drain.worker"
 RELOAD = "gunicorn_drain.reload"
-WORKER = "app/worker.py: ProbeLaneWorker"
-LEADER = "leader/worker.py: LeaderWorker"
-HTTP = "leader/http.py"
+WORKER = "gunicorn_fast.probe_worker.ProbeLaneWorker"
+LEADER = "gunicorn_fast.leader_worker.LeaderWorker"
+HTTP = "gunicorn_fast.http"
 
 # Module, name in it, fingerprints in 27.0.1 (and in 27.0.0 where it differs), and what leans on it.
 LEANT_ON = [
@@ -59,7 +59,7 @@ LEANT_ON = [
     ("glogging", "Logger.access", "45fce61c353b", "app/logs.py: ServiceLogger.atoms, AccessFields"),
     ("http.wsgi", "Response.start_response", "59799d9ff136", "app/request_id.py: with_request_ids"),
     ("http.wsgi", "Response.process_headers", "496d84a357b0", "app/request_id.py: with_request_ids"),
-    ("workers.gthread", "TConn", "e3a2878ba952", f"{WORKER}.Connection"),
+    ("workers.gthread", "TConn", "e3a2878ba952", "gunicorn_fast.connection.Connection"),
     ("workers.gthread", "PollableMethodQueue", "5b4a78bd3cfb", f"{WORKER}.enqueue_req"),
     ("workers.gthread", "ThreadWorker.__init__", "5681b8b542ea", f"{WORKER}.__init__"),
     ("workers.gthread", "ThreadWorker.init_process", "e4fc63a1a68e", f"{WORKER}.init_process"),
@@ -84,7 +84,12 @@ LEANT_ON = [
         "2475f7087832",
         f"{WORKER}.on_pending_socket_readable",
     ),
-    ("workers.gthread", "ThreadWorker.murder_keepalived", "4459960c4ccc", f"{WORKER}.Waiting"),
+    (
+        "workers.gthread",
+        "ThreadWorker.murder_keepalived",
+        "4459960c4ccc",
+        "gunicorn_fast.connection.DeadlineQueue",
+    ),
     ("workers.gthread", "ThreadWorker.murder_pending", "7bf11f464542", f"{WORKER}.murder_pending"),
     (
         "workers.gthread",
@@ -107,21 +112,21 @@ LEANT_ON = [
         "6d0de5b91910",
         f"{LEADER}.handle_request, which is a copy",
     ),
-    ("http.message", "HeaderPolicy", "84bc24b291e7", f"{HTTP}: PlainHeads.odd_fields"),
-    ("http.message", "Message", "1998788a8a48", f"{HTTP}: PlainHeads.request"),
+    ("http.message", "HeaderPolicy", "84bc24b291e7", f"{HTTP}: FastParser.slow_path_headers"),
+    ("http.message", "Message", "1998788a8a48", f"{HTTP}: FastParser.request"),
     (
         "http.message",
         "Request",
         "5fb06ef65d3b",
-        f"{HTTP}: PlainHeads.read, and {WORKER}.PartialHeaders",
+        f"{HTTP}: FastParser.read, and gunicorn_fast.connection.PartialHeaders",
     ),
-    ("http.parser", "Parser", "3a9c06e348c7", f"{HTTP}: HeadParser"),
+    ("http.parser", "Parser", "3a9c06e348c7", f"{HTTP}: ConnectionParser"),
     ("http.unreader", "Unreader", "84aaa8f91fcd", f"{WORKER}.enqueue_req"),
-    ("http.wsgi", "WSGIErrorsWrapper", "b8dac8d043f6", f"{HTTP}: LateErrors"),
-    ("http.wsgi", "create", "2c35d4a2dc62", f"{HTTP}: PlainEnvironment.create"),
-    ("http.wsgi", "default_environ", "b7e18b84d829", f"{HTTP}: PlainEnvironment.create"),
-    ("http.wsgi", "base_environ", "942494574f2c", f"{HTTP}: PlainEnvironment.create"),
-    ("http.wsgi", "Response", "d67f8e6b29d7", f"{HTTP}: WholeResponse"),
+    ("http.wsgi", "WSGIErrorsWrapper", "b8dac8d043f6", f"{HTTP}: LazyErrors"),
+    ("http.wsgi", "create", "2c35d4a2dc62", f"{HTTP}: EnvironBuilder.create"),
+    ("http.wsgi", "default_environ", "b7e18b84d829", f"{HTTP}: EnvironBuilder.create"),
+    ("http.wsgi", "base_environ", "942494574f2c", f"{HTTP}: EnvironBuilder.create"),
+    ("http.wsgi", "Response", "d67f8e6b29d7", f"{HTTP}: SingleWriteResponse"),
 ]
 
 

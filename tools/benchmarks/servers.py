@@ -18,7 +18,8 @@ from typing import Self
 
 import psutil
 
-from app.settings import LANE_WORKER, LEADER_WORKER, WORKER_CONNECTIONS, WORKER_TIMEOUT, Settings
+from app.settings import WORKER_CONNECTIONS, WORKER_TIMEOUT, Settings
+from gunicorn_fast import LEADER_WORKER, PROBE_LANE_WORKER
 
 ROOT = Path(__file__).parents[2]
 BASELINE = "tools.benchmarks.baseline:app"
@@ -66,7 +67,7 @@ def service(name: str, worker_class: str, **settings: str) -> Contender:
 STOCK = stock("stock gthread", "gthread")
 STOCK_PRELOADED = stock("stock gthread --preload", "gthread", "--preload")
 LEADER = service("ours, leader", LEADER_WORKER)
-LANE = service("ours, probe lane", LANE_WORKER)
+LANE = service("ours, probe lane", PROBE_LANE_WORKER)
 GTHREAD = service("ours, gthread", "gthread")
 
 CONTENDERS: tuple[Contender, ...] = (

@@ -1,4 +1,4 @@
-"""PartialHeaders decides exactly when Gunicorn's parser needs no more data."""
+"""PartialHeaders decides exactly when Gunicorn's parser needs no more data; DeadlineQueue keeps the order."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import itertools
 import os
 import random
 import time
+from typing import Any
 
 import pytest
 from gunicorn.config import Config
 from gunicorn.http.message import Request
 from gunicorn.http.unreader import Unreader
 
-from app.worker import HeaderLimits, PartialHeaders
+from gunicorn_fast.connection import DeadlineQueue, HeaderLimits, PartialHeaders
 from tests.process.test_fuzz import broken
-from tests.process.test_hostile import ODDITIES
+from tests.process.test_hostile import INCOMPLETE, ODDITIES
 
 SEED = int(os.environ.get("FUZZ_SEED", "20270101"))
 CASES = int(os.environ.get("FUZZ_CASES", "4000")) // 4
@@ -29,17 +30,6 @@ CONFIGURATIONS: dict[str, dict[str, object]] = {
         "casefold_http_method": True,
     },
 }
-
-MORE = (
-    *(b"\r", b"\r\n", b"\r\n\r", b"\r\n\r\n", b"\r\r\n", b"\n", b"\n\n", b"\rGET / HTTP/1.1\r\n\r\n"),
-    b"GET /api HTTP/1.5\r\nHost: a\r\n",
-    b"GET /api HTTP/1.1\r\n\r",
-    b"\r\nGET /api HTTP/1.1\r\nHost: a\r\n\r\n",
-    b"\r\n\r\nGET /api HTTP/1.1\r\nHost: a\r\n\r\n",
-    b"get /api HTTP/1.1\r\nHost: a",
-    b"GET /api HTTP/2.7\r\nHost: a",
-    b"GET /api HTTP/1.1\r\n" + b"".join(b"X-%d: %s\r\n" % (n, b"a" * 8000) for n in range(8)),
-)
 
 
 class NeedsMoreError(Exception):
@@ -94,7 +84,7 @@ def pieces_of(data: bytes, chance: random.Random) -> list[bytes]:
 def test_every_prefix_of_the_corpus_is_decided_as_gunicorn_decides_it(name: str) -> None:
     cfg = configuration(**CONFIGURATIONS[name])
     limits = HeaderLimits(cfg)
-    for said in (*ODDITIES.values(), *MORE):
+    for said in (*ODDITIES.values(), *INCOMPLETE):
         headers, waits = PartialHeaders(limits), True
         for length in range(1, min(len(said), 600) + 1):
             if waits:
@@ -145,3 +135,33 @@ def test_headers_that_arrive_byte_by_byte_are_scanned_once() -> None:
     seconds(1000)
     short, long = min(seconds(15_000) for _ in range(3)), min(seconds(150_000) for _ in range(3))
     assert long < 40 * short  # scanned anew each time it would be 100 times as long
+
+
+def test_deadline_queue_keeps_the_order_and_removes_from_the_middle() -> None:
+    first, second, third = (type(name, (), {})() for name in "abc")
+    queue = DeadlineQueue()
+    for each in (first, second, third):
+        queue.append(each)
+    queue.remove(second)
+    assert list(queue) == [first, third]
+    assert (queue[0], queue.popleft(), len(queue)) == (first, first, 1)
+
+
+def test_deadline_queue_finds_a_connection_without_comparing_it_to_the_others() -> None:
+    comparisons = 0
+
+    class Compared:
+        def __eq__(self, other: object) -> bool:
+            nonlocal comparisons
+            comparisons += 1
+            return self is other
+
+        __hash__ = object.__hash__
+
+    connections: list[Any] = [Compared() for _ in range(1000)]
+    queue = DeadlineQueue()
+    for each in connections:
+        queue.append(each)
+    for each in reversed(connections):
+        queue.remove(each)
+    assert (len(queue), comparisons) == (0, 0)

@@ -1,4 +1,4 @@
-"""leader/http.py: the short way leads to what Gunicorn's own code makes, to the last attribute."""
+"""The fast path creates what Gunicorn's own code creates, to the last attribute."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gunicorn.http.unreader import IterUnreader
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from leader.http import HeadParser, LateErrors, PlainEnvironment, PlainHeads, WholeResponse
+from gunicorn_fast.http import ConnectionParser, EnvironBuilder, FastParser, LazyErrors, SingleWriteResponse
 
 TRUSTED, STRANGER = ("127.0.0.1", 4711), ("192.0.2.1", 4711)
 SERVER = ("192.0.2.2", 8080)
@@ -194,14 +194,14 @@ CONFIGURATIONS = {
 }
 
 
-def short_way(cfg: Config, head: bytes, peer: Any = STRANGER) -> Request | None:
+def fast_path(cfg: Config, head: bytes, peer: Any = STRANGER) -> Request | None:
     parser = parser_of(cfg, peer)
-    plain = parser._plain.read(head, parser._odd)
-    return None if plain is None else parser._plain.request(plain, IterUnreader([]), peer, 1)
+    plain = parser._fast.read(head, parser._slow_path_headers)
+    return None if plain is None else parser._fast.request(plain, IterUnreader([]), peer, 1)
 
 
-def parser_of(cfg: Config, peer: Any = STRANGER) -> HeadParser:
-    return HeadParser(PlainHeads(cfg), cfg, [], peer)
+def parser_of(cfg: Config, peer: Any = STRANGER) -> ConnectionParser:
+    return ConnectionParser(FastParser(cfg), cfg, [], peer)
 
 
 def told(thing: Any) -> dict[str, Any]:
@@ -221,11 +221,11 @@ def said(environ: dict[str, Any]) -> dict[str, Any]:
 
 def assert_the_same(cfg: Config, head: bytes, peer: Any) -> None:
     parser = parser_of(cfg, peer)
-    parser.head = head
-    if parser._plain.read(head, parser._odd) is None:
+    parser.headers = head
+    if parser._fast.read(head, parser._slow_path_headers) is None:
         return  # Gunicorn's own code has it
     ours = next(parser)
-    assert parser.plain_head is not None
+    assert parser.simple_headers is not None
     unreader = IterUnreader([head])
     theirs = Request(cfg, unreader, peer)  # raises where it refuses
     assert unreader.buf.getvalue() == b""
@@ -236,9 +236,9 @@ def assert_the_same(cfg: Config, head: bytes, peer: Any) -> None:
         assert isinstance(request.body.reader, LengthReader)
         assert request.body.reader.length == 0
     with socket.socket() as sock:
-        environment = PlainEnvironment(cfg, sock, peer, SERVER)
-        environment.create(ours, parser.plain_head)  # the connection's first
-        response, environ = environment.create(ours, parser.plain_head)
+        environment = EnvironBuilder(cfg, sock, peer, SERVER)
+        environment.create(ours, parser.simple_headers)  # the connection's first
+        response, environ = environment.create(ours, parser.simple_headers)
         their_response, their_environ = wsgi.create(theirs, sock, peer, SERVER, cfg)
     assert said(environ) == said(their_environ)
     assert list(environ["wsgi.input"]) == []
@@ -253,43 +253,43 @@ def assert_the_same(cfg: Config, head: bytes, peer: Any) -> None:
 @pytest.mark.slow
 @settings(max_examples=3000, deadline=None)
 @example("defaults", b"GET /a?b HTTP/1.1\r\nContent-Type: a\r\nA: b\r\n\r\n", TRUSTED)
-def test_whatever_comes_is_read_as_gunicorn_reads_it(name: str, head: bytes, peer: Any) -> None:
+def test_generated_headers_are_parsed_as_gunicorn_parses_them(name: str, head: bytes, peer: Any) -> None:
     assert_the_same(CONFIGURATIONS[name], head, peer)
 
 
 @pytest.mark.parametrize("name", HEADS)
-def test_plain_heads_take_the_short_way(name: str) -> None:
-    assert short_way(Config(), HEADS[name]) is not None
+def test_simple_headers_take_the_fast_path(name: str) -> None:
+    assert fast_path(Config(), HEADS[name]) is not None
     assert_the_same(Config(), HEADS[name], STRANGER)
 
 
 @pytest.mark.parametrize("name", ODD)
-def test_odd_ones_are_left_to_gunicorn(name: str) -> None:
-    assert short_way(Config(), ODD[name]) is None
+def test_unusual_headers_take_gunicorns_path(name: str) -> None:
+    assert fast_path(Config(), ODD[name]) is None
 
 
-def test_a_trusted_proxys_scheme_is_left_to_gunicorn_and_a_strangers_ignored() -> None:
+def test_scheme_of_a_trusted_proxy_takes_gunicorns_path_and_that_of_others_is_ignored() -> None:
     head = b"GET / HTTP/1.1\r\nX-Forwarded-Proto: https\r\n\r\n"
-    assert short_way(Config(), head, TRUSTED) is None
-    request = short_way(Config(), head, STRANGER)
+    assert fast_path(Config(), head, TRUSTED) is None
+    request = fast_path(Config(), head, STRANGER)
     assert request is not None
     assert request.scheme == "http"
 
 
-def test_what_is_said_again_is_read_again_as_it_was_said() -> None:
+def test_repeated_headers_create_an_equal_request() -> None:
     """A client that says the same costs less; what hooks and applications did to the last one is not seen."""
     cfg = Config()
     parser = parser_of(cfg)
     said_first, said_next = HEADS["wrk"], HEADS["browser"]
     with socket.socket() as sock:
-        environment = PlainEnvironment(cfg, sock, STRANGER, SERVER)
+        environment = EnvironBuilder(cfg, sock, STRANGER, SERVER)
         for number, head in enumerate([said_first, said_first, said_next, said_first, said_first], 1):
-            parser.head = head
+            parser.headers = head
             request = next(parser)
             theirs = Request(cfg, IterUnreader([head]), STRANGER, number)
             assert told(request) == told(theirs)
-            assert parser.plain_head is not None
-            response, environ = environment.create(request, parser.plain_head)
+            assert parser.simple_headers is not None
+            response, environ = environment.create(request, parser.simple_headers)
             their_response, their_environ = wsgi.create(theirs, sock, STRANGER, SERVER, cfg)
             assert said(environ) == said(their_environ)
             assert told(response) == told(their_response)
@@ -299,19 +299,19 @@ def test_what_is_said_again_is_read_again_as_it_was_said() -> None:
             environ.clear()
 
 
-def test_odd_heads_between_plain_ones_are_left_to_gunicorn() -> None:
+def test_unusual_headers_between_simple_ones_take_gunicorns_path() -> None:
     parser = parser_of(Config())
     for number, name in enumerate(["plain", "odd", "odd", "plain"], 1):
-        parser.head = HEADS["wrk"] if name == "plain" else ODD["upgrade"]
+        parser.headers = HEADS["wrk"] if name == "plain" else ODD["upgrade"]
         request = next(parser)
-        assert (parser.plain_head is not None) == (name == "plain")
+        assert (parser.simple_headers is not None) == (name == "plain")
         assert request.req_number == number
         assert [each for each, _ in request.headers] == (["HOST"] if name == "plain" else ["UPGRADE"])
 
 
-def test_errors_of_requests_go_where_the_log_goes_by_then(capsys: pytest.CaptureFixture[str]) -> None:
+def test_errors_of_requests_are_written_to_the_present_log(capsys: pytest.CaptureFixture[str]) -> None:
     cfg = Config()
-    errors = LateErrors(cfg)
+    errors = LazyErrors(cfg)
     log = logging.getLogger("gunicorn.error")
     reopened = io.StringIO()
     before = log.handlers
@@ -358,7 +358,7 @@ _answers = st.tuples(
 @given(st.sampled_from(list(HEADS)), _answers)
 @pytest.mark.slow
 @settings(max_examples=2000, deadline=None)
-def test_answers_read_the_same_on_the_wire(
+def test_responses_have_the_same_bytes_on_the_wire(
     name: str, answer: tuple[str, list[tuple[str, str]], int | None, list[bytes]]
 ) -> None:
     status, headers, length, body = answer
@@ -366,7 +366,7 @@ def test_answers_read_the_same_on_the_wire(
         headers = [*headers, ("Content-Length", str(length))]
     logging.getLogger("gunicorn.http.wsgi").setLevel(logging.ERROR)  # it warns of dropped bodies
     wires = []
-    for kind in (wsgi.Response, WholeResponse):
+    for kind in (wsgi.Response, SingleWriteResponse):
         request = Request(CONFIGURATIONS["defaults"], IterUnreader([HEADS[name]]), STRANGER)
         wire = Wire()
         response = kind(request, wire, request.cfg)
@@ -384,10 +384,10 @@ def test_answers_read_the_same_on_the_wire(
     assert wires[0] == wires[1]
 
 
-def test_a_whole_answer_goes_out_in_one_piece() -> None:
+def test_complete_response_is_sent_with_one_call() -> None:
     wire = Wire()
     request = Request(Config(), IterUnreader([HEADS["wrk"]]), STRANGER)
-    response = WholeResponse(request, wire, request.cfg)
+    response = SingleWriteResponse(request, wire, request.cfg)
     response.start_response("200 OK", [("Content-Length", "5")])
     response.write(b"hello")
     response.close()

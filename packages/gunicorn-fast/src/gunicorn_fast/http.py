@@ -1,7 +1,7 @@
-"""A short way for plain requests and answers; whatever is odd in any way takes Gunicorn's own.
+"""Fast path for simple requests and responses; everything else falls back to Gunicorn's parser.
 
-Plain is a GET or HEAD with a short head of ordinary lines, without a body and without any field that
-changes how a request is read. tests/unit/test_leader_http.py holds both ways against each other.
+Simple is a GET or HEAD with few and well-formed headers, without a body and without any header that changes
+how a request is read. tests/test_http.py compares both paths.
 """
 
 from __future__ import annotations
@@ -23,58 +23,62 @@ from gunicorn.http.wsgi import Response
 # which header_map is about. Possessive, so that nothing is tried twice.
 _NAME, _VALUE = r"[!#$%&'*+\-.^`|~0-9A-Za-z]++", r"[^\x00-\x08\x0a-\x1f\x7f]*+"
 _FIELDS = re.compile(rf"({_NAME}):({_VALUE})\r\n")
-_HEAD = re.compile(
+_HEADERS = re.compile(
     r"(GET|HEAD) ((/(?!/)[!\"$->@-~]*+)(?:\?([!\"$-~]*+))?+) HTTP/1\.([01])\r\n"
     rf"((?:{_NAME}:{_VALUE}\r\n)*+)\r\n"
 )
 
 _FRAMING = frozenset({"CONTENT-LENGTH", "TRANSFER-ENCODING", "EXPECT", "UPGRADE"})
 
-_OF_THE_CONNECTION = (
+_PER_CONNECTION = (
     *("wsgi.version", "wsgi.multithread", "wsgi.multiprocess", "wsgi.run_once", "wsgi.file_wrapper"),
     *("wsgi.input_terminated", "wsgi.url_scheme", "gunicorn.socket", "SERVER_SOFTWARE", "SCRIPT_NAME"),
     *("REMOTE_ADDR", "REMOTE_PORT", "SERVER_NAME", "SERVER_PORT"),
 )
-"""What stays the same in the environ of a connection's plain requests."""
+"""Environ keys that have the same value for all simple requests of a connection."""
 
 
-class PlainHeads:
-    """Reads plain heads of one configuration."""
+class FastParser:
+    """Parser of simple request lines and headers, for one configuration."""
 
     def __init__(self, cfg: Config) -> None:
-        plainest = Request(cfg, IterUnreader([b"GET / HTTP/1.1\r\n\r\n"]), ("127.0.0.1", 0))
-        self._template = vars(plainest)
-        limits = (plainest.limit_request_line, plainest.limit_request_field_size)
-        self._longest = 0 if plainest._use_fast else min(limit for limit in (*limits, 8190) if limit > 0)
-        self._fields = plainest.limit_request_fields
+        simplest = Request(cfg, IterUnreader([b"GET / HTTP/1.1\r\n\r\n"]), ("127.0.0.1", 0))
+        self._template = vars(simplest)
+        limits = (simplest.limit_request_line, simplest.limit_request_field_size)
+        self._longest = 0 if simplest._use_fast else min(limit for limit in (*limits, 8190) if limit > 0)
+        self._fields = simplest.limit_request_fields
         self._cfg = cfg
 
-    def odd_fields(self, peer: Any) -> frozenset[str]:
-        """Name the fields with which a request of `peer` is not plain: a trusted proxy's are some of them."""
+    def slow_path_headers(self, peer: Any) -> frozenset[str]:
+        """Return the headers that Gunicorn's parser has to read, some of a trusted proxy's among them."""
         policy = HeaderPolicy()
         policy.cfg, policy.peer_addr = self._cfg, peer
         secure_scheme_headers, _ = policy._peer_trusted_for_forwarded()
         return _FRAMING.union(secure_scheme_headers)
 
-    def read(self, head: bytes, odd: frozenset[str]) -> PlainHead | None:
-        """Read `head` as Gunicorn would; None if it is not plain or not alone.
+    def read(self, data: bytes, slow_path_headers: frozenset[str]) -> SimpleHeaders | None:
+        """Parse `data` as Gunicorn would; None if it is not simple or not alone.
 
-        `odd` are the peer's `odd_fields()`.
+        `slow_path_headers` are those of the peer.
         """
-        if len(head) > self._longest:
+        if len(data) > self._longest:
             return None
-        text = head.decode("latin-1")
-        match = _HEAD.fullmatch(text)
+        text = data.decode("latin-1")
+        match = _HEADERS.fullmatch(text)
         if match is None:
             return None
         headers = [(name.upper(), value.strip(" \t")) for name, value in _FIELDS.findall(match[6])]
         names = {name for name, _ in headers}
-        if len(names) < len(headers) or len(headers) > self._fields or not names.isdisjoint(odd):
+        if (
+            len(names) < len(headers)
+            or len(headers) > self._fields
+            or not names.isdisjoint(slow_path_headers)
+        ):
             return None
-        return PlainHead(match, headers)
+        return SimpleHeaders(match, headers)
 
-    def request(self, head: PlainHead, unreader: Any, peer: Any, number: int) -> Request:
-        """Make the request that Gunicorn would make of `head`. `number` counts the connection's requests."""
+    def request(self, simple: SimpleHeaders, unreader: Any, peer: Any, number: int) -> Request:
+        """Create the request that Gunicorn would create; `number` counts the connection's requests."""
         request = Request.__new__(Request)
         vars(request).update(
             self._template,
@@ -84,15 +88,15 @@ class PlainHeads:
             req_number=number,
             trailers=[],
             body=Body(LengthReader(unreader, 0)),
-            **head.of_request,
+            **simple.of_request,
         )
         # A list of its own: a hook may change it.
         request.headers = request.headers[:]
         return request
 
 
-class PlainHead:
-    """What a plain head says, wherever and however often it comes."""
+class SimpleHeaders:
+    """A simple request line and headers, parsed: the same for each request that repeats them."""
 
     def __init__(self, match: re.Match[str], headers: list[tuple[str, str]]) -> None:
         method, uri, path, query, minor, _ = match.groups()
@@ -118,34 +122,35 @@ class PlainHead:
             self.of_environ[key if key == "CONTENT_TYPE" else "HTTP_" + key] = value
 
 
-class HeadParser(RequestParser):  # type: ignore[misc] # Gunicorn has no types
-    """Gunicorn's parser, given each request's head by the event loop."""
+class ConnectionParser(RequestParser):  # type: ignore[misc] # Gunicorn has no types
+    """Gunicorn's parser, given each request's headers by the event loop."""
 
-    def __init__(self, plain: PlainHeads, *args: Any) -> None:
+    def __init__(self, fast: FastParser, *args: Any) -> None:
         super().__init__(*args)
-        self._plain = plain
-        self._odd = plain.odd_fields(self.source_addr)
-        self.head = b""
+        self._fast = fast
+        self._slow_path_headers = fast.slow_path_headers(self.source_addr)
+        self.headers = b""
         self._last = b""
-        self.plain_head: PlainHead | None = None
-        """The head of the last request, if it was plain."""
+        self.simple_headers: SimpleHeaders | None = None
+        """Those of the last request, if they were simple."""
 
     def __next__(self) -> Request:
         """Parse the next request."""
-        head, self.head = self.head, b""
-        # A client that keeps its connection mostly says the same again.
-        if head != self._last:
-            self._last, self.plain_head = head, self._plain.read(head, self._odd)
-        if self.plain_head is None:
-            self.unreader.unread(head)
+        headers, self.headers = self.headers, b""
+        # A client that keeps its connection mostly sends the same again.
+        if headers != self._last:
+            self._last = headers
+            self.simple_headers = self._fast.read(headers, self._slow_path_headers)
+        if self.simple_headers is None:
+            self.unreader.unread(headers)
             return super().__next__()
         self.req_count += 1
-        self.mesg = self._plain.request(self.plain_head, self.unreader, self.source_addr, self.req_count)
+        self.mesg = self._fast.request(self.simple_headers, self.unreader, self.source_addr, self.req_count)
         return self.mesg
 
 
-class LateErrors(wsgi.WSGIErrorsWrapper):  # type: ignore[misc] # Gunicorn has no types
-    """Gunicorn's wsgi.errors for every request: looks where the log goes when there is something to write."""
+class LazyErrors(wsgi.WSGIErrorsWrapper):  # type: ignore[misc] # Gunicorn has no types
+    """Gunicorn's wsgi.errors for every request: finds the log's streams when there is something to write."""
 
     def __init__(self, cfg: Config) -> None:
         self._cfg = cfg
@@ -155,48 +160,48 @@ class LateErrors(wsgi.WSGIErrorsWrapper):  # type: ignore[misc] # Gunicorn has n
         wsgi.WSGIErrorsWrapper(self._cfg).write(data)
 
 
-class PlainEnvironment:
-    """Makes the response and the environ of a connection's plain requests as wsgi.create() makes them."""
+class EnvironBuilder:
+    """Creates the response and the environ of a connection's simple requests as wsgi.create() does."""
 
     def __init__(self, cfg: Config, sock: Any, client: Any, server: Any) -> None:
         self._where = sock, client, server, cfg
         self._same: dict[str, Any] = {}
 
-    def create(self, request: Request, head: PlainHead) -> tuple[Response, dict[str, Any]]:
-        """Make both for a plain `request` and its `head`."""
+    def create(self, request: Request, simple: SimpleHeaders) -> tuple[Response, dict[str, Any]]:
+        """Create both for a `request` with `simple` headers."""
         sock, client, _, cfg = self._where
         if not self._same:
-            response, environ = wsgi.create(request, *self._where, response_class=WholeResponse)
+            response, environ = wsgi.create(request, *self._where, response_class=SingleWriteResponse)
             if not environ["SCRIPT_NAME"] and isinstance(client, tuple):
-                self._same = {name: environ[name] for name in _OF_THE_CONNECTION}
-                self._same["wsgi.errors"] = LateErrors(cfg)
+                self._same = {name: environ[name] for name in _PER_CONNECTION}
+                self._same["wsgi.errors"] = LazyErrors(cfg)
             return response, environ
-        response = WholeResponse(request, sock, cfg)
+        response = SingleWriteResponse(request, sock, cfg)
         environ = {
             **self._same,
-            **head.of_environ,
+            **simple.of_environ,
             "wsgi.input": request.body,
             "wsgi.early_hints": wsgi._make_early_hints_callback(request, sock, response),
         }
         return response, environ
 
 
-class WholeResponse(Response):  # type: ignore[misc] # Gunicorn has no types
-    """Gunicorn's response; one whose body comes whole goes out in one piece."""
+class SingleWriteResponse(Response):  # type: ignore[misc] # Gunicorn has no types
+    """Gunicorn's response; headers and a complete body are sent with one system call."""
 
     headers_sent: bool
     _date = (0, "")
 
     def default_headers(self) -> list[str]:
-        """Make the head's first lines (Gunicorn formats the date anew for each)."""
+        """Return the status line and first headers (Gunicorn formats the date for each response)."""
         if self.upgrade or self.chunked:
             headers: list[str] = super().default_headers()
             return headers
         now = int(time.time())
-        second, date = WholeResponse._date
+        second, date = SingleWriteResponse._date
         if second != now:
             date = util.http_date(now)
-            WholeResponse._date = (now, date)
+            SingleWriteResponse._date = (now, date)
         major, minor = self.req.version
         return [
             f"HTTP/{major}.{minor} {self.status}\r\nServer: {self.version}\r\nDate: {date}\r\n"

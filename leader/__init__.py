@@ -1,1 +1,0 @@
-"""A faster worker class for Gunicorn: `worker_class = "leader.worker.LeaderWorker"`."""

@@ -1,0 +1,314 @@
+"""Who runs an event loop: one thread at a time, the leader, polls and serves requests itself.
+
+With an event loop and a pool of threads each request goes from the loop to a thread and back, which costs
+more than most responses do. Here the leader serves what it has polled. When a request takes long, the main
+thread promotes a follower to lead; the former leader finishes its request and becomes a follower. The next
+requests of that kind go to followers at once. There is one thread more than may serve, so that one is always
+left to poll: further requests wait in a queue.
+
+The main thread takes the loop back from time to time, for what it has to do: a loop that hangs is noticed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+BLOCKED_AFTER = 0.005
+"""Interval between two checks by the main thread, in seconds. A leader that serves the same request at both
+is blocked."""
+
+IDLE_CHECKS = 20
+"""Number of checks without any request after which the main thread waits for the next request instead."""
+
+OFFLOAD_MIN = 8
+"""Number of requests after a slow one that followers serve before the leader tries one of that kind again;
+twice as many each time that one is slow, too."""
+
+OFFLOAD_MAX = 256
+
+SLOW_KINDS_MAX = 1024
+"""Maximum number of kinds of requests to remember as slow."""
+
+TURN = 0.002
+"""Duration for which the leader serves requests before it polls again, in seconds."""
+
+
+class Request(Protocol):
+    """What LeaderFollowers has to know of a request."""
+
+    @property
+    def kind(self) -> Hashable:
+        """Requests of the same kind probably take equally long."""
+
+    @property
+    def may_block(self) -> bool:
+        """Whether a follower is to serve it, however quick its kind is."""
+
+    def leave_loop(self) -> None:
+        """Have the poll not report the request while a follower serves it. Called under a lock."""
+
+
+R = TypeVar("R", bound=Request)
+
+Completion = Callable[[], None]
+"""The part of serving a request that belongs to the loop."""
+
+
+@dataclass
+class Backoff:
+    """A kind of request that was slow."""
+
+    level: int = OFFLOAD_MIN // 2
+    left: int = 0
+    """How many go to followers before the leader tries one."""
+
+    def increase(self) -> None:
+        """Record that one was slow."""
+        self.level = min(2 * self.level, OFFLOAD_MAX)
+        self.left = self.level
+
+
+class PoolThread(threading.Thread):
+    """A thread of the pool. When it is called, it leads or serves a request that waits, and then follows."""
+
+    def __init__(self, lead: Callable[[PoolThread], bool], number: int) -> None:
+        """`lead`: returns whether to follow after it."""
+        super().__init__(name=f"pool-{number}", daemon=True)
+        self._lead = lead
+        self.call = threading.Lock()  # held until it is called
+        self.call.acquire()
+
+    def run(self) -> None:
+        """Follow until called; then lead, if it was made the leader, and serve requests that wait."""
+        following = True
+        while following:
+            self.call.acquire()
+            following = self._lead(self)
+
+
+class LeaderFollowers(Generic[R]):
+    """A pool of threads that run an event loop and serve its requests.
+
+    `poll(block)` waits for events, or only checks for them unless `block`, and handles those: it calls
+    `submit()` for each request. `serve(request)` responds to a request and returns what remains to be done in
+    the loop; it must not raise. `defer(completion)` has the loop call a function, from any thread, and ends a
+    poll.
+
+    One thread at a time calls `poll` and the completions; the thread that calls `run()` may do so, too, while
+    `run()` does not execute. At most `threads` requests are served at once.
+    """
+
+    def __init__(
+        self,
+        threads: int,
+        poll: Callable[[bool], None],
+        serve: Callable[[R], Completion],
+        defer: Callable[[Completion], object],
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """`stopping`: whether the loop is to be given back after each poll."""
+        self._threads, self._poll, self._serve, self._defer = threads, poll, serve, defer
+        self._stopping = stopping
+        self._lock = threading.Lock()  # guards the next six
+        self._leader: PoolThread | None = None  # None while the main thread has the loop
+        self._followers: list[PoolThread] = []
+        self._started_threads = 0
+        self._serving: R | None = None  # which request the leader itself serves
+        self._queued: deque[R] = deque()  # requests that wait for a follower
+        self._slow: dict[Hashable, Backoff] = {}
+        # The loop's own, whoever has it:
+        self._arrived: deque[R] = deque()  # requests not yet served or queued
+        self._served = 0  # requests that a leader has begun
+        # Between the loop and the main thread:
+        self._wakeup = threading.Lock()  # held until `wake()`
+        self._wakeup.acquire()
+        self._idle = False  # the main thread is to be woken for the next request
+        self._reclaimed = False  # the main thread wants the loop
+        self._failure: BaseException | None = None  # what broke the loop
+        self._closed = False
+
+    @property
+    def queued(self) -> int:
+        """Number of requests that wait for a thread."""
+        return len(self._queued)
+
+    def submit(self, request: R) -> None:
+        """Have `request` served. Only from the loop: in `poll()`, in a completion, or outside of `run()`."""
+        self._arrived.append(request)
+
+    def take_out(self, request: R) -> None:
+        """Have the poll not report `request`, from the thread that serves it."""
+        with self._lock:
+            request.leave_loop()
+
+    # ---- the main thread -----------------------------------------------------------------------------
+
+    def run(self, timeout: float) -> None:
+        """Let the pool have the loop for `timeout` seconds. Raises the exception that broke the loop.
+
+        Ends sooner when `stopping()` changes, and then after each poll.
+        """
+        with self._lock:
+            self._call_follower()
+        end = time.monotonic() + timeout
+        seen, quiet = self._served, 0
+        stopping = self._stopping()
+        while (
+            (left := end - time.monotonic()) > 0 and self._leader is not None and stopping is self._stopping()
+        ):
+            if quiet >= IDLE_CHECKS:
+                self._idle = True
+                # A request that began before the leader could see that is noticed here.
+                if self._served == seen:
+                    self.wait(left)
+                self._idle = False
+                quiet = 0
+                continue
+            self.wait(min(left, BLOCKED_AFTER))
+            quiet = quiet + 1 if self._served == seen else 0
+            self._promote_if_blocked(seen)
+            seen = self._served
+        self._reclaim_loop(seen)
+
+    def wake(self) -> None:
+        """Wake the main thread. A signal handler may do it too, whatever it has interrupted."""
+        with contextlib.suppress(RuntimeError):  # woken already
+            self._wakeup.release()
+
+    def wait(self, timeout: float) -> None:
+        """Wait until `wake()`, at most `timeout` seconds."""
+        # Not SimpleQueue.get(): a signal whose handler lasts longer than the wait makes it wait for ever
+        # (seen in CPython 3.11), and Gunicorn has SIGTERM not interrupt that.
+        self._wakeup.acquire(timeout=timeout)
+
+    def close(self) -> None:
+        """End the threads that serve no request. Only outside of `run()`, which cannot be called again."""
+        with self._lock:
+            self._closed = True
+            while self._followers:
+                self._followers.pop().call.release()
+
+    def _reclaim_loop(self, seen: int) -> None:
+        """Take the loop back as soon as what is ready is handled. Raises what broke it."""
+        self._reclaimed = True
+        self._defer(_nothing)  # ends the poll
+        while self._leader is not None:
+            self.wait(BLOCKED_AFTER)
+            self._promote_if_blocked(seen)
+            seen = self._served
+        self._reclaimed = False
+        if self._failure is not None:
+            raise self._failure
+
+    def _promote_if_blocked(self, seen: int) -> None:
+        """Promote a follower if the leader is still serving the request number `seen`."""
+        # Under one lock: a leader that is done in between must not continue while another begins.
+        with self._lock:
+            if self._serving is None or self._served != seen:
+                return
+            if len(self._slow) >= SLOW_KINDS_MAX:
+                self._slow.clear()
+            self._slow.setdefault(self._serving.kind, Backoff()).increase()
+            self._serving.leave_loop()
+            self._serving = None
+            self._call_follower()
+
+    def _call_follower(self) -> None:
+        """Give the loop to a follower. Needs the lock; there is one: see `_has_spare`."""
+        self._leader = self._follower()
+        self._leader.call.release()
+
+    def _follower(self) -> PoolThread:
+        """Choose a thread to be called. Needs the lock, and a spare thread."""
+        if self._followers:
+            return self._followers.pop()
+        self._started_threads += 1
+        thread = PoolThread(self._lead, self._started_threads)
+        thread.start()
+        return thread
+
+    # ---- a thread of the pool ------------------------------------------------------------------------
+
+    def _has_spare(self) -> bool:
+        """Return whether a thread is left for the loop if the leader serves a request. Needs the lock."""
+        return bool(self._followers) or self._started_threads <= self._threads
+
+    def _lead(self, me: PoolThread) -> bool:
+        """Have the loop until it passes to another thread or the main thread; then serve the queue."""
+        if self._closed:
+            return False
+        try:
+            polled = served = False
+            while self._leader is me:
+                # All that is ready is queued before anything is served, and a probe gets its own thread.
+                if self._arrived and not served:
+                    self._serve_arrived(me)
+                    served = True
+                elif self._reclaimed or (polled and self._stopping()):
+                    break
+                else:
+                    self._poll(not self._arrived)
+                    polled, served = True, False
+            while (request := self._next_queued(me)) is not None:
+                self._defer(self._serve(request))
+        except BaseException as error:  # noqa: BLE001 - the main thread raises it
+            self._failure = error
+            self._leader = None
+        self.wake()
+        return True
+
+    def _next_queued(self, me: PoolThread) -> R | None:
+        """Return a request that waits for `me`, which leads no more; else make it a follower."""
+        with self._lock:
+            if self._leader is me:
+                self._leader = None
+            elif self._queued:
+                return self._queued.popleft()
+            self._followers.append(me)
+            return None
+
+    def _serve_arrived(self, me: PoolThread) -> None:
+        """Serve requests in the order of arrival for one TURN; queue them if no thread is left to poll."""
+        end = time.monotonic() + TURN
+        while self._arrived and time.monotonic() < end:
+            with self._lock:
+                if self._leader is not me:
+                    return
+                request = self._arrived.popleft()
+                backoff = self._slow.get(request.kind) if self._slow else None
+                spare = self._has_spare()
+                offload = backoff is not None and backoff.left > 0
+                if not spare or offload or request.may_block:
+                    request.leave_loop()
+                    self._queued.append(request)
+                    if spare:
+                        if backoff is not None and offload:
+                            backoff.left -= 1
+                        self._follower().call.release()
+                    continue
+                self._serving = request
+                self._served += 1
+            if self._idle:
+                self._idle = False
+                self.wake()
+            complete = self._serve(request)
+            with self._lock:
+                replaced = self._serving is not request
+                if not replaced:
+                    self._serving = None
+                    if backoff is not None:
+                        self._slow.pop(request.kind, None)
+            if replaced:
+                self._defer(complete)
+            else:
+                complete()
+
+
+def _nothing() -> None:
+    """Do nothing, which ends a poll."""

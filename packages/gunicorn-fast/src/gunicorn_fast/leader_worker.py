@@ -1,0 +1,282 @@
+"""Gunicorn's gthread worker with a leader and followers: the thread that polls serves requests itself.
+
+LeaderFollowers decides who runs the event loop; here is the loop, in a worker with threads for probes. The
+main thread runs Gunicorn's run(): signals, sign of life, timeouts of connections. For that it takes the loop
+back once a second, so a loop that hangs gives no sign of life.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import select
+import sys
+from datetime import datetime
+from functools import partial
+from selectors import EVENT_READ, BaseSelector
+from typing import Any
+
+from gunicorn import util
+from gunicorn.http import wsgi
+
+from gunicorn_fast.connection import Connection
+from gunicorn_fast.http import ConnectionParser, EnvironBuilder, FastParser, SingleWriteResponse
+from gunicorn_fast.leader_followers import Completion, LeaderFollowers
+from gunicorn_fast.probe_worker import Callback, ProbeLaneWorker
+
+SWITCH_INTERVAL = 0.0005
+"""Maximum time that a computing thread keeps the interpreter from the others, in seconds (Python's default is
+5 ms)."""
+
+ACCEPTS = 16
+"""Maximum number of connections to accept at once: other workers are to have their share."""
+
+LET_GO = "leader.let_go"
+"""The environ's key of a function to call before the connection is given a life of its own."""
+
+_METHOD_AND_PATH = re.compile(rb"[^ ]+ [^ ?]*")
+
+
+class LeaderConnection(Connection):
+    """A connection that stays in the poller while the leader serves it: the request of LeaderFollowers."""
+
+    poller: BaseSelector
+    polled = False
+    """Whether the poller has it."""
+    callback: Callback
+    """What to do when it is readable."""
+    environ_builder: EnvironBuilder
+    last = b""
+    """Request line and headers of the last request."""
+    early = False
+    """Whether its request arrived before the response to the one before was sent."""
+
+    @property
+    def kind(self) -> bytes:
+        """Method and path of the request, without what may be a number or a UUID in it."""
+        match = _METHOD_AND_PATH.match(self.last)
+        return match[0].translate(None, b"0123456789abcdefABCDEF-.") if match else b""
+
+    @property
+    def may_block(self) -> bool:
+        """Whether the response may have to wait until the client reads the ones before."""
+        return self.early and not self._has_room()
+
+    def _has_room(self) -> bool:
+        poll = select.poll()
+        poll.register(self.sock, select.POLLOUT)
+        return bool(poll.poll(0))
+
+    def leave_loop(self) -> None:
+        """Remove the connection from the poller: the loop continues while its request is served."""
+        if self.polled:
+            self.polled = False
+            self.poller.unregister(self.sock)
+
+
+class LeaderWorker(ProbeLaneWorker):
+    """The worker: `worker_class = "gunicorn_fast.LeaderWorker"`."""
+
+    alive: bool
+    connection_class = LeaderConnection
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.loop: LeaderFollowers[LeaderConnection] = LeaderFollowers(
+            self.cfg.threads, self.poll, self.serve, self.method_queue.defer, lambda: not self.alive
+        )
+
+    def init_process(self) -> None:
+        """Read the configuration once, and let no thread keep the interpreter for long."""
+        # Config looks each setting up in a dictionary of objects, some 15 of them a request.
+        self.cfg.__dict__.update({name: setting.get() for name, setting in self.cfg.settings.items()})
+        self.fast_parser = FastParser(self.cfg)
+        sys.setswitchinterval(SWITCH_INTERVAL)
+        super().init_process()
+
+    @property
+    def queued(self) -> int:
+        """Number of requests that wait for a thread."""
+        return self.loop.queued
+
+    # ---- the loop ------------------------------------------------------------------------------------
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        """Wake the main thread too (gthread: it is the one that polls)."""
+        super().handle_exit(sig, frame)
+        self.loop.wake()
+
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        """Let the pool have the loop for `timeout` seconds (gthread: poll and dispatch)."""
+        self.loop.run(timeout)
+
+    def poll(self, block: bool) -> None:
+        """Wait for events, or only look for them unless `block`, and dispatch those."""
+        for key, _ in self.poller.select(None if block else 0):
+            key.data(key.fileobj)
+
+    def serve(self, conn: LeaderConnection) -> Completion:
+        """Respond to a request of `conn`; return what remains to be done in the loop."""
+        try:
+            keep = bool(self.handle(conn))
+        except BaseException:  # SystemExit from the application too, which must not end a thread
+            self.log.exception("Unexpected end of a request")
+            keep = False
+        return partial(self.finish, conn, keep)
+
+    def finish(self, conn: LeaderConnection, keep: bool) -> None:
+        """Keep the connection or close it; an exception costs this connection alone."""
+        try:
+            self.keep_or_close(conn, keep)
+        except Exception:  # noqa: BLE001 - it is logged
+            self.abandon(conn)
+
+    def abandon(self, conn: LeaderConnection) -> None:
+        """Close `conn` after an exception in the loop."""
+        self.log.exception("Unexpected end of a connection")
+        with contextlib.suppress(KeyError):
+            conn.queue.remove(conn)
+        self.drop(conn)
+
+    # ---- requests ------------------------------------------------------------------------------------
+
+    def _keepalive_after(self, conn: Any, keepalive: bool) -> bool:
+        """Drain the rest of a body; a simple request has none."""
+        if keepalive and isinstance(conn.parser, ConnectionParser) and conn.parser.simple_headers is not None:
+            return True
+        return bool(super()._keepalive_after(conn, keepalive))
+
+    def create(self, req: Any, conn: LeaderConnection) -> tuple[Any, dict[str, Any]]:
+        """Create the response and the environ of a request."""
+        if (simple := conn.parser.simple_headers) is not None:
+            resp, environ = conn.environ_builder.create(req, simple)
+        else:
+            resp, environ = wsgi.create(
+                req, conn.sock, conn.client, conn.server, self.cfg, response_class=SingleWriteResponse
+            )
+        environ[LET_GO] = partial(self.loop.take_out, conn)
+        return resp, environ
+
+    def handle_request(self, req: Any, conn: LeaderConnection) -> bool:  # noqa: PLR0912 - as long as Gunicorn's
+        """Respond to a request: a copy of Gunicorn's, which has no setting for the class of response.
+
+        Copyright (c) Benoit Chesneau and Paul J. Davis, MIT License: see NOTICE.
+        """
+        environ: dict[str, Any] = {}
+        resp = None
+        try:
+            self.cfg.pre_request(self, req)
+            request_start = datetime.now()
+            resp, environ = self.create(req, conn)
+            environ["wsgi.multithread"] = True
+            self.nr += 1
+            if self.nr >= self.max_requests:
+                if self.alive:
+                    self.log.info("Autorestarting worker after current request.")
+                    self.alive = False
+                resp.force_close()
+
+            if not self.alive or not self.cfg.keepalive or len(self.keepalived_conns) >= self.max_keepalived:
+                resp.force_close()
+
+            respiter = self.wsgi(environ, resp.start_response)
+            try:
+                if isinstance(respiter, environ["wsgi.file_wrapper"]):
+                    resp.write_file(respiter)
+                else:
+                    for item in respiter:
+                        resp.write(item)
+                resp.close()
+            finally:
+                self.log.access(resp, req, environ, datetime.now() - request_start)
+                if hasattr(respiter, "close"):
+                    respiter.close()
+
+            if resp.should_close():
+                self.log.debug("Closing connection.")
+                return False
+        except OSError:
+            raise
+        except (Exception, SystemExit):
+            if resp and resp.headers_sent:
+                # Other headers must not follow the first.
+                self.log.exception("Error handling request")
+                util.close_graceful(conn.sock)
+                raise StopIteration from None
+            raise
+        finally:
+            try:
+                self.cfg.post_request(self, req, environ, resp)
+            except Exception:
+                self.log.exception("Exception in post_request hook")
+        return True
+
+    # ---- connections in the poller -------------------------------------------------------------------
+
+    def accept(self, listener: Any) -> None:
+        """Accept several (gthread: one), up to the limit (gthread leaves that to run(), here too rare)."""
+        for _ in range(ACCEPTS):
+            before = self.nr_conns
+            if before >= self.worker_connections:
+                self.set_accept_enabled(False)
+                return
+            super().accept(listener)
+            if self.nr_conns <= before:
+                return
+
+    def enqueue_req(self, conn: LeaderConnection) -> None:
+        """Have the request served by the leader or a follower; a probe by the threads for probes."""
+        if conn.parser is None:
+            conn.parser = ConnectionParser(self.fast_parser, self.cfg, conn.sock, conn.client)
+            conn.environ_builder = EnvironBuilder(self.cfg, conn.sock, conn.client, conn.server)
+            conn.init()
+        if self.probes.matches_head(conn.headers, self.cfg, conn.client):
+            conn.leave_loop()
+            self.submit(conn, self.probe_pool)
+        else:
+            conn.parser.headers = conn.last = conn.headers
+            conn.headers = b""
+            conn.callback = self.on_serving_socket_readable
+            self.loop.submit(conn)
+
+    def on_serving_socket_readable(self, conn: LeaderConnection, client: Any) -> None:  # noqa: ARG002 - a callback
+        """Remove `conn` from the poller: its next request has to wait until this one is served."""
+        # Left in the poller, each poll would report it again.
+        conn.leave_loop()
+
+    def discard_body(self, conn: LeaderConnection) -> None:
+        """Have the rest of a body read by another thread, not reported by the poller."""
+        conn.leave_loop()
+        super().discard_body(conn)
+
+    def register(self, conn: LeaderConnection, callback: Callback) -> None:
+        """Let the poller call back; it may have kept `conn` from before."""
+        conn.callback = callback
+        conn.early = False
+        if not conn.polled:
+            conn.polled = True
+            conn.poller = self.poller
+            self.poller.register(conn.sock, EVENT_READ, partial(self.on_readable, conn))
+
+    def on_readable(self, conn: LeaderConnection, client: Any) -> None:
+        """Call the callback of `conn`; an exception costs this connection alone."""
+        try:
+            conn.callback(conn, client)
+        except Exception:  # noqa: BLE001 - it is logged
+            self.abandon(conn)
+
+    def keep_or_close(self, conn: LeaderConnection, keep: bool) -> None:
+        """Continue with `conn` or close it; a request that it continues with is early."""
+        conn.early = True
+        super().keep_or_close(conn, keep)
+
+    def unregister(self, conn: LeaderConnection) -> None:
+        """End the wait of `conn`. The poller keeps it, for the wait after its request."""
+        conn.queue.remove(conn)
+
+    def drop(self, conn: LeaderConnection) -> None:
+        """Close `conn`, which waits nowhere; there may be room for another."""
+        conn.leave_loop()
+        super().drop(conn)
+        if not self._accepting and self.alive:
+            self.set_accept_enabled(True)

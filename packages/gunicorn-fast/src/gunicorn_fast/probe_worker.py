@@ -1,0 +1,344 @@
+"""Gunicorn's gthread worker with dedicated threads for probes and an event loop that waits for no client.
+
+gthread assigns a thread to a connection before it has sent anything, responds to probes in the order of
+their arrival after slow requests, and blocks the event loop while a client does not close its end. Here a
+thread gets requests with complete headers only, a probe goes to dedicated threads, and no request's thread
+waits for what no application asked for. Parsing, responses and shutdown are Gunicorn's. Each override says
+what it replaces in Gunicorn 27.0.1.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import socket
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from selectors import EVENT_READ
+from typing import Any
+
+from gunicorn.arbiter import Arbiter
+from gunicorn.http.errors import LimitRequestHeaders, NoMoreData
+from gunicorn.workers.gthread import DEFAULT_WORKER_DATA_TIMEOUT, ThreadWorker
+
+from gunicorn_drain import get_drain
+from gunicorn_fast.connection import Connection, DeadlineQueue, HeaderLimits, HeaderQueue
+
+HEADER_TIMEOUT = 10.0
+"""Timeout for the request line and headers, in seconds from their first byte."""
+
+GIVE_WAY = 1.0
+"""Minimum age of a silent connection that is closed for a new one when the worker has no room, in seconds."""
+
+FIRST_BYTE_MIN = DEFAULT_WORKER_DATA_TIMEOUT
+"""Minimum timeout for the first byte of a new connection, in seconds; KEEPALIVE is longer mostly."""
+
+LINGER_TIMEOUT = 2.0
+"""Timeout for the client's close after ours, in seconds: that of close_graceful() (RFC 9112, 9.6)."""
+
+LINGER_BYTES = 65536
+"""Maximum number of bytes to discard from a client that keeps sending after our close."""
+
+LARGE_HEADERS_TOTAL = 32 * 1024 * 1024
+"""Maximum memory for large incomplete headers, all connections together, in bytes.
+
+Gunicorn's default limits allow 819,204 bytes of headers per connection: with 8,192 connections 6.7 GB. Above
+this maximum the connection that has waited longest gets 431.
+"""
+
+STOP_LINGER = 2.0
+"""Timeout of silent connections in a stopping worker, in seconds (gthread's STOP_KEEPALIVE_LINGER)."""
+
+PROBE_THREADS = 2
+"""Number of threads for probes."""
+
+UNREAD_THREADS = 2
+"""Number of threads that wait for the rest of bodies which no application has read."""
+
+SPARE_FILES = 64
+"""File descriptors to keep for everything that is no client connection."""
+
+
+Callback = Callable[[Any, Any], None]
+"""Called with a connection and its socket when that is readable."""
+
+
+def unsupported(cfg: Any) -> str | None:
+    """Return a sentence about a setting that the workers of this package do not support, None without one."""
+    if cfg.is_ssl:
+        found, instead = f"certfile is {cfg.certfile}, keyfile {cfg.keyfile}", "end TLS in a proxy"
+    elif cfg.proxy_protocol != "off":
+        found = f"proxy_protocol is {cfg.proxy_protocol}"
+        instead = "have the proxy send X-Forwarded-For instead of the PROXY protocol"
+    elif "h2" in cfg.http_protocols:
+        found, instead = f"http_protocols is {','.join(cfg.http_protocols)}", "end HTTP/2 in a proxy"
+    elif cfg.protocol != "http":
+        found, instead = f"protocol is {cfg.protocol}", "have the proxy send HTTP/1.1"
+    else:
+        return None
+    return (
+        f"{found}; the worker class {cfg.worker_class_str} supports HTTP/1 only, without TLS and without the "
+        f"PROXY protocol. Use the worker class gthread, or {instead}"
+    )
+
+
+class ProbeLaneWorker(ThreadWorker):  # type: ignore[misc] # Gunicorn has no types
+    """The worker: `worker_class = "gunicorn_fast.ProbeLaneWorker"`."""
+
+    connection_class = Connection
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.keepalived_conns = DeadlineQueue()  # idle since the last response
+        self.unused_conns = DeadlineQueue()  # new, no byte received yet
+        self.pending_conns = HeaderQueue()  # have sent a part of their headers
+        self.lingering_conns = DeadlineQueue()  # closed by us and not by the client yet
+        self.probes = get_drain().probes
+        self.probe_pool = ThreadPoolExecutor(PROBE_THREADS, thread_name_prefix="probe")
+        self.unread_pool = ThreadPoolExecutor(UNREAD_THREADS, thread_name_prefix="unread")
+
+    @classmethod
+    def check_config(cls, cfg: Any, log: Any) -> None:
+        """Refuse in the master, before the first worker, what this worker does not support."""
+        if (sentence := unsupported(cfg)) is not None:
+            log.critical("%s", sentence)
+            sys.exit(1)
+        super().check_config(cfg, log)
+
+    def init_process(self) -> None:
+        """Limit the connections to the number of files that can be open: one too many ends the worker."""
+        # A reload does not check the worker class; Gunicorn ends then with this status.
+        if (sentence := unsupported(self.cfg)) is not None:
+            self.log.critical("%s", sentence)
+            sys.exit(Arbiter.WORKER_BOOT_ERROR)
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        soft = min(max(soft, self.cfg.worker_connections + SPARE_FILES), hard)
+        with contextlib.suppress(ValueError, OSError):  # macOS has a lower limit that `hard` does not show
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        self.worker_connections: int = min(self.cfg.worker_connections, soft - SPARE_FILES)
+        self.max_keepalived = self.worker_connections - self.cfg.threads
+        self.limits = HeaderLimits(self.cfg)
+        super().init_process()
+
+    # ---- new connections -----------------------------------------------------------------------------
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        """At the stop, first accept the connections that the kernel has queued (gthread: they are reset).
+
+        And shorten the timeouts of silent connections (gthread: from 27.0.1 on, and of kept ones only).
+        """
+        if not enabled and not self.alive:
+            for listener in self.sockets:
+                before = -1
+                while before < self.nr_conns < self.worker_connections:
+                    before = self.nr_conns
+                    self.accept(listener)
+            for queue in (self.unused_conns, self.pending_conns):
+                for conn in queue:
+                    self.shorten_timeout(conn)
+        super().set_accept_enabled(enabled)
+
+    def accept(self, listener: Any) -> None:
+        """Accept, and let the connection wait in the poller (gthread: in a thread)."""
+        try:
+            client, address = listener.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return
+        self.nr_conns += 1
+        conn = self.connection_class(self.cfg, client, address, listener.getsockname())
+        conn.limits = self.limits
+        self.read_headers(conn)
+        self.make_room()
+
+    def make_room(self) -> None:
+        """Close the oldest silent connection if there is no room for a new one.
+
+        Otherwise a flood of silent connections would keep everybody out until their timeouts.
+        """
+        if self.nr_conns < self.worker_connections:
+            return
+        latest = time.monotonic() - GIVE_WAY
+        for queue in (self.lingering_conns, self.unused_conns, self.pending_conns):
+            if queue and queue[0].since <= latest:
+                conn = queue[0]
+                self.unregister(conn)
+                self.drop(conn)
+                return
+
+    # ---- waiting connections -------------------------------------------------------------------------
+
+    def wait(self, conn: Connection, queue: DeadlineQueue, seconds: float, callback: Callback) -> None:
+        """Let `conn` wait in `queue` until it is readable or its timeout has passed."""
+        conn.sock.setblocking(False)
+        conn.since = time.monotonic()
+        conn.timeout = conn.since + seconds
+        if not self.alive:
+            self.shorten_timeout(conn)
+        conn.queue = queue
+        queue.append(conn)
+        self.register(conn, callback)
+
+    def shorten_timeout(self, conn: Connection) -> None:
+        """Shorten the timeout of `conn` to STOP_LINGER."""
+        conn.timeout = min(conn.timeout, time.monotonic() + STOP_LINGER)
+
+    def register(self, conn: Connection, callback: Callback) -> None:
+        """Let the poller call back when `conn` is readable."""
+        self.poller.register(conn.sock, EVENT_READ, partial(callback, conn))
+
+    def unregister(self, conn: Connection) -> None:
+        """End the wait of `conn`."""
+        conn.queue.remove(conn)
+        self.poller.unregister(conn.sock)
+
+    def drop(self, conn: Connection) -> None:
+        """Close `conn`, which waits nowhere."""
+        self.nr_conns -= 1
+        conn.close()
+
+    def murder_pending(self) -> None:
+        """Close the connections whose timeout has passed, new and lingering ones too."""
+        super().murder_pending()
+        now = time.monotonic()
+        for queue in (self.unused_conns, self.lingering_conns):
+            while queue and queue[0].timeout <= now:
+                conn = queue[0]
+                self.unregister(conn)
+                self.drop(conn)
+        self.make_room()
+
+    # ---- requests ------------------------------------------------------------------------------------
+
+    def read_headers(self, conn: Connection) -> None:
+        """Read the headers of the next request of `conn`, which waits nowhere."""
+        if conn.receive():
+            self.dispatch(conn)
+        elif conn.partial is None:
+            seconds = max(self.cfg.keepalive, FIRST_BYTE_MIN)
+            self.wait(conn, self.unused_conns, seconds, self.on_client_socket_readable)
+        else:
+            self.await_headers(conn)
+
+    def await_headers(self, conn: Connection) -> None:
+        """Wait for the rest of the headers of `conn`."""
+        self.wait(conn, self.pending_conns, HEADER_TIMEOUT, self.on_pending_socket_readable)
+        self.pending_conns.grow(conn)
+
+    def dispatch(self, conn: Connection) -> None:
+        """Queue the request of `conn`, or close `conn` if the client has closed it."""
+        if conn.closed:
+            self.drop(conn)
+        else:
+            self.enqueue_req(conn)
+
+    def on_client_socket_readable(self, conn: Connection, client: Any) -> None:  # noqa: ARG002 - gthread's
+        """Read from a new or idle connection (gthread: a thread does, and waits)."""
+        self.unregister(conn)
+        self.read_headers(conn)
+
+    def on_pending_socket_readable(self, conn: Connection, client: Any) -> None:  # noqa: ARG002 - gthread's
+        """Read more of the headers, whose timeout is not renewed by that."""
+        if conn.receive():
+            self.unregister(conn)
+            self.dispatch(conn)
+        else:
+            self.pending_conns.grow(conn)
+            if self.pending_conns.large_total > LARGE_HEADERS_TOTAL:
+                self.refuse_large()
+
+    def refuse_large(self) -> None:
+        """Refuse the headers that have been large for the longest time."""
+        conn = next(iter(self.pending_conns.large))
+        self.unregister(conn)
+        conn.refuse(LimitRequestHeaders("too many large headers at once"))
+        self.dispatch(conn)
+
+    def enqueue_req(self, conn: Connection) -> None:
+        """Submit the request to a thread, a probe to a dedicated one (gthread: the same for all)."""
+        is_probe = self.probes.matches_head(conn.headers, self.cfg, conn.client)
+        self.submit(conn, self.probe_pool if is_probe else self.tpool)
+
+    def submit(self, conn: Connection, pool: ThreadPoolExecutor) -> None:
+        """Submit the request of `conn` to a thread of `pool`."""
+        headers, conn.headers = conn.headers, b""
+        conn.init()
+        if headers:  # else the parser is a Refusal
+            conn.parser.unreader.unread(headers)
+        future = pool.submit(self.handle, conn)
+        future.add_done_callback(lambda done: self.method_queue.defer(self.finish_request, conn, done))
+
+    # ---- after a response ----------------------------------------------------------------------------
+
+    def finish_request(self, conn: Connection, fs: Future[bool]) -> None:
+        """Keep the connection or close it, in either case without waiting (gthread: up to 2 s)."""
+        try:
+            keep = not fs.cancelled() and fs.result()
+        except Exception:
+            self.log.exception("Unexpected end of a request")
+            keep = False
+        self.keep_or_close(conn, keep)
+
+    def _keepalive_after(self, conn: Connection, keepalive: bool) -> bool:
+        """Let other threads wait for the rest of a body (gthread: 5 s, in the request's thread)."""
+        if keepalive and conn.has_unread_body():
+            conn.unread_since = time.monotonic()
+            return True
+        return bool(super()._keepalive_after(conn, keepalive))
+
+    def discard_body(self, conn: Connection) -> None:
+        """Have the rest of a body read and discarded, to keep `conn`; closed if that takes too long."""
+        future = self.unread_pool.submit(self.finish_body, conn)
+        future.add_done_callback(lambda done: self.method_queue.defer(self.finish_request, conn, done))
+
+    def finish_body(self, conn: Connection) -> bool:
+        """Read the rest of a body; return whether it is complete, so that `conn` can be kept."""
+        deadline, conn.unread_since = conn.unread_since + DEFAULT_WORKER_DATA_TIMEOUT, 0.0
+        try:
+            return bool(conn.parser.finish_body(deadline=deadline))
+        except (NoMoreData, OSError):
+            return False
+        except Exception as error:  # noqa: BLE001 - Gunicorn responds to what is wrong with it, as handle() does
+            self.handle_error(conn.parser.mesg, conn.sock, conn.client, error)
+            return False
+
+    def keep_or_close(self, conn: Connection, keep: bool) -> None:
+        """Continue with `conn` after a response, or close it."""
+        if not keep:
+            self.linger(conn)
+            return
+        if conn.unread_since:
+            self.discard_body(conn)
+            return
+        early = conn.parser.unreader.take_buffered()  # sent by a pipelining client
+        if not early:
+            self.wait(conn, self.keepalived_conns, self.cfg.keepalive, self.on_client_socket_readable)
+        elif conn.has_headers(early):
+            self.enqueue_req(conn)
+        else:
+            self.await_headers(conn)
+
+    def linger(self, conn: Connection) -> None:
+        """Close our end and wait for the client's, so that no reset overtakes the response."""
+        try:
+            conn.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            self.drop(conn)
+        else:
+            self.wait(conn, self.lingering_conns, LINGER_TIMEOUT, self.on_lingering_socket_readable)
+
+    def on_lingering_socket_readable(self, conn: Connection, client: Any) -> None:
+        """Discard what the client still sends, until it closes its end too."""
+        try:
+            received = len(client.recv(LINGER_BYTES))
+        except BlockingIOError:
+            return
+        except OSError:
+            received = 0
+        conn.discarded += received
+        if not received or conn.discarded > LINGER_BYTES:
+            self.unregister(conn)
+            self.drop(conn)

@@ -1,0 +1,306 @@
+"""LeaderFollowers without Gunicorn: examples, and a model with random schedules."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gunicorn_fast.leader_followers import BLOCKED_AFTER, Completion, LeaderFollowers, PoolThread
+
+LIMIT = 30.0
+"""Timeout of everything that a test waits for, in seconds."""
+
+
+@dataclass(eq=False)
+class Request:
+    """A request of the model. A slow one takes until `release` is set."""
+
+    kind: str = "kind"
+    may_block: bool = False
+    slow: bool = False
+    then: Request | None = None
+    """The request that follows on the same connection."""
+    release: threading.Event = field(default_factory=threading.Event)
+    left: bool = False
+    """Whether the poll does not report it."""
+
+    def leave_loop(self) -> None:
+        self.left = True
+
+
+class Model:
+    """An event loop of nothing but memory, which checks what LeaderFollowers promises."""
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+        self.stopping = False
+        self.faults: list[str] = []
+        self.served: Counter[Request] = Counter()
+        self.completed: Counter[Request] = Counter()
+        self._events: deque[Callable[[], None]] = deque()
+        self._changed = threading.Condition()
+        self._serving: set[Request] = set()
+        self._in_loop = threading.Lock()
+        self.pool = LeaderFollowers(threads, self.poll, self.serve, self.defer, lambda: self.stopping)
+
+    @contextmanager
+    def inside(self, what: str) -> Iterator[None]:
+        """Check that one thread at a time is in the loop."""
+        if not self._in_loop.acquire(blocking=False):
+            self.faults.append(f"{what} while another thread is in the loop")
+            yield
+            return
+        try:
+            yield
+        finally:
+            self._in_loop.release()
+
+    def poll(self, block: bool) -> None:
+        with self.inside("poll"), self._changed:
+            if reported := [each for each in self._serving if not each.left]:
+                self.faults.append(f"poll while it reports {reported}, which are served")
+            if block and not self._changed.wait_for(lambda: self._events, LIMIT):
+                self.faults.append("a poll did not end")
+            while self._events:
+                self._events.popleft()()
+
+    def serve(self, request: Request) -> Completion:
+        with self._changed:
+            self._serving.add(request)
+            self.served[request] += 1
+            if len(self._serving) > self.threads:
+                self.faults.append(f"{len(self._serving)} requests are served at once")
+        if request.slow and not request.release.wait(LIMIT):
+            self.faults.append("a slow request was not released")
+        with self._changed:
+            self._serving.remove(request)
+        return partial(self.complete, request)
+
+    def complete(self, request: Request) -> None:
+        # A deferred completion runs in a poll, which is in the loop already.
+        if threading.current_thread() is not self._polling:
+            with self.inside("complete"):
+                self._complete(request)
+        else:
+            self._complete(request)
+
+    _polling: threading.Thread | None = None
+
+    def _complete(self, request: Request) -> None:
+        self.completed[request] += 1
+        if request.then is not None:
+            self.pool.submit(request.then)
+
+    def defer(self, completion: Completion) -> None:
+        with self._changed:
+            self._events.append(partial(self._deferred, completion))
+            self._changed.notify_all()
+
+    def _deferred(self, completion: Completion) -> None:
+        self._polling = threading.current_thread()
+        try:
+            completion()
+        finally:
+            self._polling = None
+
+    def send(self, request: Request) -> None:
+        """Have the poll report `request`."""
+        self.defer(partial(self.pool.submit, request))
+
+    def run_until(self, condition: Callable[[], bool]) -> None:
+        """Run as Gunicorn's main thread does until `condition` holds."""
+        end = time.monotonic() + LIMIT
+        while not condition():
+            assert time.monotonic() < end, "not reached in time"
+            self.pool.run(0.02)
+
+
+def chain(requests: list[Request]) -> Request:
+    """Link requests of one connection."""
+    for first, second in pairwise(requests):
+        first.then = second
+    return requests[0]
+
+
+def links(first: Request) -> Iterator[Request]:
+    request: Request | None = first
+    while request is not None:
+        yield request
+        request = request.then
+
+
+requests = st.builds(
+    Request, kind=st.sampled_from("abc"), may_block=st.booleans(), slow=st.sampled_from([False, False, True])
+)
+steps = st.one_of(
+    st.lists(requests, min_size=1, max_size=4).map(chain),
+    st.sampled_from(["release", "release last", "look", "stop", "continue"]),
+)
+
+
+def play(model: Model, schedule: list[Request | str], sent: list[Request]) -> None:
+    """Execute a schedule's steps beside the main thread."""
+    for step in schedule:
+        slow = [each for each in sent if each.slow and model.served[each] and not each.release.is_set()]
+        if isinstance(step, Request):
+            sent.extend(links(step))
+            model.send(step)
+        elif step.startswith("release") and slow:
+            slow[-1 if step == "release last" else 0].release.set()
+        elif step == "look":
+            time.sleep(2 * BLOCKED_AFTER)  # time for a promotion: not a wait for something
+        elif step in ("stop", "continue"):
+            model.stopping = step == "stop"
+            model.pool.wake()
+    for each in sent:
+        each.release.set()
+
+
+@settings(max_examples=60)
+@given(threads=st.integers(1, 4), schedule=st.lists(steps, min_size=1, max_size=20))
+def test_each_request_is_served_once_and_the_loop_by_one_thread(
+    threads: int, schedule: list[Request | str]
+) -> None:
+    for each in schedule:  # hypothesis may use a list again
+        for request in links(each) if isinstance(each, Request) else ():
+            request.release, request.left = threading.Event(), False
+    model, sent = Model(threads), list[Request]()
+    player = threading.Thread(target=play, args=(model, schedule, sent))
+    player.start()
+    model.run_until(lambda: not player.is_alive() and len(model.completed) == len(sent))
+    player.join(LIMIT)
+    model.pool.close()
+    assert model.faults == []
+    assert set(model.served.values()) | set(model.completed.values()) <= {1}
+    assert set(model.served) == set(model.completed) == set(sent)
+    assert model.pool.queued == 0
+
+
+def test_slow_request_passes_the_loop_on() -> None:
+    model, slow, quick = Model(2), Request(slow=True), Request("other")
+    model.send(slow)
+    model.run_until(lambda: model.served[slow] == 1)
+    model.send(quick)
+    model.run_until(lambda: model.completed[quick] == 1)
+    assert not model.completed[slow]
+    slow.release.set()
+    model.run_until(lambda: model.completed[slow] == 1)
+    model.pool.close()
+    assert model.faults == []
+
+
+def test_requests_beyond_the_threads_wait_in_the_queue() -> None:
+    model, slow = Model(2), [Request(str(number), slow=True) for number in range(5)]
+    for each in slow:
+        model.send(each)
+    model.run_until(lambda: model.pool.queued == 3)
+    assert sum(model.served.values()) == 2
+    for each in slow:
+        each.release.set()
+    model.run_until(lambda: len(model.completed) == 5)
+    model.pool.close()
+    assert model.faults == []
+
+
+def test_exception_in_the_loop_ends_run() -> None:
+    model = Model(2)
+
+    def fail() -> None:
+        raise ValueError("the loop breaks here")
+
+    model.defer(fail)
+    with pytest.raises(ValueError, match="breaks here"):
+        model.run_until(lambda: False)
+
+
+def test_idle_pool_wakes_the_main_thread_for_a_slow_request() -> None:
+    """The main thread waits without checks by then, and only the leader can wake it."""
+    model, slow, quick = Model(1), Request(slow=True), Request("other")
+    thread = threading.Thread(target=model.pool.run, args=(LIMIT,), daemon=True)
+    thread.start()
+    end = time.monotonic() + LIMIT
+    while not model.pool._idle:
+        assert time.monotonic() < end
+        time.sleep(0.001)
+    model.send(slow)
+    model.send(quick)
+    while not (slow.left and model.pool.queued == 1):
+        assert time.monotonic() < end
+        time.sleep(0.001)
+    slow.release.set()
+    while not model.completed[quick]:
+        assert time.monotonic() < end
+        time.sleep(0.001)
+
+
+class Window:
+    """A lock that notes what others may see each time it is given back."""
+
+    def __init__(self, pool: LeaderFollowers[Request]) -> None:
+        self.lock, self.pool = threading.Lock(), pool
+        self.seen: list[tuple[Request | None, PoolThread | None]] = []
+
+    def __enter__(self) -> None:
+        self.lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.seen.append((self.pool._serving, self.pool._leader))
+        self.lock.release()
+
+
+def test_replaced_leader_never_sees_itself_leading() -> None:
+    """Else it continues with the loop while the next one begins, and a connection is served twice."""
+    pool = Model(1).pool
+    replaced, successor = PoolThread(pool._lead, 1), PoolThread(pool._lead, 2)
+    window: Any = Window(pool)
+    pool._lock = window
+    pool._leader, pool._followers, pool._started_threads = replaced, [successor], 2
+    pool._serving = Request()
+    pool._promote_if_blocked(pool._served)
+    assert window.seen
+    assert all(leader is successor for serving, leader in window.seen if serving is None)
+    assert pool._leader is successor
+    assert successor.call.acquire(blocking=False)  # it was called
+
+
+def test_signal_handler_that_outlasts_the_wait_only_ends_it() -> None:
+    """Else the main thread waits for ever: no sign of life, no more signals handled, no stop."""
+    pool, interrupted = Model(1).pool, threading.Event()
+
+    def slow(*_: object) -> None:
+        interrupted.set()
+        time.sleep(0.2)  # not a wait for something: how long it takes
+
+    def others() -> None:
+        time.sleep(0.02)  # into the wait
+        os.kill(os.getpid(), signal.SIGUSR1)
+        over.wait(10)
+        pool.wake()  # so that a failure is no hang
+
+    over, thread = threading.Event(), threading.Thread(target=others)
+    before = signal.signal(signal.SIGUSR1, slow)
+    signal.siginterrupt(signal.SIGUSR1, False)  # as Gunicorn does with SIGTERM
+    try:
+        thread.start()
+        began = time.monotonic()
+        while not interrupted.is_set():
+            pool.wait(0.1)
+        took = time.monotonic() - began
+    finally:
+        over.set()
+        thread.join()
+        signal.signal(signal.SIGUSR1, before)
+    assert took < 5
