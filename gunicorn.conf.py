@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import gunicorn_drain
-from app import access_log, flags, logs, multiprocess, refusals, request_id
+from app import access_log, flags, listeners, logs, multiprocess, refusals, request_id
 from app.send_timeout import SendTimeout
 from app.settings import PROBES, WORKER_CONNECTIONS, notices, settings_or_exit
 
@@ -19,7 +19,7 @@ if "worker_class" in given:
     settings = replace(settings, worker_class=given["worker_class"])
 
 wsgi_app = "app:create_app()"
-bind = f"0.0.0.0:{settings.port}"
+bind = settings.binds
 workers = settings.workers
 worker_class = settings.worker_class
 threads = settings.threads_per_worker
@@ -40,6 +40,7 @@ logger_class = logs.StatsdLogger if "statsd_host" in given else logs.ServiceLogg
 loglevel = settings.log_level
 access_log_format = access_log.FORMAT
 
+listeners.separate_families()
 multiprocess.DIRECTORY.prepare(environment)
 pre_exec = multiprocess.DIRECTORY.pre_exec
 responses = SendTimeout(gunicorn_drain.get_drain(), settings.send_timeout)

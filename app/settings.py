@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import logging
 import os
 import re
@@ -11,6 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from app.listeners import ALL as ALL_ADDRESSES
+from app.listeners import binds
 from gunicorn_drain import DrainPolicy, Probe
 from gunicorn_fast import LEADER_WORKER, PROBE_LANE_WORKER
 
@@ -147,6 +150,16 @@ def _text(default: str, pattern: str, allowed: str) -> Any:
     return _setting(default, Rule(read, allowed))
 
 
+def _addresses(default: str) -> Any:
+    def read(text: str) -> str:
+        addresses = [each.strip().removeprefix("[").removesuffix("]") for each in text.split(",")]
+        if "%" in text:  # a zone, which Gunicorn does not take
+            raise ValueError
+        return ",".join(dict.fromkeys(str(ipaddress.ip_address(each)) for each in addresses))
+
+    return _setting(default, Rule(read, "IP addresses, separated by commas"))
+
+
 @dataclass(frozen=True)
 class Settings:
     """What can be set, each by the environment variable of its name in capitals.
@@ -154,6 +167,7 @@ class Settings:
     README.md has the table. A default that Kubernetes' own defaults bear on says so here.
     """
 
+    bind: str = _addresses(",".join(ALL_ADDRESSES))
     port: int = _count(8080, 1, 65535, "TCP port")
     workers: int = _count(2, 1, 64, "processes")
     threads: int = _count(16, 1, 512, "threads a worker")
@@ -217,6 +231,11 @@ class Settings:
     def drain_policy(self) -> DrainPolicy | None:
         """How to drain; None where the drain is switched off."""
         return DrainPolicy(self.drain_min, self.drain_quiet, self.drain_max) if self.drain else None
+
+    @property
+    def binds(self) -> list[str]:
+        """The addresses to listen at, as Gunicorn's `bind` has them."""
+        return binds(self.bind.split(","), self.port)
 
     @property
     def is_sync(self) -> bool:

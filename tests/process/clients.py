@@ -47,8 +47,8 @@ class Answer:
 class Connection:
     """One connection, nothing reopened."""
 
-    def __init__(self, port: int, timeout: float = ANSWER_TIMEOUT) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout)
+    def __init__(self, port: int, timeout: float = ANSWER_TIMEOUT, host: str = "127.0.0.1") -> None:
+        self.socket = socket.create_connection((host, port), timeout)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._buffer = b""
 

@@ -152,7 +152,7 @@ class Service:
     def port(self) -> int:
         """The port it listens on, as its log says it."""
         wait_until(lambda: "Listening at" in self.log or self.process.poll() is not None, "a listener")
-        match = re.search(r"Listening at: http://[0-9.]+:([0-9]+)", self.log)
+        match = re.search(r"Listening at: http://(?:[0-9.]+|\[[0-9a-f:.]+\]):([0-9]+)", self.log)
         assert match, f"no listener:\n{self.log}"
         return int(match[1])
 
