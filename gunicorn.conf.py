@@ -40,6 +40,10 @@ logger_class = logs.StatsdLogger if "statsd_host" in given else logs.ServiceLogg
 loglevel = settings.log_level
 access_log_format = access_log.FORMAT
 
+# The same for all peers: Gunicorn would take these headers from loopback, and refuse those that contradict
+# each other, and ignore the same headers of any other peer. docs/security.md says how to use them.
+secure_scheme_headers: dict[str, str] = {}
+
 listeners.separate_families()
 multiprocess.DIRECTORY.prepare(environment)
 pre_exec = multiprocess.DIRECTORY.pre_exec

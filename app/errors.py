@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
+
 from flask import Flask, Response, current_app, json, request
 from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed, NotFound
 from werkzeug.sansio.response import Response as BaseResponse
@@ -14,6 +16,20 @@ def register(app: Flask) -> None:
     app.register_error_handler(HTTPException, problem_response)
     # Flask logs an unexpected exception with its traceback and hands this handler a plain 500.
     app.register_error_handler(InternalServerError, problem_response)
+    app.after_request(redirect_within_origin)
+
+
+def redirect_within_origin(response: Response) -> Response:
+    """Leave scheme and host out of a redirect to this service (Werkzeug: those of the connection).
+
+    A client of a proxy that terminates TLS would be redirected to plain HTTP.
+    """
+    if response.status_code == HTTPStatus.PERMANENT_REDIRECT:
+        origin, location = request.host_url, response.location or ""
+        if location.startswith(origin):
+            # Two slashes at the beginning would name another host.
+            response.location = "/" + location.removeprefix(origin).lstrip("/")
+    return response
 
 
 def problem_response(error: HTTPException) -> BaseResponse:
