@@ -95,7 +95,15 @@ def test_kept_connections_are_told_from_new_ones() -> None:
 
 
 def test_long_request_that_sigterm_ends_was_in_flight() -> None:
-    assert causes(judged([lost(1010.3, Kind.CLOSED, ms=4000)])) == {"in-flight": 1}
+    load = Result("http://x", {"slow": 1}, started=990, ended=1030)
+    load.answers = [Answer(990 + number, "slow", 5000.0, "", "") for number in range(10)]
+    load.failures = [replace(lost(1010.3, Kind.CLOSED, ms=4000), client="slow")]
+    assert causes(verdict(Evidence(load, (STAYS, OLD, NEW), ZERO, FACTS, FACTS))) == {"in-flight": 1}
+
+
+def test_short_request_that_waited_for_long_was_never_accepted() -> None:
+    """It stood in the queue of a server that no longer accepts, until that ended."""
+    assert causes(judged([lost(1011.1, Kind.RESET, ms=900)])) == {"drain": 1}
 
 
 def test_hook_delays_sigterm() -> None:

@@ -10,6 +10,7 @@ look alike, and names the line to change.
 from __future__ import annotations
 
 import math
+import statistics
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -19,7 +20,7 @@ from kubectl_lossless.measure.load.record import Failure, Kind, Result
 from kubectl_lossless.measure.watch import Happening, Mark, Pod, State
 from kubectl_lossless.measure.workload import Facts
 
-EARLY = 0.5
+EARLY = 1.0
 """Seconds by which a change may be observed here later than the requests felt it."""
 
 SPREAD = 3.0
@@ -36,7 +37,12 @@ WEAK = 5.0
 """The same for a pod with a readiness probe."""
 
 CUT = 300.0
-"""Milliseconds from which a request counts as one that was under way."""
+"""Milliseconds that a client's responses usually take, from which one that ends with the server was under
+way.
+
+A shorter request that waits for long was never served: it stood in the queue of a server that no longer
+accepts.
+"""
 
 SIGKILL = 137
 OUTAGE, LONGEST_OUTAGE_START = 0.3, 1.0
@@ -171,6 +177,10 @@ class Judge:
     def __init__(self, evidence: Evidence) -> None:
         self._evidence = evidence
         self._outages = outages(evidence.pods, evidence.zero)
+        took: dict[str, list[float]] = defaultdict(list)
+        for answer in evidence.load.answers:
+            took[answer.client].append(answer.ms)
+        self._usual = defaultdict(float, {client: statistics.median(each) for client, each in took.items()})
 
     def blame(self, failure: Failure) -> Blame:
         """Return the cause of one loss."""
@@ -219,7 +229,7 @@ class Judge:
                 continue  # the hook still runs, and the server has not been asked to stop
             new = failure.phase != "waiting" or failure.status or not failure.kept
             if (
-                failure.ms >= CUT
+                self._usual[failure.client] >= CUT
                 and failure.phase == "waiting"
                 and not failure.status
                 and failure.at <= term + EARLY
