@@ -20,7 +20,7 @@ from kubectl_lossless.kubectl import Kubectl
 from kubectl_lossless.measure.load import Load, Result
 from kubectl_lossless.measure.report.figures import percentile
 from kubectl_lossless.measure.rollout import RolloutError
-from kubectl_lossless.measure.verdict import SPREAD, moment
+from kubectl_lossless.measure.verdict import SPREAD
 from kubectl_lossless.measure.watch import Mark, Pod, State, Watch
 from kubectl_lossless.measure.workload import Reference
 
@@ -94,25 +94,36 @@ class Propagation:
 def leave_of(pod: Pod, results: Mapping[str, Result]) -> Leave:
     """Return what was seen of one pod's leave.
 
-    A route led to the pod as long as it responded, or, where responses name no pod, as long as requests were
-    lost. Raises RolloutError where neither was the case.
+    A route led to the pod as long as it responded, or, where responses name no pod, as long as requests
+    that were
+    sent then were lost.
     """
     began, gone = pod.since(State.DRAINING) or 0.0, pod.since(State.GONE) or 0.0
     seen = {ENDPOINTS: pod.marked(Mark.NO_ENDPOINT) or gone}
     for way, result in results.items():
-        if any(answer.pod for answer in result.answers):
-            seen[way] = max((answer.at for answer in result.answers if answer.pod == pod.name), default=began)
+        if names_pods(result):
+            sent = [answer.at for answer in result.answers if answer.pod == pod.name]
         else:
-            lost = [moment(each) for each in result.failures if began <= moment(each) <= gone + SPREAD]
-            if not lost:
-                raise RolloutError(
-                    f"{way}: responses do not name their pod, and no request was lost, so nothing shows "
-                    f"how long "
-                    f"{pod.name} still got new connections. --pod-header or --pod-field names it."
-                )
-            seen[way] = max(lost)
+            sent = [failure.at for failure in result.failures if began <= failure.at <= gone + SPREAD]
+        seen[way] = max(sent, default=began)
     learned = {way: round(max(0.0, at - began), 3) for way, at in seen.items()}
     return Leave(pod.name, learned, round(gone - began, 3))
+
+
+def names_pods(result: Result) -> bool:
+    """Return whether responses name the pod that they are from."""
+    return any(answer.pod for answer in result.answers)
+
+
+def refuse_unseen(results: Mapping[str, Result]) -> None:
+    """Raise RolloutError for a route on which nothing shows where its requests went."""
+    for way, result in results.items():
+        if not names_pods(result) and not result.failures:
+            raise RolloutError(
+                f"{way}: responses do not name their pod, and no request was lost, so nothing shows for "
+                f"how long "
+                "the pods still got new connections. --pod-header or --pod-field names the pod."
+            )
 
 
 def delete_one(
@@ -164,6 +175,7 @@ def survey(  # noqa: PLR0913 - all named
             stack.enter_context(load)
         deleted = [delete_one(kubectl, namespace, watch, timeout, say) for _ in range(pods)]
         results = {name: load.stop() for name, load in loads.items()}
+    refuse_unseen(results)
     for name, result in results.items():
         if result.lost:
             say(f"{name}: {result.summary()}")
