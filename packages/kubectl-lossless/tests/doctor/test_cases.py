@@ -83,7 +83,7 @@ EXPECTED: dict[str, tuple[int, dict[Severity, set[str]]]] = {
     "n20-target-port-null": (0, {ADVICE: {"drain", "spread"}}),
     "n22-target-port-undeclared": (0, {ADVICE: {"drain", "spread", "target-port"}}),
     "p01-uvicorn": (1, {LOSES: {"drain"}, RISKS: {"keepalive"}, ADVICE: {"spread"}}),
-    "p02-uwsgi": (1, {LOSES: {"sigterm-ignored"}, ADVICE: {"spread"}}),
+    "p02-uwsgi": (1, {LOSES: {"sigterm-ignored"}, RISKS: {"in-flight"}, ADVICE: {"spread"}}),
     "p04-runserver": (1, {LOSES: {"sigterm-ignored"}, ADVICE: {"spread"}}),
     "p06-npm": (1, {LOSES: {"wrapper"}, ADVICE: {"drain", "spread"}}),
     "p07-gunicorn-reload": (1, {RISKS: {"reload"}, ADVICE: {"spread"}}),

@@ -233,9 +233,10 @@ POD_SPEC = mapping(
         "topologySpreadConstraints": sequence(mapping()),
         "readinessGates": sequence(mapping()),
         "volumes": sequence(mapping({"persistentVolumeClaim": mapping({"claimName": text})})),
-    }
+    },
+    required=("containers",),
 )
-TEMPLATE = mapping({"metadata": METADATA, "spec": POD_SPEC})
+TEMPLATE = mapping({"metadata": METADATA, "spec": POD_SPEC}, required=("spec",))
 PACE = mapping({"maxSurge": amount, "maxUnavailable": amount, "partition": whole()})
 STRATEGY = mapping(
     {"type": text, "rollingUpdate": PACE, "rollingParams": PACE, "canary": PACE, "blueGreen": mapping()}
@@ -265,14 +266,23 @@ def _object(spec: Check, *, required: tuple[str, ...] = ()) -> Check:
 
 
 def _workload(**more: Check) -> Check:
-    return _object(mapping({**COMMON, **more}), required=("metadata", "spec"))
+    spec = mapping({**COMMON, **more}, required=("template",))
+    return _object(spec, required=("metadata", "spec"))
+
+
+def _rollout(value: Any, path: Path) -> Iterator[Wrong]:
+    """Check the spec of an Argo Rollout, whose pod template may be that of another workload."""
+    reference = mapping({"kind": text, "name": text}, required=("name",))
+    fields = {**COMMON, "selector": SELECTOR, "workloadRef": reference}
+    referring = isinstance(value, dict) and "workloadRef" in value
+    yield from mapping(fields, required=() if referring else ("template",))(value, path)
 
 
 SHAPES: dict[str, Check] = {
     "Deployment": _workload(selector=SELECTOR),
     "StatefulSet": _workload(selector=SELECTOR),
     "DaemonSet": _workload(selector=SELECTOR),
-    "Rollout": _workload(selector=SELECTOR, workloadRef=mapping({"kind": text, "name": text})),
+    "Rollout": _object(_rollout, required=("metadata", "spec")),
     "DeploymentConfig": _workload(),
     "Service": _object(
         mapping(

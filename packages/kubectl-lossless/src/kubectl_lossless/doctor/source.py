@@ -321,20 +321,17 @@ def _no_object(document: Document) -> tuple[str, str]:
 
 def _is_patch(document: Document) -> bool:
     """Tell whether a workload has no pod template, or none of its containers an image."""
-    if "workloadRef" in document.spec or "spec" not in document.data:
-        return "spec" not in document.data and bool(document.metadata)
-    if not isinstance(document.data["spec"], dict) or "template" not in document.spec:
-        return isinstance(document.data["spec"], dict)
-    template = document.spec["template"]
-    spec = template.get("spec") if isinstance(template, dict) else None
-    if not isinstance(spec, dict):
-        return isinstance(template, dict) and spec is None
-    containers = spec.get("containers")
-    if containers is None:
-        return True
-    if not isinstance(containers, list) or not all(isinstance(each, dict) for each in containers):
-        return False
-    return not any("image" in each for each in containers) and "selector" not in document.spec
+    if "spec" not in document.data:
+        return "metadata" in document.data
+    spec = document.data["spec"]
+    for key in ("template", "spec", "containers"):
+        if not isinstance(spec, dict):
+            return False  # it is of a wrong type, and refused
+        if key not in spec:
+            return not (document.kind == "Rollout" and "workloadRef" in document.spec)
+        spec = spec[key]
+    whole = not isinstance(spec, list) or any(not isinstance(each, dict) or "image" in each for each in spec)
+    return not whole and "selector" not in document.spec
 
 
 def _choose(
@@ -373,7 +370,7 @@ def _choose(
             )
             continue
         document = each
-        if "workloadRef" in each.spec:
+        if each.kind == "Rollout" and "workloadRef" in each.spec:
             found = _with_template(each, around)
             if found is None:
                 wanted_one = each.spec["workloadRef"].get("name")

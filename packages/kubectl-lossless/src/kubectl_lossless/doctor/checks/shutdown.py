@@ -9,7 +9,7 @@ from kubectl_lossless.doctor import server
 from kubectl_lossless.doctor.finding import REMOVE, Change, Finding, Path, Severity
 from kubectl_lossless.doctor.prestop import SHORTEST_WAIT, Effect
 from kubectl_lossless.doctor.server import OWN_NAME
-from kubectl_lossless.doctor.shell import End, with_exec
+from kubectl_lossless.doctor.shell import End, outcome, with_exec
 from kubectl_lossless.doctor.workload import DEFAULT_GRACE, POD, Container, Workload
 
 MARGIN = 2
@@ -328,23 +328,40 @@ def shell_entrypoint(workload: Workload) -> Iterator[Finding]:
                 advice="exec before the command that serves",
             )
             continue
-        mended = with_exec(script, start.outcome, server.serves) if start is each.start else None
+        mended = _mended(each) if start is each.start else None
+        written = mended is not None and _in_manifest(each)
         yield Finding(
             Severity.LOSES,
             f"PID 1 of {each.name} stays a shell: {_short(script)}",
             "SIGTERM goes to the shell, which ends at once and everything with it."
             if start.behind_init
-            else "SIGTERM goes to the shell, which neither ends nor passes it on; the server serves "
-            "on until SIGKILL "
-            "ends it with all its connections.",
+            else "SIGTERM goes to the shell, which neither ends nor passes it on; the server serves on until "
+            "SIGKILL ends it with all its connections.",
             _script_path(each),
-            (Change(_script_path(each), mended),) if mended and _in_manifest(each) else (),
-            advice=""
-            if mended and _in_manifest(each)
-            else f"exec before the command that serves: {json.dumps(mended)}, where the image has the script"
-            if mended
-            else "one container for each program, and exec before the command that serves",
+            (Change(_script_path(each), mended),) if written else (),
+            advice="" if written else _in_words(start, mended),
         )
+
+
+def _mended(each: Container) -> str | None:
+    """Return the script as written, with the missing exec; None where that is not all that is needed."""
+    shell, script = each.start.shell, each.start.script
+    if shell is None or script is None:
+        return None
+    if _in_manifest(each):
+        key, index = _script_path(each)[-2:]
+        if isinstance(index, int):
+            script = str(each.spec[str(key)][index])
+    return with_exec(script, outcome(script, shell), server.serves)
+
+
+def _in_words(start: server.Start, mended: str | None) -> str:
+    """Return what to do about a script for which no change of the manifest is known."""
+    if mended:
+        return f"exec before the command that serves: {json.dumps(mended)}, where the image has the script"
+    if start.outcome is not None and any(background for _, background in start.outcome.script.commands()):
+        return "one container for each program, and exec before the command that serves"
+    return "exec before the command that serves, as the last thing that the script does"
 
 
 def _in_manifest(each: Container) -> bool:
@@ -423,7 +440,7 @@ def sigterm_ignored(workload: Workload) -> Iterator[Finding]:
             advice=f"--die-on-term, and a preStop sleep of {PROPAGATION} s",
         )
         return
-    sure = kind.development
+    sure = kind.name != "A Python program"
     yield Finding(
         Severity.LOSES if sure else Severity.RISKS,
         f"{kind.name} as PID 1 ignores SIGTERM{'' if sure else ' unless it installs a handler'}.",
@@ -436,7 +453,7 @@ def sigterm_ignored(workload: Workload) -> Iterator[Finding]:
 def in_flight(workload: Workload) -> Iterator[Finding]:
     """A server that drops requests in flight at SIGTERM loses each that is longer than preStop."""
     kind = workload.server.kind
-    if kind is not None and kind.drops_in_flight and not kind.ignores_sigterm:
+    if kind is not None and kind.drops_in_flight and (kind.name == "uWSGI" or not kind.ignores_sigterm):
         wait = _wait(workload) or 0
         yield Finding(
             Severity.RISKS,

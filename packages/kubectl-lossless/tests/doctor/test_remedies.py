@@ -1,0 +1,153 @@
+"""Every suggested change, made: the manifest stays valid, the finding goes, scripts start the server."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import kubernetes_validate
+import pytest
+
+from doctor.helpers import CASES, EXAMPLES, LOSES, RISKS, Object, dump, findings, load, mended, parse
+from doctor.kinds import KINDS, manifest
+from kubectl_lossless.doctor import server
+from kubectl_lossless.doctor.finding import Finding
+from kubectl_lossless.doctor.shell import parse as parse_script
+from kubectl_lossless.doctor.source import SourceError
+
+KUBERNETES = kubernetes_validate.latest_version()
+
+START = 10.0
+"""Seconds that a script may take to start its server, and the server to end."""
+
+
+def manifests() -> dict[str, list[Object]]:
+    """Return every manifest of which the doctor can check something."""
+    found = {name: manifest(name) for name in KINDS}
+    for path in (*CASES.glob("*.yaml"), *EXAMPLES.glob("*.yaml")):
+        try:
+            if load(path.read_bytes()).refused:
+                continue
+        except SourceError:
+            continue
+        found[path.stem] = [each for each in parse(path.read_text()) if each.get("items", each)]
+    return found
+
+
+MANIFESTS = manifests()
+
+WITH_CHANGES = sorted(
+    name for name, objects in MANIFESTS.items() if any(each.changes for each in findings(dump(objects)))
+)
+
+
+def invalid(objects: list[Object]) -> set[str]:
+    """Return what Kubernetes' schema says of objects of its own kinds."""
+    found = set()
+    for each in objects:
+        if each["apiVersion"].partition("/")[0] not in (
+            "v1",
+            "apps",
+            "policy",
+            "autoscaling",
+            "networking.k8s.io",
+        ):
+            continue
+        try:
+            kubernetes_validate.validate(each, KUBERNETES, strict=True)
+        except kubernetes_validate.SchemaNotFoundError:
+            continue
+        except kubernetes_validate.ValidationError as error:
+            found.add(f"{each['kind']} {'.'.join(map(str, error.path))}: {error.message}")
+    return found
+
+
+def key(finding: Finding) -> tuple[str, str, str]:
+    return finding.check, finding.object, finding.what
+
+
+def test_there_are_remedies_of_most_checks() -> None:
+    checks = {each.check for name in WITH_CHANGES for each in findings(dump(MANIFESTS[name])) if each.changes}
+    assert len(WITH_CHANGES) > 60
+    assert len(checks) > 20, sorted(checks)
+
+
+@pytest.mark.parametrize("name", WITH_CHANGES)
+def test_changes_mend_what_they_are_for_and_break_nothing(name: str) -> None:
+    objects = parse(dump(MANIFESTS[name]))
+    before = findings(dump(objects))
+    wrong = invalid(objects)
+    mended(objects, before)
+    assert invalid(objects) <= wrong
+    after = findings(dump(objects))
+    left = {key(each) for each in after}
+    assert not [each for each in before if each.changes and key(each) in left]
+    known = {each.check for each in before}
+    assert not [each for each in after if each.severity in (LOSES, RISKS) and each.check not in known]
+
+
+# ---- scripts -------------------------------------------------------------------------------------------
+
+SCRIPTS = {
+    name: objects
+    for name, objects in MANIFESTS.items()
+    if any(each.check == "shell-entrypoint" and each.changes for each in findings(dump(objects)))
+}
+
+SERVER = """#!/bin/sh
+trap 'echo TERM >>{log}; exit 0' TERM
+echo started >>{log}
+while :; do sleep 0.05; done
+"""
+
+
+def shell_and_script(objects: list[Object], finding: Finding) -> tuple[list[str], str]:
+    """Return the command line of the mended container, and its script."""
+    (change,) = finding.changes
+    container: Object = objects[0]
+    for each in change.path[:5]:
+        container = container[each]  # type: ignore[index]
+    words = [*container.get("command", []), *container.get("args", [])]
+    return words, str(change.value)
+
+
+@pytest.mark.parametrize("name", sorted(SCRIPTS))
+def test_mended_script_starts_the_server_in_place_of_the_shell(name: str, tmp_path: Path) -> None:
+    objects = parse(dump(SCRIPTS[name]))
+    (finding,) = (
+        each for each in findings(dump(objects)) if each.check == "shell-entrypoint" and each.changes
+    )
+    mended(objects, [finding])
+    words, text = shell_and_script(objects, finding)
+    assert subprocess.run(["sh", "-n", "-c", text], check=False).returncode == 0
+    log, folder = tmp_path / "log", tmp_path / "bin"
+    folder.mkdir()
+    programs = {command.words[0].text for command, _ in parse_script(text).commands() if command.words}
+    served = [command for command, _ in parse_script(text).commands() if command.name == "exec"]
+    programs |= {each.words[1].text for each in served}
+    for program in programs - {"exec"}:
+        serves = server.serves([program]) or any(each.words[1].text == program for each in served)
+        target = tmp_path / program if "/" in program else folder / program
+        target.write_text(SERVER.format(log=log) if serves else "#!/bin/sh\nexit 0\n")
+        target.chmod(0o755)
+    words = [each for each in words if each not in ("tini", "--", "/usr/bin/env")]
+    environment = {"PATH": f"{folder}:{os.environ['PATH']}"}
+    process = subprocess.Popen(words, cwd=tmp_path, env=environment)
+    try:
+        until(lambda: log.exists() and "started" in log.read_text())
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(START) == 0
+        assert log.read_text() == "started\nTERM\n"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def until(holds: object) -> None:
+    deadline = time.monotonic() + START
+    while not holds():  # type: ignore[operator]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
