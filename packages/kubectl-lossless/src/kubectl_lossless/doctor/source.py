@@ -200,6 +200,7 @@ def from_files(selection: Selection, stdin: BinaryIO, overrides: Overrides = Ove
     where = ", ".join([*paths, *([kustomize] if kustomize else [])])
     _choose(known, loaded, overrides)
     if chosen:
+        there = _listed(loaded)
         loaded.workloads = [
             each
             for each in loaded.workloads
@@ -208,7 +209,7 @@ def from_files(selection: Selection, stdin: BinaryIO, overrides: Overrides = Ove
         for one in chosen:
             if not any(one.takes(each.document) for each in loaded.workloads) and not loaded.refused:
                 inside = f" in the namespace {namespace}" if namespace else ""
-                raise SourceError(f"There is no {one}{inside} in {where}.{_listed(loaded)}")
+                raise SourceError(f"There is no {one}{inside} in {where}.{there}")
     if not loaded.workloads and not loaded.refused:
         raise SourceError(f"There is no workload to check in {where}.{_listed(loaded)}")
     return loaded
@@ -398,9 +399,10 @@ def _with_template(rollout: Document, around: Neighbours) -> Document | None:
 
 def from_cluster(selection: Selection, kubectl: Kubectl, overrides: Overrides = Overrides()) -> Loaded:  # noqa: B008
     """Return the workloads of those names, or all of the namespace. Raises SourceError."""
-    chosen, namespace = wanted(selection.words), selection.namespace or kubectl.namespace
+    chosen = wanted(selection.words)
     try:
         kubectl.check()
+        namespace = selection.namespace or kubectl.namespace
     except KubectlError as error:
         raise SourceError(str(error)) from None
     workloads = tuple(names[-1] for names in RESOURCES.values())
