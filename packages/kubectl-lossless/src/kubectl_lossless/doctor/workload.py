@@ -407,10 +407,18 @@ class Workload:
             if "persistentVolumeClaim" in each
         ]
 
+    @property
+    def _many_may_write(self) -> bool:
+        """Whether its PersistentVolumeClaims are known to be for several nodes."""
+        modes = {
+            each.metadata_name: each.spec.get("accessModes") for each in self.of_kind("PersistentVolumeClaim")
+        }
+        return all("ReadWriteMany" in str(modes.get(claim)) for claim in self.claims)
+
     @cached_property
     def single_writer(self) -> str:
         """Why two of its pods cannot serve at the same time; "" where they can as far as is known."""
-        if self.kind != "StatefulSet" and self.claims:
+        if self.kind != "StatefulSet" and self.claims and self.replicas < 2 and not self._many_may_write:
             return f"its pods share the volume {self.claims[0]}"
         database = next((each for each in self.plain if each.database), None)
         if database is not None:

@@ -67,7 +67,7 @@ PACE: tuple[Check, ...] = (
 
 CHECKS = (*ACCEPTED, *POD, *PACE)
 
-MILD_FOR_DATABASES = ("drain", "readiness-probe", "replicas", "strategy")
+MILD_FOR_DATABASES = ("liveness-equals-readiness", "readiness-probe", "replicas", "strategy")
 """Checks that are advice for a database or a queue, which has one writer and clients that reconnect."""
 
 ANNOTATION = "lossless.dev/ignore"

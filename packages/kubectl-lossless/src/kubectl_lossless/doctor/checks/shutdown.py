@@ -98,6 +98,8 @@ def drain(workload: Workload) -> Iterator[Finding]:
     app, known = workload.app, workload.server
     if known.drain or (known.kind and known.kind.ignores_sigterm):
         return
+    if workload.single_writer:
+        return  # there is no other pod that requests could go to meanwhile
     if app.pre_stop is None:
         severity, what = _undrained(workload)
         own = known.name == OWN_NAME
@@ -167,7 +169,7 @@ def prestop(workload: Workload) -> Iterator[Finding]:
     """
     app, known = workload.app, workload.server
     hook = app.pre_stop
-    if hook is None or known.drain:
+    if hook is None or known.drain or workload.single_writer:
         return
     path = (*app.path, "lifecycle", "preStop")
     if hook.wait is None:
