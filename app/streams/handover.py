@@ -23,6 +23,7 @@ from werkzeug.wsgi import ClosingIterator
 
 from app.errors import problem_response
 from app.request_id import ENVIRON, HEADER
+from gunicorn_drain import DETACH_KEY
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -68,8 +69,8 @@ class Handover(Response):
         if environ["REQUEST_METHOD"] == "HEAD":
             return super().__call__(environ, start_response)
         _, status, headers = self.get_wsgi_response(environ)
-        if (let_go := environ.get("leader.let_go")) is not None:
-            let_go()  # its poller still has the connection, and would have it under the stand-in's number
+        if (detach := environ.get(DETACH_KEY)) is not None:
+            detach()  # its poller still has the connection, and would have it under the stand-in's number
         try:
             connection, discard = take_over(environ["gunicorn.socket"])
         except OSError as error:

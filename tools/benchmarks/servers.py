@@ -18,6 +18,7 @@ from typing import Self
 
 import psutil
 
+from app import multiprocess
 from app.settings import WORKER_CONNECTIONS, WORKER_TIMEOUT, Settings
 from gunicorn_fast import LEADER_WORKER, PROBE_LANE_WORKER
 
@@ -197,5 +198,5 @@ class Server:
 
 _NOT_INHERITED = {name.upper() for name in Settings.__dataclass_fields__} | {
     "GUNICORN_CMD_ARGS",
-    "PROMETHEUS_MULTIPROC_DIR",
+    multiprocess.VARIABLE,
 }

@@ -14,6 +14,7 @@ from gunicorn_drain.install import install
 from gunicorn_drain.policy import DrainPolicy
 from gunicorn_drain.probes import Probe
 from gunicorn_drain.shared import State, StreamCounter
+from gunicorn_drain.wsgi import DETACH_KEY
 
-__all__ = ["Drain", "DrainPolicy", "Probe", "State", "StreamCounter", "get_drain", "install"]
+__all__ = ["DETACH_KEY", "Drain", "DrainPolicy", "Probe", "State", "StreamCounter", "get_drain", "install"]
 __version__ = "0.2.0"

@@ -13,6 +13,13 @@ if TYPE_CHECKING:
 
     from gunicorn_drain.drain import Drain
 
+DETACH_KEY = "gunicorn_drain.detach"
+"""Environ key of a function with which a worker stops polling the request's connection.
+
+An application calls it before it moves the connection to another file descriptor. A worker that polls no
+connection while it serves a request, as Gunicorn's own, does not set the key.
+"""
+
 
 def with_readiness(application: WSGIApplication, path: str, drain: Drain) -> WSGIApplication:
     """Wrap `application` so that GET and HEAD of `path` get 200 while the service is ready, else 503."""

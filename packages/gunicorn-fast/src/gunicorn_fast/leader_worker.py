@@ -19,6 +19,7 @@ from typing import Any
 from gunicorn import util
 from gunicorn.http import wsgi
 
+from gunicorn_drain import DETACH_KEY
 from gunicorn_fast.connection import Connection
 from gunicorn_fast.http import ConnectionParser, EnvironBuilder, FastParser, SingleWriteResponse
 from gunicorn_fast.leader_followers import Completion, LeaderFollowers
@@ -30,9 +31,6 @@ SWITCH_INTERVAL = 0.0005
 
 ACCEPTS = 16
 """Maximum number of connections to accept at once: other workers are to have their share."""
-
-LET_GO = "leader.let_go"
-"""The environ's key of a function to call before the connection is given a life of its own."""
 
 _METHOD_AND_PATH = re.compile(rb"[^ ]+ [^ ?]*")
 
@@ -154,7 +152,7 @@ class LeaderWorker(ProbeLaneWorker):
             resp, environ = wsgi.create(
                 req, conn.sock, conn.client, conn.server, self.cfg, response_class=SingleWriteResponse
             )
-        environ[LET_GO] = partial(self.loop.take_out, conn)
+        environ[DETACH_KEY] = partial(self.loop.take_out, conn)
         return resp, environ
 
     def handle_request(self, req: Any, conn: LeaderConnection) -> bool:  # noqa: PLR0912 - as long as Gunicorn's
