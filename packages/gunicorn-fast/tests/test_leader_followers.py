@@ -169,7 +169,7 @@ def play(model: Model, schedule: list[Request | str], sent: list[Request]) -> No
         each.release.set()
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(threads=st.integers(1, 4), schedule=st.lists(steps, min_size=1, max_size=20))
 def test_each_request_is_served_once_and_the_loop_by_one_thread(
     threads: int, schedule: list[Request | str]
