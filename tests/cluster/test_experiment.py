@@ -73,7 +73,7 @@ class Rollout:
 
     def __init__(self, kubectl: Kubectl, manifests: Path, *arguments: str) -> None:
         self.said = ""
-        command = [sys.executable, "-m", "rollout", *arguments, "--context", str(kubectl.context)]
+        command = [sys.executable, "-m", "tools.course", *arguments, "--context", str(kubectl.context)]
         self.process = subprocess.Popen(
             [*command, "--manifests", str(manifests)],
             stdin=subprocess.DEVNULL,

@@ -222,6 +222,19 @@ def test_rollout_that_never_completes_is_told_with_its_reason(shop: Shop, web: s
     assert found["secondsComplete"] is None
 
 
+@matrix
+def test_load_ends_where_the_service_stays_down(shop: Shop, web: str) -> None:
+    workload = GUNICORN.objects()[0]
+    workload["spec"]["strategy"] = {"type": "Recreate"}
+    workload["spec"]["template"]["spec"]["containers"][0]["readinessProbe"]["httpGet"]["path"] = "/missing"
+    manifest = shop.folder / "web.yaml"
+    manifest.write_text(json.dumps(workload))
+    status, found, said = shop.measure("deploy/web", "--url", web, "--yes", "--apply", str(manifest))
+    assert status == 1, said
+    assert "gave no good response for 60 s, so the load was ended" in found["problem"]
+    assert_causes(found, WORKLOADS["recreate"])
+
+
 def begun(shop: Shop, before: int) -> Callable[[], bool]:
     return lambda: generation(shop) > before
 
