@@ -119,7 +119,7 @@ class SendTimeout:
                 logger.exception("SEND_TIMEOUT: a poll failed")
 
     def _poll(self, now: float) -> None:
-        here, backlog, probes = self._queued(), self._backlog(), self._pool_queued("probe_pool")
+        here, backlog, probes = self._queued(), self._backlog(), self._queued_probes()
         waited = now - self._waiting_since if self._waiting_since else 0.0
         self._waiting_since = (self._waiting_since or now) if here or backlog else 0.0
         self._report_blocked(waited, here, backlog)
@@ -128,11 +128,13 @@ class SendTimeout:
     def _queued(self) -> int:
         """Count the requests that wait for a thread of this worker."""
         queued: int = getattr(self._worker, "queued", 0)  # of LeaderWorker
-        return queued + self._pool_queued("tpool")
+        pool = getattr(self._worker, "tpool", None)
+        return queued + (pool._work_queue.qsize() if pool is not None else 0)
 
-    def _pool_queued(self, name: str) -> int:
-        pool = getattr(self._worker, name, None)
-        return pool._work_queue.qsize() if pool is not None else 0
+    def _queued_probes(self) -> int:
+        """Count the probes that wait for a thread of theirs."""
+        pools = getattr(self._worker, "probe_pools", {})  # of ProbeLaneWorker
+        return sum(pool._work_queue.qsize() for pool in list(pools.values()))
 
     def _backlog(self) -> int:
         """Count the connections that wait to be accepted."""

@@ -27,6 +27,9 @@ PIPELINED = 1500
 BUSY = 1000
 """Connections with one request each."""
 
+SCRAPES = 200
+"""Connections that scrape /metrics."""
+
 TRIGGER = 100
 """Number of the greedy request during which the other client's request arrives."""
 
@@ -55,6 +58,11 @@ def serve(body):
     if served == {TRIGGER}:
         other[0].sendall(other[1])
     return body
+
+@application.before_request
+def scrape():
+    if request.path == "/metrics":
+        serve(b"")
 
 @application.get("/quick")
 def quick():
@@ -150,6 +158,13 @@ def test_busy_connections_let_probes_in_between(counting: tuple[str, ...]) -> No
     served = served_before(counting, "/quick", "health/ready", BUSY, 20)
     print(f"{served} of {20 * BUSY} served before the probe")
     assert served < TURNS
+
+
+@pytest.mark.parametrize("path", ["health/ready", "api"])
+def test_scrapes_let_other_probes_and_requests_in_between(counting: tuple[str, ...], path: str) -> None:
+    served = served_before(counting, "/metrics", path, SCRAPES, 2)
+    print(f"{served} of {2 * SCRAPES} scrapes before /{path}")
+    assert served < SCRAPES / 2
 
 
 def test_busy_connections_are_served_in_the_order_of_arrival(counting: tuple[str, ...]) -> None:

@@ -91,7 +91,7 @@ LEANT_ON = [
         "workers.gthread",
         "ThreadWorker.murder_keepalived",
         "4459960c4ccc",
-        "gunicorn_fast.connection.DeadlineQueue",
+        f"{WORKER}.murder_keepalived and expire, and gunicorn_fast.connection.DeadlineQueue",
     ),
     ("workers.gthread", "ThreadWorker.murder_pending", "7bf11f464542", f"{WORKER}.murder_pending"),
     (

@@ -14,6 +14,7 @@ from gunicorn.glogging import Logger
 
 from gunicorn_fast.connection import HeaderLimits
 from gunicorn_fast.leader_worker import ACCEPTS, LeaderWorker
+from gunicorn_fast.probe_worker import EXPIRED_AT_ONCE
 
 
 @pytest.fixture
@@ -24,6 +25,40 @@ def worker() -> Iterator[LeaderWorker]:
     worker.limits = HeaderLimits(cfg)
     yield worker
     worker.tmp.close()
+
+
+def test_connections_with_the_same_timeout_are_closed_a_few_at_a_time(worker: LeaderWorker) -> None:
+    """Else other clients and probes wait until thousands are closed."""
+    count = 700
+    with contextlib.ExitStack() as stack:
+        worker.poller = stack.enter_context(selectors.DefaultSelector())
+        worker.method_queue.init()
+        stack.callback(worker.method_queue.close)
+        queues = worker.keepalived_conns, worker.pending_conns, worker.unused_conns, worker.lingering_conns
+        for number in range(count):
+            client, server = socket.socketpair()
+            client.close()
+            conn = worker.connection_class(worker.cfg, server, ("", 0), ("", 0))
+            conn.poller = worker.poller
+            conn.queue = queues[number % len(queues)]
+            conn.timeout = 0.0
+            conn.queue.append(conn)
+        worker.nr_conns, worker.worker_connections = count, count + 1
+
+        def close_some() -> int:
+            before: int = worker.nr_conns
+            worker.method_queue.run_callbacks(None)
+            after: int = worker.nr_conns
+            return before - after
+
+        for _ in range(2):  # a second look in between must not begin anew
+            worker.murder_keepalived()
+            worker.murder_pending()
+            assert worker.nr_conns == count - EXPIRED_AT_ONCE
+        while worker.nr_conns:
+            assert 0 < close_some() <= 60 * EXPIRED_AT_ONCE
+        assert [len(queue) for queue in queues] == [0, 0, 0, 0]
+        assert not worker.expiring
 
 
 def test_simultaneous_connections_are_accepted_together(worker: LeaderWorker) -> None:

@@ -47,19 +47,23 @@ class ProbeMatcher:
         path: str = request.path
         if not (path.endswith(self._ends) or "%" in path):
             return False
+        return self._route_of(request) is not None
+
+    def _route_of(self, request: Any) -> bytes | None:
         if request.method.upper() not in METHODS:  # Flask routes without regard to case
-            return False
+            return None
+        path: str = request.path
         # As gunicorn.http.wsgi.create() has it: a trusted proxy may name the prefix in a header.
         prefix = os.environ.get("SCRIPT_NAME", "")
         for name, value in request.headers:
             if name == "SCRIPT_NAME":
                 prefix = value
         if not path.startswith(prefix):
-            return False  # Gunicorn refuses it, and the application never sees it
+            return None  # Gunicorn refuses it, and the application never sees it
         path_route = route(unquote_to_bytes(path[len(prefix) :]))
-        return path_route in self._headers and self._matches(
-            path_route, {name for name, _ in request.headers}
-        )
+        if path_route not in self._headers:
+            return None
+        return path_route if self._matches(path_route, {name for name, _ in request.headers}) else None
 
     def matches_scope(self, scope: Mapping[str, Any]) -> bool:
         """Return whether the request of an ASGI HTTP scope is a probe."""
@@ -74,12 +78,16 @@ class ProbeMatcher:
         return any(header is None or header in names for header in self._headers[path])
 
     def matches_head(self, head: bytes, cfg: Any, peer: Any) -> bool:
-        """Return whether the request that begins with `head`, received from `peer`, is a probe.
+        """Return whether the request that begins with `head`, received from `peer`, is a probe."""
+        return self.route_of_head(head, cfg, peer) is not None
+
+    def route_of_head(self, head: bytes, cfg: Any, peer: Any) -> bytes | None:
+        """Return the route of the probe that begins with `head`, received from `peer`; None for no probe.
 
         What may be one is read by Gunicorn's own parser, so that both forms agree on every oddity.
         """
         if self._may_be_probe.match(head) is None:
-            return False
+            return None
         # Not at the top: Gunicorn's master imports this module before gevent patches a worker.
         from gunicorn.http.errors import ParseException
         from gunicorn.http.message import Request
@@ -88,8 +96,8 @@ class ProbeMatcher:
         try:
             request = Request(cfg, IterUnreader([head]), peer)
         except (ParseException, OSError, StopIteration):
-            return False  # refused, or not all there
-        return self.matches(request)
+            return None  # refused, or not all there
+        return self._route_of(request)
 
 
 def route(path: bytes) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Any
 
@@ -26,11 +27,12 @@ BARE_LF = re.compile(rb"(?<!\r)\n")
 class DeadlineQueue:
     """Connections in the order of their timeouts; supports the methods of a deque that gthread uses.
 
-    Removing one takes the same time however many there are, which a deque does not offer.
+    Removing one takes the same time however many there are, which a deque does not offer. Nor does a dict
+    for the first one: it passes all that were removed before.
     """
 
     def __init__(self) -> None:
-        self._connections: dict[TConn, None] = {}
+        self._connections: OrderedDict[TConn, None] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._connections)

@@ -228,9 +228,9 @@ class LeaderWorker(ProbeLaneWorker):
             conn.parser = ConnectionParser(self.fast_parser, self.cfg, conn.sock, conn.client)
             conn.environ_builder = EnvironBuilder(self.cfg, conn.sock, conn.client, conn.server)
             conn.init()
-        if self.probes.matches_head(conn.headers, self.cfg, conn.client):
+        if (probe := self.probes.route_of_head(conn.headers, self.cfg, conn.client)) is not None:
             conn.leave_loop()
-            self.submit(conn, self.probe_pool)
+            self.submit(conn, self.probe_pool(probe))
         else:
             conn.parser.headers = conn.last = conn.headers
             conn.headers = b""

@@ -53,7 +53,13 @@ STOP_LINGER = 2.0
 """Timeout of silent connections in a stopping worker, in seconds (gthread's STOP_KEEPALIVE_LINGER)."""
 
 PROBE_THREADS = 2
-"""Number of threads for probes."""
+"""Maximum number of threads for each probe."""
+
+EXPIRED_AT_ONCE = 5
+"""Maximum number of connections to close at once because of their timeouts, before the loop continues.
+
+Gunicorn's queue of callbacks runs up to 60 of them in a row: 300 connections, some 3 ms.
+"""
 
 UNREAD_THREADS = 2
 """Number of threads that wait for the rest of bodies which no application has read."""
@@ -97,7 +103,8 @@ class ProbeLaneWorker(ThreadWorker):  # type: ignore[misc] # Gunicorn has no typ
         self.pending_conns = HeaderQueue()  # have sent a part of their headers
         self.lingering_conns = DeadlineQueue()  # closed by us and not by the client yet
         self.probes = get_drain().probes
-        self.probe_pool = ThreadPoolExecutor(PROBE_THREADS, thread_name_prefix="probe")
+        self.probe_pools: dict[bytes, ThreadPoolExecutor] = {}  # by the probe's route
+        self.expiring = False
         self.unread_pool = ThreadPoolExecutor(UNREAD_THREADS, thread_name_prefix="unread")
 
     @classmethod
@@ -200,16 +207,35 @@ class ProbeLaneWorker(ThreadWorker):  # type: ignore[misc] # Gunicorn has no typ
         self.nr_conns -= 1
         conn.close()
 
+    def murder_keepalived(self, force: bool = False) -> None:
+        """Leave it to `murder_pending`, but for the end (gthread: close all whose timeout has passed)."""
+        if force:
+            super().murder_keepalived(force=True)
+
     def murder_pending(self) -> None:
         """Close the connections whose timeout has passed, new and lingering ones too."""
-        super().murder_pending()
-        now = time.monotonic()
-        for queue in (self.unused_conns, self.lingering_conns):
+        if not self.expiring:
+            self.expire()
+        self.make_room()
+
+    def expire(self) -> None:
+        """Close some of the connections whose timeout has passed, and the others later.
+
+        Thousands of clients that came at the same time have the same timeout: all at once they would delay
+        other clients and probes.
+        """
+        now, left = time.monotonic(), EXPIRED_AT_ONCE
+        for queue in (self.keepalived_conns, self.pending_conns, self.unused_conns, self.lingering_conns):
             while queue and queue[0].timeout <= now:
+                if not left:
+                    self.expiring = True
+                    self.method_queue.defer(self.expire)
+                    return
+                left -= 1
                 conn = queue[0]
                 self.unregister(conn)
                 self.drop(conn)
-        self.make_room()
+        self.expiring = False
 
     # ---- requests ------------------------------------------------------------------------------------
 
@@ -259,8 +285,14 @@ class ProbeLaneWorker(ThreadWorker):  # type: ignore[misc] # Gunicorn has no typ
 
     def enqueue_req(self, conn: Connection) -> None:
         """Submit the request to a thread, a probe to a dedicated one (gthread: the same for all)."""
-        is_probe = self.probes.matches_head(conn.headers, self.cfg, conn.client)
-        self.submit(conn, self.probe_pool if is_probe else self.tpool)
+        probe = self.probes.route_of_head(conn.headers, self.cfg, conn.client)
+        self.submit(conn, self.tpool if probe is None else self.probe_pool(probe))
+
+    def probe_pool(self, route: bytes) -> ThreadPoolExecutor:
+        """Return the threads of a probe: scrapes take long, and many of them must not delay liveness."""
+        if route not in self.probe_pools:
+            self.probe_pools[route] = ThreadPoolExecutor(PROBE_THREADS, thread_name_prefix="probe")
+        return self.probe_pools[route]
 
     def submit(self, conn: Connection, pool: ThreadPoolExecutor) -> None:
         """Submit the request of `conn` to a thread of `pool`."""
