@@ -41,7 +41,7 @@ class Answer:
     @property
     def closes(self) -> bool:
         """Whether it announces the close of its connection."""
-        return self.headers.get("connection", "").lower() == "close"
+        return "close" in self.headers.get("connection", "").lower().split(", ")
 
 
 class Connection:
@@ -84,7 +84,7 @@ class Connection:
         head, _, self._buffer = self._buffer.partition(b"\r\n\r\n")
         status_line, _, fields = head.partition(b"\r\n")
         message = http.client.parse_headers(io.BytesIO(fields + b"\r\n\r\n"))
-        headers = {name.lower(): value for name, value in message.items()}
+        headers = {name.lower(): ", ".join(message.get_all(name, [])) for name in message}
         length = int(headers["content-length"])
         while len(self._buffer) < length:
             self._receive()

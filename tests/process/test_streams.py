@@ -282,6 +282,14 @@ def test_what_is_wrong_is_refused(
     assert says in json.loads(answer.body)["detail"]
     assert (answer.headers.get("upgrade") == "websocket") is (status == 426)
     assert answer.headers.get("sec-websocket-version") == ("13" if status == 426 else None)
+    assert answer.headers["connection"].split(", ")[1:] == (["Upgrade"] if status == 426 else [])
+
+
+@pytest.mark.parametrize("worker_class", WORKER_CLASSES)
+def test_426_in_a_drain_announces_the_close(worker_class: str) -> None:
+    with Service(WORKER_CLASS=worker_class, **{**QUICK, "DRAIN_MIN": 3}) as service:
+        service.ready().begin_drain()
+        assert service.get("/api/ws").headers["connection"] == "close, Upgrade"
 
 
 def test_head_and_post(service: Service) -> None:

@@ -37,3 +37,12 @@ def test_the_log_has_what_the_client_must_not_see(app: Flask, caplog: pytest.Log
     assert b"RuntimeError" not in response.data
     assert "RuntimeError: the secret" in caplog.text
     assert "Traceback" in caplog.text
+
+
+def test_problem_under_a_path_prefix_names_what_the_client_requests(client: FlaskClient) -> None:
+    problem = client.get("/no where?a=b", environ_overrides={"SCRIPT_NAME": "/flask"}).get_json()
+    assert problem["instance"] == "/flask/no%20where"
+    assert problem["detail"] == "There is nothing at /flask/no where."
+    assert {"/flask/api", "/flask/health"} <= set(problem["allowed"])
+    problem = client.delete("/api", environ_overrides={"SCRIPT_NAME": "/flask"}).get_json()
+    assert (problem["instance"], problem["detail"].split()[0]) == ("/flask/api", "/flask/api")
