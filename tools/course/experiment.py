@@ -101,6 +101,8 @@ def run(experiment: Experiment, stage: Stage, tell: Silent | None = None) -> Rep
                 complete = wait_for_rollout(watch, generation, experiment.timeout, tick)
             except RolloutError as error:
                 problem = str(error)
+                if "Does the image exist" in problem:
+                    problem += " `make push` builds and pushes it; --image names another."
             keep_on(load, TAIL, tick)
     return Report(
         title=experiment.name,
