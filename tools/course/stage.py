@@ -309,7 +309,10 @@ class Stage:
         `timeout`: seconds. Raises StageError with the reason as soon as it is clear that it will not be.
         """
         with Watch(self.kubectl, self.namespace, self.deployment) as watch:
-            wait_for_rollout(watch, 0, timeout)  # the watch begins with what was applied before
+            try:
+                wait_for_rollout(watch, 0, timeout)  # the watch begins with what was applied before
+            except RolloutError as error:
+                raise StageError(str(error)) from None
 
     def node_urls(self) -> list[str]:
         """The Service's URLs on the nodes, ExternalIPs first; none if it has no node port."""
