@@ -30,13 +30,18 @@ def wrk(
     command = ["wrk", "-t", "1", "-c", str(connections), "-d", f"{seconds}s", "--latency", "--timeout", "10s"]
     if cpu is not None:
         command = ["taskset", "-c", str(cpu), *command]
-    said = subprocess.run(  # noqa: S603 - our own words and numbers
+    done = subprocess.run(  # noqa: S603 - our own words and numbers
         [*command, f"http://127.0.0.1:{port}{path}"],
         check=True,
         capture_output=True,
         text=True,
         timeout=seconds + 30,
-    ).stdout
+    )
+    return parse(done.stdout)
+
+
+def parse(said: str) -> Measured:
+    """Read what wrk printed. Raises ValueError."""
     return Measured(
         float(_found(r"Requests/sec: +([0-9.]+)", said)[0]),
         _time(_found(r" 50% +([0-9.]+)([a-z]+)", said)),

@@ -1,0 +1,88 @@
+"""What of the benchmarks computes: wrk's output, tables, spreads, limits. None of them measures anything."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tools.benchmarks.__main__ import table
+from tools.benchmarks.checks import LIMITS, failures
+from tools.benchmarks.load import parse
+from tools.benchmarks.scenarios import SCENARIOS, Spread
+from tools.benchmarks.servers import CONTENDERS, LANE, LEADER, STOCK
+
+WRK = """Running 2s test @ http://127.0.0.1:8080/api
+  1 threads and 8 connections
+  Thread Stats   Avg      Stdev     Max   +/- Stdev
+    Latency   651.21us  312.44us   9.12ms   93.12%
+    Req/Sec    12.41k   601.10    13.20k    80.00%
+  Latency Distribution
+     50%  612.00us
+     75%  711.00us
+     90%    0.89ms
+     99%    1.52ms
+  24702 requests in 2.00s, 5.51MB read
+Requests/sec:  12350.75
+Transfer/sec:      2.75MB
+"""
+
+
+def test_output_of_wrk_is_read() -> None:
+    read = parse(WRK)
+    assert (read.rate, read.errors) == (12350.75, 0)
+    assert (read.median, read.p99) == pytest.approx((612e-6, 1.52e-3))
+
+
+def test_errors_of_wrk_are_added_up() -> None:
+    errors = "  Socket errors: connect 1, read 2, write 0, timeout 4\n  Non-2xx or 3xx responses: 30\n"
+    assert parse(errors + WRK).errors == 37
+
+
+def test_other_output_is_an_error_that_shows_it() -> None:
+    with pytest.raises(ValueError, match="unable to connect"):
+        parse("unable to connect to 127.0.0.1:8080")
+
+
+def test_table_is_markdown() -> None:
+    rows: list[dict[str, Any]] = [{"server": "a", "ratio": Spread(1.234, 1, 2)}]
+    assert table(rows) == "| server | ratio |\n| --- | --- |\n| a | 1.23 (1.00-2.00) |"
+
+
+def test_limits_are_of_scenarios() -> None:
+    assert set(LIMITS) <= set(SCENARIOS)
+
+
+@pytest.mark.parametrize(
+    ("scenario", "row", "sentence"),
+    [
+        ("idle", {"rate ratio": Spread(0.5, 0.4, 0.9)}, "is 0.50; at least 0.8 is expected"),
+        ("streams", {"p99 ratio": Spread(2.5, 1, 9)}, "is 2.50; at most 2 is expected"),
+        ("lazy", {"p99 ratio": "no answer"}, "is 'no answer'"),
+        ("probes", {"unanswered": 1}, "is 1.00; at most 0 is expected"),
+    ],
+)
+def test_figure_beyond_its_limit_is_a_failure(scenario: str, row: dict[str, Any], sentence: str) -> None:
+    (column,) = row
+    failed = failures(scenario, [{"server": LANE.name, **row}])
+    assert failed == [f"{scenario}: {column} of {LANE.name} {sentence}"]
+    assert failures(scenario, [{"server": STOCK.name, **row}]) == []
+
+
+def test_figure_at_its_limit_is_none() -> None:
+    assert failures("idle", [{"server": LEADER.name, "rate ratio": Spread(0.8, 0.1, 1)}]) == []
+    assert failures("fairness", [{"greedy clients": "64", "p99 ratio": Spread(2, 1, 9)}]) == []
+    assert failures("memory", [{"server": LEADER.name, "PSS MB": Spread(9e9, 1, 9e9)}]) == []
+
+
+def test_fairness_beyond_its_limit_names_the_load() -> None:
+    failed = failures("fairness", [{"greedy clients": "64 busy", "p99 ratio": Spread(2.1, 1, 9)}])
+    assert failed == ["fairness: p99 ratio of 64 busy is 2.10; at most 2 is expected"]
+
+
+@pytest.mark.parametrize("contender", CONTENDERS, ids=lambda each: str(each.name))
+def test_command_of_a_server_has_nothing_left_to_fill_in(contender: Any) -> None:
+    fill = {"port": 1, "workers": 2, "threads": 3}
+    words = [each.format(**fill) for each in (*contender.command, *contender.environment.values())]
+    assert not any("{" in word for word in words)
+    assert any("127.0.0.1" in word for word in words)
