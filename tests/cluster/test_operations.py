@@ -229,3 +229,20 @@ def test_requests_that_outlast_the_drain_are_told_of(
 def ask_slowly(connection: Connection) -> None:
     with contextlib.suppress(Exception):
         connection.get("/api/sleep/60")
+
+
+# ---- the log -------------------------------------------------------------------------------------------
+
+
+def test_kubectl_logs_shows_the_whole_drain_of_a_deleted_pod(stage: Stage, deployed: Deploy) -> None:
+    deployed(Rung("v5"))
+    pods = stage.kubectl.objects("get", "pods", "-n", NAMESPACE, "-l", "app=flask")
+    name = pods[0]["metadata"]["name"]
+    # From before the deletion on: afterwards the API server knows no pod of this name.
+    command = ["kubectl", "--context", str(stage.kubectl.context), "-n", NAMESPACE, "logs", "-f", name]
+    with subprocess.Popen([*command, "-c", "flask"], stdout=subprocess.PIPE, text=True) as following:
+        stage.kubectl("delete", "pod", name, "-n", NAMESPACE, "--wait=false")
+        log, _ = following.communicate(timeout=60)
+    moments = [log.find(text) for text in ("Drain began", "Drain ended", "Stopped: every request")]
+    assert -1 not in moments, log
+    assert moments == sorted(moments), log

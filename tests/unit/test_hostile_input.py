@@ -20,7 +20,7 @@ from app import create_app
 from app.settings import Settings
 from gunicorn_drain import Drain
 
-CASES = 3000
+CASES = 1000
 METHODS = (
     *["GET"] * 6,
     *("HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "get", "G\u00c4T"),

@@ -251,7 +251,7 @@ def assert_the_same(cfg: Config, head: bytes, peer: Any) -> None:
     st.sampled_from([TRUSTED, STRANGER]),
 )
 @pytest.mark.slow
-@settings(max_examples=3000, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @example("defaults", b"GET /a?b HTTP/1.1\r\nContent-Type: a\r\nA: b\r\n\r\n", TRUSTED)
 def test_generated_headers_are_parsed_as_gunicorn_parses_them(name: str, head: bytes, peer: Any) -> None:
     assert_the_same(CONFIGURATIONS[name], head, peer)
@@ -357,7 +357,7 @@ _answers = st.tuples(
 
 @given(st.sampled_from(list(HEADS)), _answers)
 @pytest.mark.slow
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=500, deadline=None)
 def test_responses_have_the_same_bytes_on_the_wire(
     name: str, answer: tuple[str, list[tuple[str, str]], int | None, list[bytes]]
 ) -> None:
