@@ -61,6 +61,15 @@ test: $(VENV)/.dev check ## lint, types and every test that needs no cluster, JO
 test-fast: $(VENV)/.dev check ## the same without the slow tests: at most a minute, for the inner loop
 	$(PYTEST) --ignore=tests/cluster -m "not slow"
 
+# COVERED= measures every test that needs no cluster.
+COVERED ?= -m "not slow"
+.PHONY: coverage
+coverage: $(VENV)/.dev check ## test-fast, and the share of lines that it runs, subprocesses too; fails below the floor
+	@rm -f .coverage .coverage.*
+	$(BIN)/coverage run -m pytest -n $(JOBS) --dist worksteal --ignore=tests/cluster $(COVERED)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
 VERSIONS ?= 3.11 3.12 3.13
 .PHONY: test-pythons
 test-pythons: $(VERSIONS:%=test-python-%) ## test-fast on every Python of VERSIONS="3.11 3.12 3.13"
@@ -103,7 +112,7 @@ test-matrix: named $(VENV)/.dev ## all cluster tests; takes most of an hour (CON
 GUNICORN ?= 27.0.0
 .PHONY: test-gunicorn
 test-gunicorn: $(VENV)-$(GUNICORN)/.dev ## the drain's and the workers' tests with another Gunicorn (GUNICORN=...)
-	$(VENV)-$(GUNICORN)/bin/pytest tests/unit tests/process $(wildcard packages/gunicorn-*/tests)
+	$(VENV)-$(GUNICORN)/bin/pytest -n $(JOBS) --dist worksteal tests/unit tests/process $(wildcard packages/gunicorn-*/tests)
 
 $(VENV)-$(GUNICORN)/.dev: requirements-dev.txt $(PACKAGES:src=pyproject.toml)
 	$(PYTHON) -m venv $(VENV)-$(GUNICORN)
@@ -117,11 +126,12 @@ drain-matrix: $(VENV)/.dev ## gunicorn-drain with Gunicorn 20.1 to 27, each work
 	$(BIN)/python -m tools.matrix --environments $(VENV)-matrix $(ARGS)
 
 .PHONY: check
-check: $(VENV)/.dev lint-workflows ## ruff, mypy, import-linter, and zizmor and actionlint on the workflows
+check: $(VENV)/.dev lint-workflows ## ruff, mypy, import-linter, oxlint, and zizmor and actionlint on the workflows
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo --no-cache
+	$(BIN)/oxlint --quiet app
 
 # actionlint is a Go program. Its package on PyPI downloads the binary from GitHub while it is installed, which neither
 # the hashes of requirements-dev.txt nor a machine without GitHub allow; Go checks the module's checksum.

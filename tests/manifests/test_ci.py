@@ -18,9 +18,7 @@ def run_ci(directory: Path, *, audit: str = "", tests: str = "exit 0") -> subpro
     """Run .ci/run with programs that do nothing; `make audit` fails if there is an output for it."""
     scripts = dict.fromkeys(("chromium", "promtool", "go", "docker"), "exit 0")
     status = int(bool(audit))
-    scripts["make"] = (
-        f'case $1 in test) {tests};; test-originals) ;; audit) echo "{audit}"; exit {status};; *) exit;; esac'
-    )
+    scripts["make"] = f'case $1 in test) {tests};; audit) echo "{audit}"; exit {status};; *) exit;; esac'
     for name, script in scripts.items():
         (directory / name).write_text(f"#!/bin/sh\n{script}\n")
         (directory / name).chmod(0o755)
