@@ -244,7 +244,7 @@ NAMESPACE ?= flask-cluster
 
 .PHONY: doctor
 doctor: $(VENV)/.dev ## what in a Deployment would lose requests (DEPLOYMENT=name NAMESPACE=... CONTEXT=...; or FILE=manifest.yaml; ARGS=...)
-	@$(BIN)/python -m kubectl_lossless doctor $(if $(FILE),$(FILE:%=-f %),$(if $(NAMED),--context '$(NAMED)') -n $(NAMESPACE)) $(DEPLOYMENT) $(ARGS)
+	@$(BIN)/python -m kubectl_lossless doctor $(DEPLOYMENT) $(if $(FILE),$(FILE:%=-f %),$(if $(NAMED),--context '$(NAMED)') -n $(NAMESPACE)) $(ARGS)
 
 # ---- the experiment -----------------------------------------------------------------------------
 LOAD_IMAGE ?= $(REGISTRY)/flask-load:latest

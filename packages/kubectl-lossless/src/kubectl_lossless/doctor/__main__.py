@@ -8,6 +8,7 @@ import re
 import sys
 import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 
 from kubectl_lossless.doctor import checks
 from kubectl_lossless.doctor.checks import Result, examine
@@ -15,6 +16,7 @@ from kubectl_lossless.doctor.finding import Severity
 from kubectl_lossless.doctor.formats import FORMATS
 from kubectl_lossless.doctor.report import Report, Status
 from kubectl_lossless.doctor.source import (
+    SUFFIXES,
     Loaded,
     Refused,
     Selection,
@@ -68,7 +70,7 @@ def parser() -> argparse.ArgumentParser:
         "-f",
         "--file",
         "--filename",
-        action="extend",
+        action="append",
         nargs="+",
         default=[],
         metavar="FILE",
@@ -115,10 +117,24 @@ def parser() -> argparse.ArgumentParser:
     return found
 
 
+def files_and_words(groups: Sequence[Sequence[str]]) -> tuple[list[str], list[str]]:
+    """Return the files among what stands behind each -f, and the names of workloads that follow them."""
+    files: list[str] = []
+    words: list[str] = []
+    for first, *rest in groups:
+        files.append(first)
+        for each in rest:
+            is_file = each == "-" or Path(each).suffix in SUFFIXES or Path(each).exists()
+            (files if is_file else words).append(each)
+    return files, words
+
+
 def load(options: argparse.Namespace) -> Loaded:
     """Return the workloads that the options name. Raises SourceError."""
     overrides = Overrides(options.drain_max, options.graceful_timeout, options.keepalive)
-    selection = Selection(options.workload, options.namespace, options.file, options.kustomize)
+    files, words = files_and_words(options.file)
+    words = [*options.workload, *words]
+    selection = Selection(words, options.namespace, files, options.kustomize)
     if options.file or options.kustomize:
         loaded = from_files(selection, sys.stdin.buffer, overrides)
     else:

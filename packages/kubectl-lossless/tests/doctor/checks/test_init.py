@@ -1,0 +1,59 @@
+"""The list of checks, and what an annotation leaves out."""
+
+from __future__ import annotations
+
+from doctor.helpers import ADVICE, base, brief, dump, load
+from doctor.kinds import KINDS, manifest
+from kubectl_lossless.doctor.checks import CHECKS, NAMES, Result, examine, reason
+
+
+def examined(annotation: str, on: int = 0, name: str = "") -> Result:
+    objects = manifest(name) if name else base()
+    objects[on]["metadata"]["annotations"] = {"lossless.dev/ignore": annotation}
+    (workload,) = load(dump(objects)).workloads
+    return examine(workload)
+
+
+def test_every_check_has_a_reason_and_a_name_of_its_own() -> None:
+    assert len(set(NAMES)) == len(CHECKS)
+    assert all(reason(each) for each in CHECKS)
+
+
+def test_annotation_leaves_out_checks_with_their_reasons() -> None:
+    found = examined("drain: our proxy retries: always\nspread: one node")
+    assert found.findings == ()
+    assert {each.finding.check: each.reason for each in found.ignored} == {
+        "drain": "our proxy retries: always",
+        "spread": "one node",
+    }
+
+
+def test_lines_may_be_separated_by_semicolons() -> None:
+    assert len(examined("drain: a; spread: b").ignored) == 2
+
+
+def test_annotation_without_a_reason_leaves_out_nothing() -> None:
+    found = examined("drain\nspread:\nno-such-check: because")
+    assert brief(found.findings) == {(ADVICE, "drain"), (ADVICE, "spread"), (ADVICE, "ignore")}
+    assert [each.what for each in found.findings if each.check == "ignore"] == [
+        "lossless.dev/ignore has no effect for 'drain': it gives no reason.",
+        "lossless.dev/ignore has no effect for 'spread': it gives no reason.",
+        "lossless.dev/ignore has no effect for 'no-such-check': there is no such check.",
+    ]
+
+
+def test_annotation_of_another_object_leaves_out_what_is_found_in_that() -> None:
+    name = "externalTrafficPolicy Local"
+    assert "external-traffic-policy" in {check for _, check in KINDS[name][1]}
+    found = examined("external-traffic-policy: one node only; drain: x", on=1, name=name)
+    assert [each.finding.check for each in found.ignored] == ["external-traffic-policy"]
+    assert (ADVICE, "drain") in brief(found.findings)
+
+
+def test_finding_has_the_file_and_line_of_its_object() -> None:
+    (workload,) = load(dump(manifest("externalTrafficPolicy Local"))).workloads
+    (found,) = (each for each in examine(workload).findings if each.check == "external-traffic-policy")
+    text = dump(manifest("externalTrafficPolicy Local")).splitlines()
+    assert found.object == "Service web"
+    assert found.line is not None
+    assert text[found.line - 1].strip() == "externalTrafficPolicy: Local"

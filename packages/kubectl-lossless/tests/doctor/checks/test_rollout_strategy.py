@@ -1,0 +1,62 @@
+"""How pods are replaced. More of these checks: doctor/kinds.py and doctor/test_cases.py."""
+
+from __future__ import annotations
+
+import pytest
+
+from doctor.helpers import ADVICE, LOSES, RISKS, base, brief, dump, findings
+from doctor.kinds import added, kind, of_container, spec
+from kubectl_lossless.doctor.checks.rollout_strategy import amount
+
+
+@pytest.mark.parametrize(
+    ("value", "of", "up", "pods"),
+    [("25%", 3, False, 0), ("25%", 3, True, 1), (2, 3, True, 2), ("100%", 3, False, 3)],
+)
+def test_percentage_is_rounded_as_the_controller_rounds_it(
+    value: object, of: int, up: bool, pods: int
+) -> None:
+    assert amount(value, of, up) == pods
+
+
+def test_suggested_seconds_stay_below_the_deadline() -> None:
+    probe = {"httpGet": {"path": "/a", "port": "http"}, "periodSeconds": 60, "timeoutSeconds": 2}
+    found = findings(dump(base(of_container(readinessProbe=probe), spec(minReadySeconds=0))))
+    (seconds,) = (each for each in found if each.check == "min-ready-seconds")
+    assert (seconds.severity, seconds.changes) == (ADVICE, ())
+
+
+def test_scaled_to_zero_has_no_pace() -> None:
+    found = findings(dump(base(spec(replicas=0, strategy={"type": "Recreate"}))))
+    assert not {each.check for each in found} & {"strategy", "replicas", "disruption-budget", "spread"}
+
+
+def test_budget_that_allows_nothing_and_one_that_allows_all() -> None:
+    objects = base()
+    objects[2]["spec"]["maxUnavailable"] = 0
+    assert (ADVICE, "disruption-budget") in brief(findings(dump(objects)))
+    objects[2]["spec"]["maxUnavailable"] = "100%"
+    assert (RISKS, "disruption-budget") in brief(findings(dump(objects)))
+
+
+@pytest.mark.parametrize("name", ["StatefulSet", "DaemonSet"])
+def test_kinds_that_have_no_surge_are_not_judged_by_it(name: str) -> None:
+    objects = base(kind(name, "strategy"), spec(updateStrategy={"rollingUpdate": {"maxUnavailable": 1}}))
+    assert "strategy" not in {each.check for each in findings(dump(objects))}
+
+
+def test_rollout_is_judged_by_its_canary() -> None:
+    def rollout(objects: list[dict[str, object]]) -> None:
+        objects[0].update(apiVersion="argoproj.io/v1alpha1", kind="Rollout")
+
+    pace = {"canary": {"maxSurge": 0, "maxUnavailable": "100%"}}
+    assert (LOSES, "strategy") in brief(findings(dump(base(rollout, spec(strategy=pace)))))
+    blue_green = {"blueGreen": {"activeService": "web"}}
+    assert "strategy" not in {each.check for each in findings(dump(base(rollout, spec(strategy=blue_green))))}
+
+
+def test_vertical_autoscaler_may_evict_one_of_several() -> None:
+    target = {"targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}}
+    scaler = added("autoscaling.k8s.io/v1", "VerticalPodAutoscaler", "web", target)
+    assert "vertical-autoscaler" not in {each.check for each in findings(dump(base(scaler)))}
+    assert (RISKS, "vertical-autoscaler") in brief(findings(dump(base(scaler, spec(replicas=1)))))

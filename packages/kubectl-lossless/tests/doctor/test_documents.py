@@ -1,0 +1,108 @@
+"""Bytes in, Kubernetes objects out."""
+
+from __future__ import annotations
+
+import codecs
+import json
+import time
+
+import pytest
+
+from kubectl_lossless.doctor.documents import Document, Problem, read
+
+MANIFEST = "kind: Deployment\nmetadata:\n  name: web\nspec:\n  replicas: 3\n"
+
+
+def one(data: str | bytes) -> Document:
+    (found,) = read(data.encode() if isinstance(data, str) else data, "f.yaml")
+    assert isinstance(found, Document), found
+    return found
+
+
+def problem(data: str | bytes) -> str:
+    found = list(read(data.encode() if isinstance(data, str) else data, "f.yaml"))
+    return next(str(each) for each in found if isinstance(each, Problem))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        MANIFEST.encode(),
+        codecs.BOM_UTF8 + MANIFEST.encode(),
+        MANIFEST.encode("utf-16"),
+        MANIFEST.encode("utf-16-le"),
+        codecs.BOM_UTF16_BE + MANIFEST.encode("utf-16-be"),
+        MANIFEST.replace("\n", "\r\n").encode(),
+        json.dumps(
+            {"kind": "Deployment", "metadata": {"name": "web"}, "spec": {"replicas": 3}}, indent="\t"
+        ).encode(),
+    ],
+    ids=["UTF-8", "BOM", "UTF-16", "UTF-16 without a mark", "big-endian", "Windows", "JSON with tabs"],
+)
+def test_encodings_of_a_manifest_are_read(data: bytes) -> None:
+    found = one(data)
+    assert (found.name, found.spec) == ("Deployment web", {"replicas": 3})
+
+
+def test_nulls_are_not_set() -> None:
+    assert one("kind: X\na: null\nb: ~\nc:\nd: [1, null]\n").data == {"kind": "X", "d": [1]}
+
+
+def test_scalars_are_those_of_kubernetes() -> None:
+    text = "a: =\nb: 2024-01-02\nc: 017\nd: yes\ne: 1_000\nf: 1.5\ng: '8'\nh: 0x1F\n"
+    expected = {"a": "=", "b": "2024-01-02", "c": 15, "d": True, "e": 1000, "f": 1.5, "g": "8", "h": 31}
+    assert one(text).data == expected
+
+
+def test_line_of_a_field_is_that_of_its_nearest_written_parent() -> None:
+    found = one(MANIFEST)
+    assert [
+        found.line(path) for path in ((), ("spec", "replicas"), ("spec", "strategy", "type"), ("x",))
+    ] == [1, 5, 4, 1]
+
+
+def test_line_counts_from_the_start_of_the_file() -> None:
+    first, second = read(f"# a comment\n{MANIFEST}---\n{MANIFEST}".encode(), "f")
+    assert isinstance(first, Document)
+    assert isinstance(second, Document)
+    assert (first.line(), second.line(("spec", "replicas"))) == (2, 12)
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        ("spec:\n  replicas: 3\n  replicas: 1\n", "spec.replicas is written twice, again in line 3"),
+        ("a: [b", "is not YAML in line 2"),
+        ("a: {{ .Values.x }}\n", "is a Helm template that has not been rendered"),
+        ("- a\n- b\n", "holds a list where a Kubernetes object is expected"),
+        ("text", "holds the text 'text'"),
+        (b"\xff\xfa\x80", "is not text in UTF-8 or UTF-16"),
+        ("a: &x\n  b: *x\n", "a.b contains itself through an alias"),
+        ("[" * 5000, "exceeded maximum nesting depth"),
+        ('{"a":\t}', "is not JSON"),
+    ],
+)
+def test_what_is_no_manifest_is_said(data: str | bytes, says: str) -> None:
+    assert says in problem(data)
+
+
+def test_problem_of_one_document_leaves_the_others() -> None:
+    found = list(read(f"{MANIFEST}---\na: 1\na: 2\n---\n{MANIFEST}".encode(), "f"))
+    assert [type(each) for each in found] == [Document, Problem, Document]
+
+
+@pytest.mark.parametrize("merge", [False, True])
+def test_aliases_cannot_expand_without_a_bound(merge: bool) -> None:
+    lines = ["a0: &a0 {k: v}" if merge else "a0: &a0 [x, x]"]
+    for number in range(1, 40):
+        aliases = ", ".join([f"*a{number - 1}"] * 9)
+        lines.append(
+            f"a{number}: &a{number}\n  <<: [{aliases}]" if merge else f"a{number}: &a{number} [{aliases}]"
+        )
+    began = time.process_time()
+    assert "expands to more than 1,000,000 values" in problem("\n".join(lines))
+    assert time.process_time() - began < 5
+
+
+def test_merge_keys_are_merged() -> None:
+    assert one("a: &a {x: 1, y: 1}\nb:\n  <<: *a\n  y: 2\n").data["b"] == {"x": 1, "y": 2}

@@ -1,0 +1,55 @@
+"""What a preStop hook does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from kubectl_lossless.doctor.prestop import FOREVER, Effect, judge
+
+
+def run(*words: str) -> dict[str, Any]:
+    return {"exec": {"command": list(words)}}
+
+
+@pytest.mark.parametrize(
+    ("hook", "effect", "seconds"),
+    [
+        ({"sleep": {"seconds": 15}}, Effect.WAITS, 15),
+        ({"sleep": {"seconds": 0}}, Effect.RETURNS, 0),
+        (run("sleep", "15"), Effect.WAITS, 15),
+        (run("/bin/sleep", "1.5m"), Effect.WAITS, 90),
+        (run("sleep", "1h"), Effect.WAITS, 3600),
+        (run("sleep", "infinity"), Effect.WAITS, FOREVER),
+        (run("sh", "-c", "sleep 5 && curl -s localhost/x; sleep 20"), Effect.WAITS, 25),
+        (run("python", "-c", "import time; time.sleep(20)"), Effect.WAITS, 20),
+        (run("sh", "-c", "sleep 10; nginx -s quit"), Effect.WAITS, 10),
+        (run("sh", "-c", "sleep $WAIT"), Effect.UNKNOWN, None),
+        (run("/srv/leave"), Effect.UNKNOWN, None),
+        (run("sh", "-c", "while busy; do sleep 1; done"), Effect.UNKNOWN, None),
+        ({"httpGet": {"path": "/drain", "port": 80}}, Effect.UNKNOWN, None),
+        ({"httpGet": {"path": "/shutdown", "port": 80}}, Effect.STOPS, 0),
+        (run("nginx", "-s", "quit"), Effect.STOPS, 0),
+        (run("sh", "-c", "kill -TERM 1"), Effect.STOPS, 0),
+        (run("sh", "-c", "kill -QUIT $(cat /run/x.pid)"), Effect.STOPS, 0),
+        (run("/bin/true"), Effect.RETURNS, 0),
+        (run("sh", "-c", "sleep 15 &"), Effect.RETURNS, 0),
+        (run("sleep 15"), Effect.FAILS, 0),
+        (run("sh", "-c", "'sleep 15'"), Effect.FAILS, 0),
+        (run("sh", "-c", "sleep 1.2.3"), Effect.FAILS, 0),
+        (run("sh", "-c", "sleep '15"), Effect.FAILS, 0),
+    ],
+)
+def test_hook_is_judged_by_how_long_the_server_serves_on(
+    hook: dict[str, Any], effect: Effect, seconds: float | None
+) -> None:
+    found = judge(hook)
+    assert found is not None
+    assert (found.effect, found.wait) == (effect, seconds)
+    assert found.reason
+
+
+@pytest.mark.parametrize("hook", [None, {}])
+def test_no_hook_is_none(hook: dict[str, Any] | None) -> None:
+    assert judge(hook) is None

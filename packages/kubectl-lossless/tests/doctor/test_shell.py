@@ -1,0 +1,110 @@
+"""Which process a shell's script leaves in front: by the module, and by the installed shells themselves."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from kubectl_lossless.doctor import server
+from kubectl_lossless.doctor.shell import End, Shell, ShellError, outcome, parse, tokens, with_exec
+
+STAYS, REPLACED = End.STAYS, End.REPLACED
+
+# script: what dash, bash and busybox do. `b` is the server.
+MEASURED: dict[str, tuple[End, End, End]] = {
+    "b": (STAYS, REPLACED, REPLACED),
+    "A=1 b": (STAYS, REPLACED, REPLACED),
+    "a && b": (STAYS, REPLACED, REPLACED),
+    "a; b": (STAYS, REPLACED, REPLACED),
+    "a\nb\n": (STAYS, REPLACED, STAYS),
+    "b 2>&1": (STAYS, STAYS, REPLACED),
+    "b; true": (STAYS, STAYS, STAYS),
+    "b | cat": (STAYS, STAYS, STAYS),
+    "b & wait": (STAYS, STAYS, STAYS),
+    "exec b 2>&1": (REPLACED, REPLACED, REPLACED),
+    "exec b \\\n": (REPLACED, REPLACED, REPLACED),
+    "if true; then exec b; fi": (REPLACED, REPLACED, REPLACED),
+    "exec b # comment": (REPLACED, REPLACED, REPLACED),
+    "a && exec b || exit 1": (REPLACED, REPLACED, REPLACED),
+}
+SHELLS = {Shell.DASH: "dash", Shell.BASH: "bash", Shell.BUSYBOX: "busybox"}
+
+
+@pytest.mark.parametrize("script", MEASURED)
+@pytest.mark.parametrize("shell", SHELLS)
+def test_outcome_is_the_measured_one(shell: Shell, script: str) -> None:
+    assert outcome(script, shell).end is MEASURED[script][list(SHELLS).index(shell)]
+
+
+@pytest.mark.parametrize("script", MEASURED)
+@pytest.mark.parametrize("shell", SHELLS)
+def test_shell_does_what_was_measured(shell: Shell, script: str, tmp_path: Path) -> None:
+    """The server tells its own process: the shell's, where that was replaced."""
+    program = shutil.which(SHELLS[shell])
+    if program is None:
+        pytest.skip(f"{SHELLS[shell]} is not installed")
+    for name, text in {"a": "", "b": "echo $$ >pid\n"}.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}")
+        (tmp_path / name).chmod(0o755)
+    words = [program, *(["sh"] if shell is Shell.BUSYBOX else []), "-c", script]
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    process = subprocess.Popen(words, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL)
+    process.wait(20)
+    replaced = int((tmp_path / "pid").read_text()) == process.pid
+    assert replaced == (MEASURED[script][list(SHELLS).index(shell)] is REPLACED)
+
+
+@pytest.mark.parametrize(
+    "script",
+    ["trap 'kill $p' TERM; b & p=$!; wait", "trap 'kill -TERM $pid' SIGTERM\nb &\npid=$!\nwait $pid\n"],
+)
+def test_trap_that_passes_the_signal_on_is_recognized(script: str) -> None:
+    assert outcome(script, Shell.DASH).end is End.FORWARDS
+
+
+@pytest.mark.parametrize("script", ["'", "if a; then b", "b )", "a;;b", "$(", "case x in", "f( b"])
+def test_script_that_cannot_be_parsed_is_unclear(script: str) -> None:
+    with pytest.raises(ShellError):
+        parse(script)
+    assert outcome(script, Shell.DASH).end is End.UNCLEAR
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("a 'b;c' \"d|e\" f\\ g", ["a", "b;c", "d|e", "f g"]),
+        ("a $(b; c) ${d:-e f} `g h`", ["a", "$(b; c)", "${d:-e f}", "`g h`"]),
+        ("a # b", ["a"]),
+        ("a b#c", ["a", "b#c"]),
+        ("cat <<E\nb; c\nE\nd", ["cat", "E", "d"]),
+    ],
+)
+def test_words_are_split_as_a_shell_splits_them(script: str, words: list[str]) -> None:
+    assert [each.word.text for each in tokens(script) if each.word] == words
+
+
+@pytest.mark.parametrize(
+    ("script", "mended"),
+    [
+        ("gunicorn app", "exec gunicorn app"),
+        ("PORT=80 gunicorn app", "PORT=80 exec gunicorn app"),
+        ("./migrate && gunicorn app \\\n  -w 3\n", "./migrate && exec gunicorn app \\\n  -w 3\n"),
+        ("nginx -g 'daemon off;'", "exec nginx -g 'daemon off;'"),
+        ("gunicorn app 2>&1", "exec gunicorn app 2>&1"),
+        ("gunicorn app; true", None),
+        ("gunicorn app &\nnginx", None),
+        ("gunicorn app && nginx", None),
+        ("while true; do gunicorn app; done", None),
+        ("gunicorn app | tee log", None),
+        ("f() { gunicorn app; }; f", None),
+        ("exec gunicorn app", None),
+    ],
+)
+def test_exec_is_put_only_where_it_is_all_that_is_missing(script: str, mended: str | None) -> None:
+    assert with_exec(script, outcome(script, Shell.DASH), server.serves) == mended
+    if mended:
+        assert outcome(mended, Shell.DASH).end is REPLACED

@@ -1,0 +1,112 @@
+"""A workload and what stands around it."""
+
+from __future__ import annotations
+
+import pytest
+
+from doctor.helpers import base, container, dump, only
+from doctor.kinds import (
+    NGINX,
+    added,
+    before,
+    beside,
+    command,
+    env,
+    of_container,
+    target_port,
+    without_service,
+)
+from kubectl_lossless.doctor.documents import Document
+from kubectl_lossless.doctor.workload import Image, Neighbours, Workload, selects
+
+
+def test_server_is_where_the_service_leads() -> None:
+    found = only(dump(base(before(name="reload", ports=[{"containerPort": 9200}]))))
+    assert (found.app.name, found.way_in and found.way_in.name) == ("web", "web")
+
+
+def test_server_is_behind_the_proxy_that_the_service_leads_to() -> None:
+    found = only(dump(base(before(**NGINX), target_port("web"))))
+    assert (found.app.name, found.way_in and found.way_in.name) == ("web", "nginx")
+
+
+def test_nginx_is_the_server_beside_helpers() -> None:
+    found = only(dump(base(of_container(name="nginx", image="nginx:1.29"), beside(name="fluent-bit"))))
+    assert (found.app.name, found.server.name) == ("nginx", "")  # its command is another
+    assert [each.helper for each in found.plain] == [False, True]
+
+
+def test_exporter_is_no_proxy() -> None:
+    found = only(dump(base(beside(name="e", image="nginx/nginx-prometheus-exporter:1"))))
+    assert [each.proxy for each in found.plain] == [False, False]
+
+
+def test_workload_without_port_and_service_serves_nothing() -> None:
+    objects = base(without_service, of_container(ports=[]))
+    for each in ("readinessProbe", "livenessProbe", "startupProbe"):
+        del container(objects)[each]
+    assert not only(dump(objects)).serves
+    assert only(dump(base(without_service))).serves
+    assert not only(dump(base(without_service, command("celery", "worker")))).serves
+
+
+def test_arguments_are_expanded_as_kubernetes_expands_them() -> None:
+    found = only(dump(base(command("x", "$(A)", "$(B)"), env(A="1"))))
+    assert list(found.app.start.words) == ["x", "1", "$(B)"]
+
+
+def test_environment_has_what_config_maps_hold() -> None:
+    maps = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "m", "namespace": "demo"},
+        "data": {"A": "1"},
+    }
+    objects = [*base(of_container(envFrom=[{"prefix": "P_", "configMapRef": {"name": "m"}}])), maps]
+    assert only(dump(objects)).app.environment == {"P_A": "1"}
+
+
+def test_image_starts_what_the_manifest_does_not() -> None:
+    objects = base()
+    del container(objects)["command"]
+    found = only(dump(objects))
+    seen = Workload(
+        found.document, found.others, images={"registry.test/web:1": Image(["gunicorn"], ["app"])}
+    )
+    assert (found.server.name, seen.server.name) == ("", "Gunicorn")
+
+
+@pytest.mark.parametrize("title", [["gunicorn: master [app]"], ["/pause"]])
+def test_manifest_counts_before_what_pid_1_is_called(title: list[str]) -> None:
+    found = only(dump(base(command("gunicorn", "app"))))
+    assert Workload(found.document, found.others, processes={"web": title}).server.name == "Gunicorn"
+
+
+def test_replicas_are_the_autoscalers_minimum() -> None:
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}
+    scaler = {"scaleTargetRef": target, "minReplicas": 5, "maxReplicas": 9}
+    assert only(dump(base(added("autoscaling/v2", "HorizontalPodAutoscaler", "web", scaler)))).replicas == 5
+
+
+def test_neighbours_are_those_of_the_namespace() -> None:
+    objects = base()
+    objects[1]["metadata"]["namespace"] = "other"
+    assert only(dump(objects)).services == []
+    document = Document(objects[1])
+    around = Neighbours([document])
+    assert around.everywhere("Service") == [document]
+    assert around.named("Service web", "other") is document
+    assert around.named("Service web", "demo") is None
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ({"key": "a", "operator": "In", "values": ["1"]}, True),
+        ({"key": "a", "operator": "NotIn", "values": ["1"]}, False),
+        ({"key": "b", "operator": "Exists"}, False),
+        ({"key": "b", "operator": "DoesNotExist"}, True),
+    ],
+)
+def test_selector_is_that_of_kubernetes(expression: dict[str, object], expected: bool) -> None:
+    assert selects({"matchLabels": {"a": "1"}, "matchExpressions": [expression]}, {"a": "1"}) is expected
