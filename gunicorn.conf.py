@@ -30,7 +30,7 @@ worker_connections = WORKER_CONNECTIONS
 # Loaded once before the fork, workers share the application's memory. gevent must patch first, and --reload
 # loads changed code in new workers only.
 preload_app = not (settings.is_gevent or "reload" in given)
-# max_requests stays off: recycling a threaded worker loses requests.
+# max_requests stays off: a worker that is recycled closes silent connections without notice (docs/limits.md).
 
 # The sign of life must not wait for a disk, where there is memory to write to. None: in TMPDIR.
 worker_tmp_dir = multiprocess.memory_directory()

@@ -42,9 +42,6 @@ SWITCH = {"on": True, "off": False}
 WORKER_CONNECTIONS = 8192
 """Connections of a worker at once, streams apart; idle ones cost memory only."""
 
-WORKER_TIMEOUT = 30.0
-"""Seconds after which Gunicorn replaces a worker whose event loop has not shown a sign of life."""
-
 ALIASES = {"WORKERS": "WEB_CONCURRENCY"}
 """Variables that are read where the setting is not set. Gunicorn's own default comes from this one, too."""
 
@@ -179,6 +176,8 @@ class Settings:
     drain_quiet: float = _seconds(1.0, 0, 600)
     drain_max: float = _seconds(15.0, 0, 3600)
     graceful_timeout: int = _count(10, 0, 3600, "seconds")
+    # A worker shows a sign of life once a second, on a busy machine later.
+    worker_timeout: int = _count(30, 5, 3600, "seconds")
     # Longer than the 60 s for which most proxies keep idle connections; docs/limits.md names the others.
     keepalive: int = _count(75, 0, 3600, "seconds")
     # A client with a full receive buffer that reads 8 KB/s acknowledges bytes every 17 s on loopback.
@@ -258,7 +257,7 @@ class Settings:
 
         A sync worker gives no sign while it answers, so its longest request comes on top.
         """
-        return int(WORKER_TIMEOUT + (self.sleep_limit if self.is_sync else 0))
+        return int(self.worker_timeout + (self.sleep_limit if self.is_sync else 0))
 
 
 NAMES = tuple(each.name.upper() for each in fields(Settings))

@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from app.settings import Settings
+from app.settings import WORKER_CLASSES, Settings
 from gunicorn_fast import LEADER_WORKER, PROBE_LANE_WORKER
 from tests.process.clients import Connection, Lost, get
 from tests.process.service import QUICK, ROOT, SLACK, Service, connections_of, wait_until
@@ -165,6 +165,25 @@ def test_a_worker_that_hangs_is_replaced_and_the_others_serve_on(
         wait_until(lambda: service.said("WORKER TIMEOUT") == 1, "what the log says")
         for _ in range(10):
             assert get(port, "/health").status == 200
+
+
+@pytest.mark.parametrize("worker_class", WORKER_CLASSES)
+def test_hanging_worker_is_replaced_after_worker_timeout(worker_class: str, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {
+        "WORKER_TIMEOUT": 5,
+        "SLEEP_LIMIT": 1,
+        "WORKER_CLASS": worker_class,
+        "WORKERS": 1,
+    }
+    with Service(**settings) as service:
+        service.ready()
+        began = time.monotonic()
+        hung = stop_one(service, tmp_path / "note")
+        wait_until(lambda: hung not in service.workers, "the end of the hanging worker")
+        # Its last sign of life is up to a second older; a sync worker's SLEEP_LIMIT is added.
+        assert time.monotonic() - began > 3.5
+        assert service.said("WORKER TIMEOUT") == 1
+        service.ready()
 
 
 def test_a_worker_that_hangs_in_a_drain_is_noticed_too(tmp_path: Path) -> None:

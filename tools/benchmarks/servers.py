@@ -19,7 +19,7 @@ from typing import Self
 import psutil
 
 from app import multiprocess
-from app.settings import WORKER_CONNECTIONS, WORKER_TIMEOUT, Settings
+from app.settings import WORKER_CONNECTIONS, Settings
 from gunicorn_fast import LEADER_WORKER, PROBE_LANE_WORKER
 
 ROOT = Path(__file__).parents[2]
@@ -52,7 +52,7 @@ def stock(name: str, worker_class: str, *flags: str) -> Contender:
         "--keep-alive",
         "75",
         "--timeout",
-        f"{WORKER_TIMEOUT:g}",
+        f"{Settings.worker_timeout}",
         "--worker-connections",
         f"{WORKER_CONNECTIONS}",
     )
