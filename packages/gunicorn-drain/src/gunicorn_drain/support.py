@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from typing import Any
+
+import gunicorn
 
 OLDEST = (20, 1)
 """Oldest version of Gunicorn with which the drain is tested."""
@@ -41,6 +44,19 @@ def refusals(cfg: Any) -> list[str]:
         "requests; allowed are gthread, sync, gevent, eventlet, asgi, uvicorn_worker.UvicornWorker and "
         "classes derived from them"
     ]
+
+
+def stop_accepting(worker: Any) -> None:
+    """Leave new connections to the other workers, where a worker would lose them when it exits.
+
+    gthread before Gunicorn 25 closes connections that it has accepted and not read. Safe to call again.
+    """
+    poller = getattr(worker, "poller", None)
+    if poller is None or gunicorn.version_info >= (25,):
+        return
+    for listener in worker.sockets:
+        with contextlib.suppress(KeyError, ValueError, OSError):
+            poller.unregister(listener)
 
 
 def is_asgi(worker_class: type) -> bool:

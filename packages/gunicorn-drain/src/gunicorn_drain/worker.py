@@ -18,6 +18,7 @@ from gunicorn_drain.policy import DrainPolicy, end_reason
 from gunicorn_drain.probes import ProbeMatcher
 from gunicorn_drain.shared import (
     LAST_SLOT,
+    NANOSECONDS,
     MasterCell,
     Phase,
     SharedPage,
@@ -28,6 +29,7 @@ from gunicorn_drain.shared import (
     status_since,
 )
 from gunicorn_drain.signals import exit_at_stop_signals_after
+from gunicorn_drain.support import stop_accepting
 
 Handler = Callable[[int, FrameType | None], None]
 
@@ -55,6 +57,7 @@ class Worker:
         self._lock = threading.Lock()
         self._retired = False
         self._faults: set[str] = set()
+        self._gunicorn_worker: Any = None
         self._on_request: Callable[[Any], object] | None = None
 
     @property
@@ -107,6 +110,7 @@ class Worker:
             signal.signal(signal.SIGQUIT, worker.handle_quit)
             signal.signal(signal.SIGTERM, worker.handle_exit)
             signal.siginterrupt(signal.SIGTERM, False)
+        self._gunicorn_worker = worker
         self.mark_ready()
 
     # ---- requests --------------------------------------------------------------------------------------
@@ -197,6 +201,8 @@ class Worker:
     def _retire(self) -> None:
         policy = self.policy or DrainPolicy()
         while not self._retired:
+            if time.monotonic_ns() - self.retiring_since > policy.minimum * NANOSECONDS:
+                stop_accepting(self._gunicorn_worker)
             status = status_since(
                 self.retiring_since,
                 last_request=self._slot[LAST_REQUEST],
