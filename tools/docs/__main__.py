@@ -1,10 +1,10 @@
-"""The command line: `python -m tools.docs run PAGE...`, `python -m guide figures`."""
+"""The command line: `python -m tools.docs run PAGE...`, `figures` and `arrows`."""
 
 import argparse
 import sys
 from pathlib import Path
 
-from tools.docs import blocks, figures
+from tools.docs import arrows, blocks, figures
 
 TRUE, NOT_TRUE, COULD_NOT_RUN = 0, 1, 2
 
@@ -23,6 +23,7 @@ def parser() -> argparse.ArgumentParser:
     fill.add_argument("--course", type=Path, nargs="*", default=[], help="report folders to take over first")
     fill.add_argument("--propagation", type=Path, help="report folder to take over first")
     fill.add_argument("--check", action="store_true", help="only tell which pages are not up to date")
+    commands.add_parser("arrows", help="draw in docs/architecture.md who imports whom")
     return top
 
 
@@ -40,6 +41,9 @@ def main() -> int:
             ]
             print("\n\n".join(wrong) or "all as the pages say")
             return NOT_TRUE if wrong else TRUE
+        if options.command == "arrows":
+            arrows.PAGE.write_text(arrows.filled(arrows.PAGE.read_text()))
+            return TRUE
         if options.check:
             stale = figures.stale()
             print("\n".join(f"{page}: not as measured" for page in stale) or "all as measured")

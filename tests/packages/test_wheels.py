@@ -1,0 +1,112 @@
+"""Each package builds, installs into an empty environment, and the first example of its README runs there."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.process.clients import get
+from tests.process.service import ROOT, Service
+
+pytestmark = pytest.mark.slow
+
+PACKAGES = ("gunicorn-drain", "gunicorn-fast", "kubectl-lossless")
+
+FLASK = """
+from flask import Flask
+
+app = Flask(__name__)
+
+@app.get("/healthz")
+def healthz():
+    return {"alive": True}
+"""
+
+
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("wheels")
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(directory)]
+    subprocess.run([*command, *(str(ROOT / "packages" / name) for name in PACKAGES)], check=True, timeout=200)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def environment(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the bin directory of an environment with the packages and Flask, and nothing of the checkout."""
+    home = tmp_path_factory.mktemp("environment")
+    subprocess.run([sys.executable, "-m", "venv", home], check=True, timeout=100)
+    install = [
+        str(home / "bin/pip"),
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--find-links",
+        str(wheels),
+    ]
+    subprocess.run([*install, "flask", *PACKAGES], check=True, timeout=250)
+    return home / "bin"
+
+
+def example(package: str, text: str) -> str:
+    """Return the block of a package's README that has `text` in it, however the block is marked."""
+    readme = (ROOT / "packages" / package / "README.md").read_text()
+    blocks: list[str] = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    for indented in re.findall(r"(?:^ {4}.*\n)+", readme, re.MULTILINE):
+        blocks.append(re.sub("^ {4}", "", indented, flags=re.MULTILINE))
+    return next(each for each in blocks if text in each)
+
+
+def test_wheels_are_typed(wheels: Path) -> None:
+    for name in PACKAGES:
+        (wheel,) = wheels.glob(name.replace("-", "_") + "-*.whl")
+        listed = subprocess.run(
+            [sys.executable, "-m", "zipfile", "-l", wheel], check=True, capture_output=True, text=True
+        ).stdout
+        assert name.replace("-", "_") + "/py.typed" in listed
+        assert "LICENSE" in listed
+        assert "tests/" not in listed
+
+
+@pytest.mark.parametrize(
+    ("package", "readiness"), [("gunicorn-drain", "/ready"), ("gunicorn-fast", "/healthz")]
+)
+def test_first_example_of_the_readme_serves_and_drains(
+    environment: Path, tmp_path: Path, package: str, readiness: str
+) -> None:
+    (tmp_path / "gunicorn.conf.py").write_text(example(package, "gunicorn_drain.install"))
+    (tmp_path / "service.py").write_text(FLASK)
+    program = (str(environment / "python"), "-I", "-m", "gunicorn", "--pythonpath", str(tmp_path))
+    drain: dict[str, Any] = {"DRAIN_MIN": "0.5", "DRAIN_QUIET": "0.2"}
+    with Service("service:app", directory=tmp_path, program=program, **drain) as service:
+        port = service.ready(readiness).port
+        assert get(port, "/healthz").status == 200
+        if readiness == "/ready":
+            service.begin_drain("/ready")
+            assert get(port, "/healthz").closes
+        else:
+            service.process.terminate()
+        service.wait()
+        assert service.said("Drain ended: quiet") == 1
+
+
+def test_program_runs_as_a_plugin_of_kubectl(environment: Path) -> None:
+    manifest = ROOT / "k8s/flask-deployment-v1.yaml"
+    found = subprocess.run(
+        [environment / "kubectl-lossless", "doctor", "-f", manifest],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert found.returncode == 1, found.stderr
+    assert "flask-deployment" in found.stdout
+    helped = subprocess.run(
+        [environment / "kubectl-lossless", "measure", "--help"], check=True, capture_output=True, timeout=60
+    )
+    assert b"--url" in helped.stdout
