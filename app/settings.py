@@ -212,10 +212,9 @@ class Settings:
             if name is None:
                 continue
             try:
-                values[each.name] = rule.read(environ[name])
+                values[each.name] = rule.read(_current(each.name, environ[name]))
             except ValueError:
-                renamed = f"; its name is {RENAMED[environ[name]]} now" if environ[name] in RENAMED else ""
-                wrong.append(f"{name} is {environ[name]!r}; allowed is {rule.allowed}{renamed}")
+                wrong.append(f"{name} is {environ[name]!r}; allowed is {rule.allowed}")
         for lower, upper in ORDERED:
             low, high = (values.get(name, getattr(cls, name)) for name in (lower, upper))
             if low > high:
@@ -269,9 +268,16 @@ def _variable(setting: str, environ: Mapping[str, str]) -> str | None:
     return next((name for name in (setting, ALIASES.get(setting, "")) if environ.get(name)), None)
 
 
+def _current(setting: str, text: str) -> str:
+    """Return the value that a setting's text stands for: worker classes have moved."""
+    return RENAMED.get(text, text) if setting == "worker_class" else text
+
+
 def notices(environ: Mapping[str, str]) -> list[str]:
-    """Return a sentence for each variable that looks like a setting and has no effect."""
+    """Return a sentence for each variable that looks like a setting and has no effect, and for old names."""
     found = []
+    if (old := environ.get("WORKER_CLASS", "")) in RENAMED:
+        found.append(f"WORKER_CLASS is {old}; its name is {RENAMED[old]} now, which applies")
     for setting in NAMES:
         default, alias = _shown(getattr(Settings, setting.lower())), ALIASES.get(setting, "")
         if environ.get(setting) == "":

@@ -174,3 +174,16 @@ def shown(default: object) -> str:
     if isinstance(default, bool):
         return "on" if default else "off"
     return f"{default:g}" if isinstance(default, float) else str(default)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("leader.worker.LeaderWorker", "gunicorn_fast.LeaderWorker"),
+        ("app.worker.ProbeLaneWorker", "gunicorn_fast.ProbeLaneWorker"),
+    ],
+)
+def test_worker_class_of_an_earlier_release_has_its_present_name(old: str, new: str) -> None:
+    environ = {"WORKER_CLASS": old}
+    assert Settings.from_environment(environ).worker_class == new
+    assert notices(environ) == [f"WORKER_CLASS is {old}; its name is {new} now, which applies"]
