@@ -218,7 +218,7 @@ def conversation(port: int, said: bytes, pieces: int, half_close: bool) -> tuple
                 end = "closed"
                 break
             answer += data
-    answer = re.sub(rb"Date: [^\r]*", b"Date:", answer)
+    answer = re.sub(rb"(Date|X-Request-ID): [^\r]*", rb"\1:", answer)
     if b"too large (" in answer:  # Gunicorn says how much it had read then, which is chance
         answer = re.sub(rb"too large \([0-9]+|Content-Length: [0-9]+", b"", answer)
     return answer, end

@@ -57,7 +57,7 @@ def test_every_line_of_the_drain_is_explained() -> None:
         *("SIGTERM before any worker was ready", "Drain began", "Drain ended", "Long connections", "Stopped"),
     ]
     assert all(f"`{each}: " in PAGE for each in logged)
-    text = (ROOT / "app" / "reload.py").read_text()
+    text = (ROOT / "packages/gunicorn-drain/src/gunicorn_drain/reload.py").read_text()
     logged = re.findall(r'"(Reload [a-z]+: )', text)
     assert logged == ["Reload ignored: ", "Reload failed: ", "Reload succeeded: "]
     assert all(f"`{each}" in PAGE for each in logged)

@@ -49,7 +49,9 @@ def test_every_failure_is_kept_with_its_kind(serve: Serve, behaviour: str, kind:
         server.recover()
         seen = load.result.requests
         wait_for(lambda: load.result.requests > seen + 30, "requests after the recovery")
-    assert set(load.result.lost_kinds()) == {kind}
+    # A listener that closes resets the connections that wait in its accept queue.
+    also = {Kind.RESET} if kind is Kind.REFUSED else set()
+    assert {kind} <= set(load.result.lost_kinds()) <= {kind} | also
     assert all(load.result.started <= failure.at for failure in load.result.failures)
     assert load.result.versions()["v1"] == load.result.requests - load.result.lost
 
