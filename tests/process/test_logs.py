@@ -68,7 +68,8 @@ def application(directory: Path) -> tuple[str, ...]:
 
 
 def json_lines(service: Service) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in service.log.splitlines()]
+    whole, _, _ = service.log.rpartition("\n")  # the last line may be half written
+    return [json.loads(line) for line in whole.splitlines()]
 
 
 def access_lines(service: Service, uri: str) -> list[dict[str, Any]]:
