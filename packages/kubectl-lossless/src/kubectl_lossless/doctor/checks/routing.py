@@ -267,7 +267,8 @@ def service_links(workload: Workload) -> Iterator[Finding]:
 
 def keepalive(workload: Workload) -> Iterator[Finding]:
     """A server must keep idle connections longer than its proxies and clients do. One that closes earlier
-    does so just as a request is sent: 5 of 3,879 were lost at Gunicorn's 2 s, none at 75 s.
+    does so just as a request is sent: 5 of 3,879 were lost at Gunicorn's 2 s, none at 75 s behind a proxy of
+    60 s. Some proxies keep them for 90 s to 1 h, for which 75 s is too short.
     """
     app, known = workload.app, workload.server
     if workload.way_in not in (None, app):
