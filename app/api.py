@@ -9,7 +9,8 @@ import time
 from flask import Blueprint, Response
 from werkzeug.exceptions import BadRequest
 
-from app.settings import DECIMAL, Settings
+from app.settings import Settings
+from gunicorn_drain.policy import DECIMAL
 
 DEFAULT_SLEEP = 1.0
 """Seconds that /api/sleep takes."""

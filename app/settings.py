@@ -10,11 +10,13 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from types import MappingProxyType
 from typing import Any
 
 from app.listeners import ALL as ALL_ADDRESSES
 from app.listeners import binds
 from gunicorn_drain import DrainPolicy, Probe
+from gunicorn_drain.policy import DECIMAL, SWITCH
 from gunicorn_fast import LEADER_WORKER, PROBE_LANE_WORKER
 
 VERSION_PROBE_HEADER = "X-Custom-Header"
@@ -34,11 +36,6 @@ RENAMED = {"leader.worker.LeaderWorker": LEADER_WORKER, "app.worker.ProbeLaneWor
 """Values of WORKER_CLASS of earlier releases, and their present names."""
 
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
-DECIMAL = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
-"""A whole or decimal number as people write it: float() takes nan, inf, 1e3 and 1_000 too."""
-
-SWITCH = {"on": True, "off": False}
-
 WORKER_CONNECTIONS = 8192
 """Connections of a worker at once, streams apart; idle ones cost memory only."""
 
@@ -129,8 +126,13 @@ def _share(default: float, high: float = 1.0) -> Any:
     return _setting(default, rule)
 
 
-def _choice(default: Any, choices: Mapping[str, Any]) -> Any:
+def _choice(
+    default: Any, choices: Mapping[str, Any], renamed: Mapping[str, str] = MappingProxyType({})
+) -> Any:
+    """`renamed`: texts of earlier releases, and those that stand for the same now."""
+
     def read(text: str) -> Any:
+        text = renamed.get(text, text)
         if text not in choices:
             raise ValueError
         return choices[text]
@@ -168,7 +170,7 @@ class Settings:
     port: int = _count(8080, 1, 65535, "TCP port")
     workers: int = _count(2, 1, 64, "processes")
     threads: int = _count(16, 1, 512, "threads a worker")
-    worker_class: str = _choice(LEADER_WORKER, {name: name for name in WORKER_CLASSES})
+    worker_class: str = _choice(LEADER_WORKER, {name: name for name in WORKER_CLASSES}, RENAMED)
     drain: bool = _choice(True, SWITCH)
     # Endpoints propagate within 5 s in an ordinary cluster; the whole drain and the graceful stop
     # then fit the 30 s that Kubernetes gives a pod unless told otherwise: 15 + 10 + some margin.
@@ -212,7 +214,7 @@ class Settings:
             if name is None:
                 continue
             try:
-                values[each.name] = rule.read(_current(each.name, environ[name]))
+                values[each.name] = rule.read(environ[name])
             except ValueError:
                 wrong.append(f"{name} is {environ[name]!r}; allowed is {rule.allowed}")
         for lower, upper in ORDERED:
@@ -266,11 +268,6 @@ NAMES = tuple(each.name.upper() for each in fields(Settings))
 def _variable(setting: str, environ: Mapping[str, str]) -> str | None:
     """Return the name of the variable that gives `setting`; None where its default applies."""
     return next((name for name in (setting, ALIASES.get(setting, "")) if environ.get(name)), None)
-
-
-def _current(setting: str, text: str) -> str:
-    """Return the value that a setting's text stands for: worker classes have moved."""
-    return RENAMED.get(text, text) if setting == "worker_class" else text
 
 
 def notices(environ: Mapping[str, str]) -> list[str]:

@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.settings import DECIMAL
+from gunicorn_drain.policy import DECIMAL
 
 
 @pytest.mark.parametrize("path", ["/api", "/api/"])

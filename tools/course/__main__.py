@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 from kubectl_lossless.kubectl import KubectlError, named
+from kubectl_lossless.measure import page_command
 from kubectl_lossless.measure.load import LoadError
 from kubectl_lossless.measure.propagation import MARGIN
 from kubectl_lossless.measure.report import Report, terminal
@@ -302,17 +303,6 @@ def finish(reports: list[Report], held: list[Goal], where: Path) -> None:
     print(f"\n{where}/index.html", flush=True)
 
 
-def again(path: Path) -> int:
-    """The page of a report that was kept."""
-    try:
-        write_report(path.parent, Report.read(path))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        print(f"{path} is no report: {error}", file=sys.stderr)
-        return COULD_NOT_RUN
-    print(path.parent / "index.html")
-    return HELD
-
-
 def interrupted(*_: object) -> None:
     """SIGTERM ends the experiment as Ctrl-C does; one more of either does not end the putting back."""
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -324,7 +314,7 @@ def main() -> int:
     """Run one command; returns the exit status."""
     options = parser().parse_args()
     if options.command == "page":
-        return again(options.report)
+        return page_command.build(options.report)
     commands: dict[str, Callable[[argparse.Namespace, Stage, Console], int]] = {
         "update": update,
         "streams": streams,

@@ -7,7 +7,6 @@ probe. It also notifies WebSockets, with code 1012, and tells streaming response
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 import signal
 import time
@@ -98,10 +97,9 @@ class DrainMiddleware:
             self._drain.worker.count_out()
 
     async def _respond_ready(self, scope: Scope, send: Send) -> None:
-        body = json.dumps({"state": self._drain.state}).encode() + b"\n"
+        status, body = self._drain.readiness()
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-        status = 200 if self._drain.ready else 503
-        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.start", "status": status.value, "headers": headers})
         body = b"" if scope["method"] == "HEAD" else body
         await send({"type": "http.response.body", "body": body, "more_body": False})
 

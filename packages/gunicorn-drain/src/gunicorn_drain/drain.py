@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Collection
+from http import HTTPStatus
 
 from gunicorn_drain.master import Master
 from gunicorn_drain.policy import DrainPolicy, DrainStatus
@@ -63,6 +65,11 @@ class Drain:
     def ready(self) -> bool:
         """Whether the service should receive new connections: the response of a readiness probe."""
         return self.state is State.READY
+
+    def readiness(self) -> tuple[HTTPStatus, bytes]:
+        """Return the status and the JSON body with which the drain responds to a readiness probe."""
+        status = HTTPStatus.OK if self.ready else HTTPStatus.SERVICE_UNAVAILABLE
+        return status, json.dumps({"state": self.state}).encode() + b"\n"
 
     @property
     def draining(self) -> bool:

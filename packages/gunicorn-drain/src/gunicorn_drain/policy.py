@@ -14,10 +14,8 @@ DECIMAL = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 LIMIT = 3600.0
 """Maximum of each duration that is read from the environment, in seconds."""
 
-MARGIN = 2.0
-"""Time that Gunicorn needs to exit after `graceful_timeout`, in seconds; part of a pod's grace period."""
-
 SWITCH = {"on": True, "off": False}
+"""Values of a setting that is a switch."""
 
 
 class PolicyError(ValueError):

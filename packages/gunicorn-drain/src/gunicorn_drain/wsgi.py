@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -29,15 +28,9 @@ def with_readiness(application: WSGIApplication, path: str, drain: Drain) -> WSG
         found = environ.get("PATH_INFO", "").encode("latin-1")
         if route(found) != wanted or environ["REQUEST_METHOD"] not in METHODS:
             return application(environ, start_response)
-        status, body = readiness_response(drain)
+        status, body = drain.readiness()
         headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
-        start_response(status, headers)
+        start_response(f"{status.value} {status.phrase}", headers)
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
     return respond
-
-
-def readiness_response(drain: Drain) -> tuple[str, bytes]:
-    """Return the status line's text and the body of a readiness probe's response."""
-    status = "200 OK" if drain.ready else "503 Service Unavailable"
-    return status, json.dumps({"state": drain.state}).encode() + b"\n"

@@ -266,14 +266,11 @@ def _word(script: str, start: int) -> Word:
             if at + 1 < len(script) and script[at + 1] != "\n":
                 text.append(script[at + 1])
             at += 2
-        elif char in "$`":
-            end = _expansion(script, at)
+        else:
+            end = _expansion(script, at) if char in "$`" else at + 1
             text.append(script[at:end])
             dynamic = dynamic or end > at + 1
             at = end
-        else:
-            text.append(char)
-            at += 1
     return Word("".join(text), start, min(at, len(script)), dynamic, quoted)
 
 
@@ -290,14 +287,11 @@ def _double_quoted(script: str, at: int) -> tuple[int, str, bool]:
             if script[at + 1] != "\n":
                 text.append(script[at + 1])
             at += 2
-        elif char in "$`":
-            end = _expansion(script, at)
+        else:
+            end = _expansion(script, at) if char in "$`" else at + 1
             text.append(script[at:end])
             dynamic = dynamic or end > at + 1
             at = end
-        else:
-            text.append(char)
-            at += 1
     raise ShellError("a quote that does not end")
 
 

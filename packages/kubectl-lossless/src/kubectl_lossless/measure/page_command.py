@@ -19,7 +19,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="kubectl lossless page", description="Build the page of a measurement's report.json again."
     )
     made.add_argument("report", type=Path, metavar="FILE", help="a report.json")
-    path: Path = made.parse_args(arguments).report
+    return build(made.parse_args(arguments).report)
+
+
+def build(path: Path) -> int:
+    """Build the page of a report.json again; return the exit status."""
     try:
         write_report(path.parent, Report.read(path))
     except (OSError, ValueError, KeyError, TypeError) as error:
