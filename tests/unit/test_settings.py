@@ -1,4 +1,4 @@
-"""app/settings.py, and the table of the settings in README.md."""
+"""app/settings.py, and the table of the settings in docs/settings.md."""
 
 from __future__ import annotations
 
@@ -156,9 +156,9 @@ def test_any_text_is_read_or_refused_by_name(environ: dict[str, str]) -> None:
         assert all(re.fullmatch("[!-~]*", value) for value in environ.values())
 
 
-def test_the_readme_has_each_setting_with_its_unit_default_and_range() -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
-    rows = re.findall(r"^\| `([A-Z_]+)` \| (.*?) \| `(.*?)` \| (.*?) \|", readme, re.MULTILINE)
+def test_reference_page_has_each_setting_with_its_unit_default_and_range() -> None:
+    page = (Path(__file__).parents[2] / "docs/settings.md").read_text()
+    rows = re.findall(r"^\| `([A-Z_]+)` \| (.*?) \| `(.*?)` \| (.*?) \|", page, re.MULTILINE)
     assert rows == [
         (
             each.name.upper(),

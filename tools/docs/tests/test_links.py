@@ -9,13 +9,17 @@ import pytest
 
 from tools.docs.figures import PAGES, ROOT
 
-ALL = [*PAGES, *(ROOT / name for name in ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"))]
+ALL = [
+    *PAGES,
+    *(ROOT / name for name in ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")),
+    *ROOT.glob("packages/*/README.md"),
+]
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 
 
 def anchors(page: Path) -> set[str]:
-    """The headings of a page as GitHub names them."""
+    """Return the anchors of a page's headings as GitHub names them."""
     headings = HEADING.findall(page.read_text())
     return {re.sub(r"[^\w\- ]", "", text.lower()).strip().replace(" ", "-") for text in headings}
 
@@ -29,3 +33,27 @@ def test_links_lead_somewhere(page: Path) -> None:
         target = page.parent / name if name else page
         assert target.exists(), link
         assert not anchor or anchor in anchors(target), link
+
+
+def test_index_lists_every_page() -> None:
+    index = ROOT / "docs/README.md"
+    listed = {(index.parent / link.partition("#")[0]).resolve() for link in LINK.findall(index.read_text())}
+    pages = set((ROOT / "docs").glob("*.md")) - {index}
+    assert pages <= listed, sorted(page.name for page in pages - listed)
+
+
+def test_every_page_says_at_its_top_for_whom_it_is() -> None:
+    silent = []
+    for page in (ROOT / "docs").glob("*.md"):
+        first = page.read_text().split("\n\n")[1]
+        if not re.search(r"\b[Yy]ou\b|^For ", first):
+            silent.append(page.name)
+    assert not silent
+
+
+def test_commands_page_names_targets_that_exist() -> None:
+    page = (ROOT / "docs/commands.md").read_text()
+    targets = re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    named = re.findall(r"`make ([a-z-]+)", page)
+    assert len(named) > 15
+    assert set(named) <= {*targets, "help"}
