@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -93,6 +95,40 @@ def test_first_example_of_the_readme_serves_and_drains(
             service.process.terminate()
         service.wait()
         assert service.said("Drain ended: quiet") == 1
+
+
+def test_packages_have_one_version(wheels: Path) -> None:
+    versions = {wheel.name.split("-")[1] for wheel in wheels.glob("*.whl")}
+    assert len(versions) == 1, versions
+
+
+def test_pipx_installs_a_plugin_that_kubectl_finds_and_completes(wheels: Path, tmp_path: Path) -> None:
+    if not shutil.which("kubectl"):
+        pytest.skip("kubectl is not installed")
+    (wheel,) = wheels.glob("kubectl_lossless-*.whl")
+    programs = tmp_path / "bin"
+    environment = {
+        **os.environ,
+        **{name: str(tmp_path / name) for name in ("PIPX_HOME", "PIPX_MAN_DIR", "PIPX_COMPLETION_DIR")},
+        "PIPX_BIN_DIR": str(programs),
+        "PATH": f"{programs}:{os.environ['PATH']}",
+    }
+
+    def run(*command: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command, check=check, capture_output=True, text=True, timeout=250, env=environment
+        )
+
+    run(sys.executable, "-m", "pipx", "install", wheel)
+    assert str(programs / "kubectl-lossless") in run("kubectl", "plugin", "list").stdout
+    version = wheel.name.split("-")[1]
+    assert run(programs / "kubectl-lossless", "--version").stdout == f"kubectl-lossless {version}\n"
+    manifest = ROOT / "k8s/flask-deployment-v1.yaml"
+    found = run("kubectl", "lossless", "doctor", "-f", manifest, check=False)
+    assert found.returncode == 1, found.stderr
+    assert "flask-deployment" in found.stdout
+    completed = run("kubectl", "__complete", "lossless", "doctor", "--fail-").stdout
+    assert completed.splitlines()[0].startswith("--fail-on\t")
 
 
 def test_program_runs_as_a_plugin_of_kubectl(environment: Path) -> None:

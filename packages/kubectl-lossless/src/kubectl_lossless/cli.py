@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -21,6 +22,10 @@ COMMANDS = {
     "doctor": (
         "kubectl_lossless.doctor.__main__",
         "report what in a workload loses requests in a rolling update, and why",
+    ),
+    "completion": (
+        "kubectl_lossless.completion",
+        "print the script that completes this program in bash or zsh",
     ),
 }
 """Subcommands: the module whose main() takes their arguments, and a line of help. Imported when run."""
@@ -42,6 +47,9 @@ def usage() -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a subcommand and return its exit status."""
+    if "_ARGCOMPLETE" in os.environ and arguments is None:  # a shell asks; argcomplete is imported only then
+        importlib.import_module("kubectl_lossless.completion").respond(COMMANDS)
+        return 0
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words[:1] in (["-h"], ["--help"], ["help"]):
         print(usage())

@@ -30,11 +30,14 @@ READS: dict[str, frozenset[str]] = {
         (
             *("api-resources", "api-versions", "cluster-info", "describe", "events", "explain", "get"),
             *("help", "kustomize", "logs", "options", "top", "version", "wait"),
+            *("completion", "__complete", "__completeNoDesc"),
         ),
         frozenset[str](),
     ),
     "auth": frozenset({"can-i", "whoami"}),
     "config": frozenset({"current-context", "get-clusters", "get-contexts", "get-users", "view"}),
+    "lossless": frozenset({"completion", "doctor", "page"}),
+    "plugin": frozenset({"list"}),
     "rollout": frozenset({"history", "status"}),
 }
 """kubectl's commands that change nothing, with the subcommands of which that is true. All others count as

@@ -10,6 +10,7 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
+from kubectl_lossless.completers import choices, complete_with, contexts, files, namespaces, workloads
 from kubectl_lossless.doctor import checks
 from kubectl_lossless.doctor.checks import Result, examine
 from kubectl_lossless.doctor.finding import Severity
@@ -59,27 +60,44 @@ def parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    found.add_argument(
-        "workload",
-        nargs="*",
-        help="deploy/web, sts/db, ds/..., rollout/..., dc/..., or a name (default: all of the namespace)",
+    complete_with(
+        found.add_argument(
+            "workload",
+            nargs="*",
+            help="deploy/web, sts/db, ds/..., rollout/..., dc/..., or a name (default: all of the namespace)",
+        ),
+        workloads("deployments", "statefulsets", "daemonsets"),
     )
-    found.add_argument("-n", "--namespace", default="", help="default: kubectl's, or any in files")
-    found.add_argument("--context", help="kubectl context (default: the current one)")
-    found.add_argument(
-        "-f",
-        "--file",
-        "--filename",
-        action="append",
-        nargs="+",
-        default=[],
-        metavar="FILE",
-        help="manifests in place of a cluster: files, folders, - for standard input",
+    complete_with(
+        found.add_argument("-n", "--namespace", default="", help="default: kubectl's, or any in files"),
+        namespaces,
     )
-    found.add_argument(
-        "-k", "--kustomize", default="", metavar="DIR", help="build DIR with kustomize, and check that"
+    complete_with(
+        found.add_argument("--context", help="kubectl context (default: the current one)"), contexts
     )
-    found.add_argument("-o", "--output", choices=FORMATS, default="text", help="format (default: text)")
+    complete_with(
+        found.add_argument(
+            "-f",
+            "--file",
+            "--filename",
+            action="append",
+            nargs="+",
+            default=[],
+            metavar="FILE",
+            help="manifests in place of a cluster: files, folders, - for standard input",
+        ),
+        files,
+    )
+    complete_with(
+        found.add_argument(
+            "-k", "--kustomize", default="", metavar="DIR", help="build DIR with kustomize, and check that"
+        ),
+        files,
+    )
+    complete_with(
+        found.add_argument("-o", "--output", choices=FORMATS, default="text", help="format (default: text)"),
+        choices(*FORMATS),
+    )
     found.add_argument(
         "--json", action="store_const", const="json", dest="output", help="the same as -o json"
     )

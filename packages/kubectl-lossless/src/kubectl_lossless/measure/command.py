@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
+from kubectl_lossless.completers import choices, complete_with, contexts, files, namespaces, workloads
 from kubectl_lossless.kubectl import Kubectl, KubectlError
 from kubectl_lossless.measure.load import KINDS, LoadError, Local, Plan, Target, general, ranges, slow
 from kubectl_lossless.measure.load.job import Job
@@ -19,6 +20,7 @@ from kubectl_lossless.measure.report import formats
 from kubectl_lossless.measure.report.page import write_report
 from kubectl_lossless.measure.rollout import RolloutError
 from kubectl_lossless.measure.run import Action, Console, Measurement, measure, prepare
+from kubectl_lossless.measure.workload import KINDS as WORKLOAD_KINDS
 from kubectl_lossless.measure.workload import Reference
 
 HELD, NOT_HELD, COULD_NOT_RUN, INTERRUPTED = 0, 1, 2, 130
@@ -99,11 +101,19 @@ def kinds(text: str) -> tuple[str, ...]:
 
 def add_cluster(made: argparse.ArgumentParser) -> None:
     """Add the options that name the workload."""
-    made.add_argument(
-        "workload", metavar="KIND/NAME", type=argument(Reference.of), help="deploy/NAME or statefulset/NAME"
+    complete_with(
+        made.add_argument(
+            "workload",
+            metavar="KIND/NAME",
+            type=argument(Reference.of),
+            help="deploy/NAME or statefulset/NAME",
+        ),
+        workloads(*sorted(set(WORKLOAD_KINDS.values()))),
     )
-    made.add_argument("-n", "--namespace", help="namespace (default: the context's)")
-    made.add_argument("--context", help="kubectl context (default: the current one)")
+    complete_with(
+        made.add_argument("-n", "--namespace", help="namespace (default: the context's)"), namespaces
+    )
+    complete_with(made.add_argument("--context", help="kubectl context (default: the current one)"), contexts)
     made.add_argument("-y", "--yes", action="store_true", help="do not ask before the cluster is changed")
 
 
@@ -120,7 +130,10 @@ def add_requests(made: argparse.ArgumentParser) -> None:
     request.add_argument(
         "--host", help="Host header, and the name in TLS: for an ingress that is reached by its address"
     )
-    request.add_argument("--ca", metavar="FILE", help="also trust the certificates in this PEM file")
+    complete_with(
+        request.add_argument("--ca", metavar="FILE", help="also trust the certificates in this PEM file"),
+        files,
+    )
     request.add_argument(
         "--insecure", action="store_true", help="do not check certificates; the report says so"
     )
@@ -176,8 +189,11 @@ def parser() -> argparse.ArgumentParser:
     action.add_argument(
         "--image", action="append", metavar="CONTAINER=IMAGE", help="set this image (may be repeated)"
     )
-    action.add_argument(
-        "--apply", action="append", metavar="FILE", help="apply this manifest (may be repeated)"
+    complete_with(
+        action.add_argument(
+            "--apply", action="append", metavar="FILE", help="apply this manifest (may be repeated)"
+        ),
+        files,
     )
     action.add_argument(
         "--wait",
@@ -207,14 +223,16 @@ def parser() -> argparse.ArgumentParser:
         default=10,
         help="connections that are kept open (default: 10)",
     )
-    load.add_argument(
-        "--clients",
-        type=argument(kinds),
-        default=("new", "busy", "idle"),
-        metavar="KIND,...",
-        help="kinds of clients (default: new,busy,idle): new connects for each request, busy keeps its "
-        "connection, idle "
-        "keeps it and pauses, slow sends the requests of --slow-url",
+    complete_with(
+        load.add_argument(
+            "--clients",
+            type=argument(kinds),
+            default=("new", "busy", "idle"),
+            metavar="KIND,...",
+            help="kinds of clients (default: new,busy,idle): new connects for each request, busy keeps its "
+            "connection, idle keeps it and pauses, slow sends the requests of --slow-url",
+        ),
+        choices(*KINDS),
     )
     load.add_argument(
         "--slow-url",
@@ -244,18 +262,24 @@ def parser() -> argparse.ArgumentParser:
         metavar="N",
         help="requests lost at most (default: 0)",
     )
-    result.add_argument(
-        "-o",
-        "--output",
-        choices=formats.FORMATS,
-        default="text",
-        help="what is written to stdout (default: text)",
+    complete_with(
+        result.add_argument(
+            "-o",
+            "--output",
+            choices=formats.FORMATS,
+            default="text",
+            help="format written to stdout (default: text)",
+        ),
+        choices(*formats.FORMATS),
     )
-    result.add_argument(
-        "--report",
-        type=Path,
-        metavar="DIR",
-        help="folder of the page and the other files (default: lossless-NAME-TIME)",
+    complete_with(
+        result.add_argument(
+            "--report",
+            type=Path,
+            metavar="DIR",
+            help="folder of the page and the other files (default: lossless-NAME-TIME)",
+        ),
+        files,
     )
     return made
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from kubectl_lossless.completers import complete_with, files
 from kubectl_lossless.measure.report.model import Report
 from kubectl_lossless.measure.report.page import write_report
 
@@ -15,11 +16,16 @@ HELD, COULD_NOT_RUN = 0, 2
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Build the page of a report.json again; return the exit status."""
-    made = argparse.ArgumentParser(
+    return build(parser().parse_args(arguments).report)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the options."""
+    found = argparse.ArgumentParser(
         prog="kubectl lossless page", description="Build the page of a measurement's report.json again."
     )
-    made.add_argument("report", type=Path, metavar="FILE", help="a report.json")
-    return build(made.parse_args(arguments).report)
+    complete_with(found.add_argument("report", type=Path, metavar="FILE", help="a report.json"), files)
+    return found
 
 
 def build(path: Path) -> int:

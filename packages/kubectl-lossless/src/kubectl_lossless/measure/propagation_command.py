@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
+from kubectl_lossless.completers import complete_with, files
 from kubectl_lossless.measure.command import (
     COULD_NOT_RUN,
     HELD,
@@ -61,7 +62,10 @@ def parser() -> argparse.ArgumentParser:
         metavar="S",
         help="seconds for each pod (default: 240)",
     )
-    made.add_argument("--report", type=Path, metavar="DIR", help="folder of the picture and the JSON")
+    complete_with(
+        made.add_argument("--report", type=Path, metavar="DIR", help="folder of the picture and the JSON"),
+        files,
+    )
     made.set_defaults(slow_url=[])
     return made
 
