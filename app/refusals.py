@@ -6,10 +6,8 @@ handle_error(). `report_errors()` puts our own in its place. The status is still
 
 from __future__ import annotations
 
-import atexit
 import json
 import logging
-import threading
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -23,61 +21,15 @@ from gunicorn.http.message import Message
 from gunicorn.workers.base import Worker
 
 from app import request_id
+from gunicorn_drain.throttled_log import ThrottledLog
 
 if TYPE_CHECKING:
     from prometheus_client import Counter
 
 PROBLEM = "application/problem+json"
 
-INTERVAL = 60.0
-"""Seconds between two log lines about refusals of the same kind."""
-
 SHOWN = 200
 """Characters of a parser's message that are sent and logged; it may quote the request."""
-
-
-class RefusalLog:
-    """Logs the first refusal of a kind at once, and once an interval how many more there were."""
-
-    def __init__(self, logger: logging.Logger, interval: float = INTERVAL) -> None:
-        self._logger = logger
-        self._interval = interval
-        self._lock = threading.Lock()
-        self._more: dict[str, int] = {}  # by kind, since the last line about it
-        self._last: dict[str, str] = {}
-        atexit.register(self.flush)
-
-    def add(self, kind: str, message: str) -> None:
-        """Log `message`, or count it where a line about `kind` is not an interval old."""
-        with self._lock:
-            self._last[kind] = message
-            if kind in self._more:
-                self._more[kind] += 1
-                return
-            self._more[kind] = 0
-        # Not under the lock: a thread that starts waits, and in a gevent worker others run meanwhile.
-        self._schedule(kind)
-        self._logger.warning("%s", message)
-
-    def flush(self) -> None:
-        """Log what has been counted and not logged yet."""
-        for kind in list(self._more):
-            self._report(kind, again=False)
-
-    def _schedule(self, kind: str) -> None:
-        timer = threading.Timer(self._interval, self._report, (kind,))
-        timer.daemon = True
-        timer.start()
-
-    def _report(self, kind: str, again: bool = True) -> None:
-        with self._lock:
-            more = self._more.pop(kind, 0)
-            if more and again:
-                self._more[kind] = 0
-        if more and again:
-            self._schedule(kind)
-        if more:
-            self._logger.warning("%s (%d more since the last such line)", self._last[kind], more)
 
 
 # ---- Gunicorn's own errors -----------------------------------------------------------------------------
@@ -101,12 +53,12 @@ class _Recorder:
 
 def report_errors(worker: Any) -> None:
     """Have `worker` report its own error responses. Call it in the worker's process, before it serves."""
-    refusals = RefusalLog(logging.getLogger("gunicorn.error"))
+    refusals = ThrottledLog(logging.getLogger("gunicorn.error"))
     worker.handle_error = partial(_handle_error, worker, refusals)
 
 
 def _handle_error(  # noqa: PLR0913, PLR0917 - Gunicorn's signature, and two of our own
-    worker: Any, refusals: RefusalLog, req: Any, client: Any, addr: Any, exc: Exception
+    worker: Any, refusals: ThrottledLog, req: Any, client: Any, addr: Any, exc: Exception
 ) -> None:
     """Send the problem details of `exc` (Gunicorn: HTML), count it and log it.
 

@@ -24,8 +24,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from app.refusals import RefusalLog
 from gunicorn_drain import Drain, DrainPolicy
+from gunicorn_drain.throttled_log import ThrottledLog
 
 if TYPE_CHECKING:
     from prometheus_client import Counter
@@ -104,7 +104,7 @@ class SendTimeout:
     def post_worker_init(self, worker: Any) -> None:
         """Start to poll. Gunicorn has forked and gevent has patched by now."""
         self._worker = worker
-        self._refusals = RefusalLog(logger)
+        self._refusals = ThrottledLog(logger)
         self._counter = _counter()
         threading.Thread(target=self._run, name="send-timeout", daemon=True).start()
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gunicorn_drain import Drain, DrainPolicy, Probe, State
+from gunicorn_drain import Drain, DrainPolicy, Probe, State, StreamCounter
 
 
 class Request:
@@ -137,3 +137,18 @@ def test_states_follow_one_another(drain: Drain) -> None:
     assert (drain.state, drain.ready) == (State.DRAINING, False)
     drain.mark_ready()  # a worker that boots in the middle of a drain
     assert (drain.state, drain.ready) == (State.DRAINING, False)
+
+
+def test_streams_are_counted_by_kind(drain: Drain) -> None:
+    drain.declare_streams("events", "websocket")
+    for kind, counter in (
+        ("events", StreamCounter.OPENED),
+        ("events", StreamCounter.OPEN),
+        ("websocket", StreamCounter.OPEN),
+        ("websocket", StreamCounter.NOTIFIED),
+    ):
+        drain.count_stream(kind, counter)
+    drain.count_stream("events", StreamCounter.OPEN, -1)
+    assert [drain.streams(StreamCounter.OPEN, kind) for kind in ("events", "websocket")] == [0, 1]
+    assert drain.streams(StreamCounter.OPEN) == drain.status().streams == 1
+    assert drain.streams(StreamCounter.NOTIFIED, "events") == 0

@@ -83,6 +83,11 @@ class Worker:
         """Seconds since a client request last began or ended in this worker."""
         return seconds_since(self._slot[WorkerCell.LAST_REQUEST])
 
+    @property
+    def connections_max(self) -> int:
+        """Gunicorn's `worker_connections`; 0 in a process that is no worker of Gunicorn."""
+        return 0 if self._gunicorn_worker is None else int(self._gunicorn_worker.cfg.worker_connections)
+
     def count_stream(self, kind: str, counter: StreamCounter, change: int) -> None:
         """Change a counter of this process's streams."""
         cell = self._page.stream_cell(kind, counter)

@@ -1,12 +1,13 @@
-"""The WebSocket of /api/ws: echoes, ticks, pings, and limits.
+"""WebSockets: messages, pings, limits, and close code 1012 when the service terminates.
 
-wsproto does the protocol: it is made for servers whose request another parser has read, gives whole events
-instead of frames, and checks UTF-8 and the order of frames.
+wsproto implements the protocol: it is meant for servers whose request another parser has read, returns whole
+events instead of frames, and checks UTF-8 and the order of frames.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import dataclass
 
 from wsproto import ConnectionType, WSConnection
@@ -24,23 +25,22 @@ from wsproto.events import (
 from wsproto.frame_protocol import CloseReason
 from wsproto.handshake import WEBSOCKET_VERSION
 
-from app.streams import ticks
-from app.streams.loop import Stream, StreamLoop
+from gunicorn_drain.streams.loop import Stream, StreamLoop
 
-CLOSE_TIMEOUT = 2.0
-"""Seconds that a client whose connection has failed has to close its end, before it is reset."""
+FAILED_TIMEOUT = 2.0
+"""Time for a client to close its end of a failed connection before it is reset, in seconds."""
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What a client must keep to."""
+class WebSocketLimits:
+    """Limits of a client."""
 
-    ping: float
-    """Seconds between two pings; each must be answered before the next."""
-    message: int
-    """Bytes of a message."""
-    rate: int
-    """Frames a second, also for a burst."""
+    ping: float = 20.0
+    """Interval between two pings in seconds; each must be responded to before the next."""
+    message: int = 16384
+    """Maximum size of a message in bytes."""
+    rate: int = 50
+    """Maximum number of frames a second, also of a burst."""
 
 
 class WebSocket(Stream):
@@ -48,13 +48,13 @@ class WebSocket(Stream):
 
     kind = "websocket"
 
-    def __init__(self, loop: StreamLoop, start: ticks.Resume, limits: Limits, key: str) -> None:
+    def __init__(self, loop: StreamLoop, key: str, limits: WebSocketLimits) -> None:
         """`key` is the request's Sec-WebSocket-Key."""
-        super().__init__(loop, start)
+        super().__init__(loop)
         self._limits = limits
         self._protocol = WSConnection(ConnectionType.SERVER)
-        # The handshake has been checked, with our own reasons; wsproto gets what it makes its response of.
-        # Extensions and subprotocols there are none.
+        # The handshake has been checked, with errors of ours; wsproto gets what its response depends on.
+        # There are no extensions and no subprotocols.
         self._protocol.initiate_upgrade_connection(
             [
                 (b"Host", b"localhost"),
@@ -65,39 +65,44 @@ class WebSocket(Stream):
             ],
             b"/",
         )
-        self._message = bytearray()  # what has come of it
+        self._message = bytearray()  # received so far
         self._allowance = float(limits.rate)
         self._allowed_at = 0.0
         self._next_ping = 0.0
         self._pong_missing = False
-        self._failed = False  # what still comes is thrown away
+        self._failed = False  # what is received after that is discarded
 
-    def head(self, status: str, headers: list[tuple[str, str]]) -> bytes:  # noqa: ARG002 - it is always 101
+    def received(self, message: str | bytes) -> None:
+        """Process a message of the client, for a subclass to define."""
+
+    def encode(self, text: str) -> bytes:
+        """Return a text message. A server's frames are the same for every client."""
+        return self._protocol.send(TextMessage(data=text))
+
+    def send(self, message: str | bytes) -> None:
+        """Send a message."""
+        if isinstance(message, str):
+            self._send(TextMessage(data=message))
+        else:
+            self._send(BytesMessage(data=message))
+
+    def response_headers(self, status: str, headers: list[tuple[str, str]]) -> bytes:  # noqa: ARG002 - it is always 101
         """Accept the handshake."""
         more = [
             (name.encode("latin-1"), value.encode("latin-1"))
             for name, value in headers
-            if name != "Content-Type"  # which Flask gives every answer
+            if name != "Content-Type"  # which frameworks add to every response
         ]
         return self._protocol.send(AcceptConnection(extra_headers=more))
 
-    def encode(self, sequence: int) -> bytes:
-        """Make the message of a tick. A server's frames are the same for every client."""
-        tick = {"type": "tick", **self.origin.tick(sequence)}
-        return self._protocol.send(TextMessage(data=ticks.dump(tick)))
+    def send_go_away(self, retry: int) -> None:
+        """Close with 1012, service restart. The client responds with a close and reconnects."""
+        self._send(CloseConnection(code=CloseReason.SERVICE_RESTART, reason=json.dumps({"retry": retry})))
 
-    def encode_missing(self, missing: dict[str, object]) -> bytes:
-        """Make the message about ticks that do not come."""
-        return self._protocol.send(TextMessage(data=ticks.dump({"type": "missing", **missing})))
-
-    def say_farewell(self, retry: int) -> None:
-        """Close with 1012, service restart. The client answers the close and goes."""
-        self._send(CloseConnection(code=CloseReason.SERVICE_RESTART, reason=ticks.dump({"retry": retry})))
-
-    def tend(self, now: float) -> None:
-        """Ping, and give up a client that did not answer the last one."""
-        super().tend(now)
-        if self.over or self.transport.is_closing() or now < self._next_ping:
+    def maintain(self, now: float) -> None:
+        """Ping, and fail the connection of a client that did not respond to the last ping."""
+        super().maintain(now)
+        if not self.is_active or now < self._next_ping:
             return
         if self._pong_missing:
             self._fail(CloseReason.INTERNAL_ERROR, f"no pong within {self._limits.ping:g} s")
@@ -108,7 +113,7 @@ class WebSocket(Stream):
         self._next_ping = now + self._limits.ping
 
     def data_received(self, data: bytes) -> None:
-        """Act on what came."""
+        """Process what was received."""
         if self._failed or self.transport.is_closing():
             return
         self._protocol.receive_data(data)
@@ -127,11 +132,11 @@ class WebSocket(Stream):
         ):
             if state is ConnectionState.REMOTE_CLOSING:
                 self._send(event.response())
-            self.hang_up()
-        elif isinstance(event, CloseConnection):  # wsproto's word for what it cannot understand
+            self.close()
+        elif isinstance(event, CloseConnection):  # a protocol error, as wsproto reports it
             self._fail(event.code, event.reason or "not understood")
         elif state is not ConnectionState.OPEN:
-            pass  # we have closed; what comes before the answer to that is of no use any more
+            pass  # we have closed; messages before the client's close are of no use
         elif not self._within_rate(event):
             self._fail(CloseReason.POLICY_VIOLATION, f"more than {self._limits.rate} frames a second")
         elif isinstance(event, Ping):
@@ -147,13 +152,10 @@ class WebSocket(Stream):
             self._fail(CloseReason.MESSAGE_TOO_BIG, f"more than {self._limits.message} bytes")
         elif event.message_finished:
             message, self._message = self._message, bytearray()
-            if isinstance(event, TextMessage):
-                self._send(TextMessage(data=ticks.dump({"type": "echo", "message": message.decode()})))
-            else:
-                self._send(BytesMessage(data=bytes(message)))
+            self.received(message.decode() if isinstance(event, TextMessage) else bytes(message))
 
     def _within_rate(self, event: Event) -> bool:
-        """Whether there is allowance left. Parts of one frame, as they come, are no frames."""
+        """Return whether the rate is within its limit. Parts of one frame are no frames."""
         if isinstance(event, TextMessage | BytesMessage) and not event.frame_finished:
             return True
         now, rate = asyncio.get_running_loop().time(), self._limits.rate
@@ -164,16 +166,15 @@ class WebSocket(Stream):
     def _fail(self, code: int, reason: str) -> None:
         """Fail the connection (RFC 6455, 7.1.7): send the reason and close our end of TCP at once.
 
-        The client may not have to be understood any more, so nothing is read of its answer. It is received,
-        though, until the client closes too: unread, it would turn our close into a reset, which may overtake
-        the reason.
+        What the client sends after that is received and discarded until it closes too: unread, it would turn
+        our close into a reset, which may overtake the reason.
         """
-        self.broke_the_rules(reason)
-        self.over = self._failed = True
+        self.record_protocol_error(reason)
+        self.finished = self._failed = True
         if self._protocol.state is ConnectionState.OPEN:  # else a close was sent before
             self._send(CloseConnection(code=code, reason=reason))
         self.transport.write_eof()
-        asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, self.transport.abort)
+        asyncio.get_running_loop().call_later(FAILED_TIMEOUT, self.transport.abort)
 
     def _send(self, event: Event) -> None:
         self.transport.write(self._protocol.send(event))
