@@ -10,18 +10,22 @@ from tools.benchmarks.servers import LANE, LEADER
 
 OURS = (LEADER.name, LANE.name)
 
+NAMES = ("application", "server", "greedy clients")
+"""Columns that name a row."""
+
 
 @dataclass(frozen=True)
 class Limit:
     """A limit of one column, for our two worker classes where a row names a server."""
 
     column: str
+    servers: tuple[str, ...] = OURS
     at_least: float | None = None
     at_most: float | None = None
 
     def failure(self, row: Mapping[str, Any]) -> str | None:
         """Return what is wrong with a row, in a sentence; None if nothing is."""
-        if row.get("server", LEADER.name) not in OURS:
+        if row.get("server", LEADER.name) not in self.servers:
             return None
         value = row[self.column]
         if isinstance(value, str):  # in place of a figure: nothing was measured
@@ -35,7 +39,7 @@ class Limit:
 
 
 LIMITS: Mapping[str, Sequence[Limit]] = {
-    "throughput": (Limit("ratio", at_least=1), Limit("errors", at_most=0)),
+    "throughput": (Limit("CPU ratio", (LEADER.name,), at_most=1), Limit("errors", at_most=0)),
     "idle": (Limit("rate ratio", at_least=0.8),),
     "lazy": (Limit("p99 ratio", at_most=3),),
     "streams": (Limit("p99 ratio", at_most=2),),
@@ -53,4 +57,4 @@ def failures(scenario: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _name(row: Mapping[str, Any]) -> str:
-    return str(next(iter(row.values())))
+    return ", ".join(str(row[column]) for column in NAMES if column in row)

@@ -1,4 +1,4 @@
-"""The picture of `throughput`: what each server answers beside stock gthread."""
+"""The picture of `throughput`: requests a second, Gunicorn's gthread with the same application being 1."""
 
 from __future__ import annotations
 
@@ -7,30 +7,50 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 
-from tools.benchmarks.servers import LANE, LEADER, STOCK
+from tools.benchmarks.servers import FLOOR_NAME, LANE_NAME, LEADER_NAME, STOCK_NAME
 
 OURS, OTHERS = "#0072b2", "#999999"
 
 
 def plot(rows: list[dict[str, Any]], path: Path) -> None:
-    """Draw the ratios of requests a second, a panel for each number of connections, as SVG or PNG."""
+    """Draw ratios of requests a second: a row for each application, a column for each number of connections.
+
+    The floor is left out: it is no server. `path` ends in .svg or .png.
+    """
+    applications = list(dict.fromkeys(row["application"] for row in rows))
     counts = sorted({row["connections"] for row in rows})
-    height = 0.4 * len(rows) / len(counts) + 1.2
-    figure, axes = plt.subplots(1, len(counts), figsize=(5 * len(counts), height), squeeze=False)
-    for axis, count in zip(axes[0], counts, strict=True):
-        shown = sorted((row for row in rows if row["connections"] == count), key=lambda row: row["ratio"])
-        names = [row["server"] for row in shown]
-        ratios = [row["ratio"] for row in shown]
-        spread = [
-            [ratio.median - ratio.lowest for ratio in ratios],
-            [ratio.highest - ratio.median for ratio in ratios],
-        ]
-        colours = [OURS if name in (LANE.name, LEADER.name) else OTHERS for name in names]
-        axis.barh(names, [ratio.median for ratio in ratios], xerr=spread, color=colours, ecolor="#333333")
-        axis.axvline(1, color="#333333", linewidth=0.8)
-        axis.set_title(f"{count} connections", fontsize=10)
-        axis.set_xlabel(f"requests a second, {STOCK.name} = 1")
-        axis.spines[["top", "right"]].set_visible(False)
+    servers = len({row["server"] for row in rows}) - 1
+    figure, axes = plt.subplots(
+        len(applications),
+        len(counts),
+        figsize=(5 * len(counts), (0.3 * servers + 1) * len(applications)),
+        squeeze=False,
+    )
+    for line, application in zip(axes, applications, strict=True):
+        for axis, count in zip(line, counts, strict=True):
+            shown = [
+                row
+                for row in rows
+                if (row["application"], row["connections"]) == (application, count)
+                and row["server"] != FLOOR_NAME
+            ]
+            _panel(axis, sorted(shown, key=lambda row: row["ratio"]))
+            axis.set_title(f"{application}, {count} connections", fontsize=10)
+    for axis in axes[-1]:
+        axis.set_xlabel(f"requests a second, {STOCK_NAME} = 1")
     figure.tight_layout()
     figure.savefig(path)
     plt.close(figure)
+
+
+def _panel(axis: Any, rows: list[dict[str, Any]]) -> None:
+    names = [row["server"] for row in rows]
+    ratios = [row["ratio"] for row in rows]
+    spread = [
+        [ratio.median - ratio.lowest for ratio in ratios],
+        [ratio.highest - ratio.median for ratio in ratios],
+    ]
+    colours = [OURS if name in (LANE_NAME, LEADER_NAME) else OTHERS for name in names]
+    axis.barh(names, [ratio.median for ratio in ratios], xerr=spread, color=colours, ecolor="#333333")
+    axis.axvline(1, color="#333333", linewidth=0.8)
+    axis.spines[["top", "right"]].set_visible(False)

@@ -16,16 +16,19 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from typing import Any, NamedTuple
 
-from tools.benchmarks.load import Measured, wrk
+from tools.benchmarks.applications import APPLICATIONS, Application
+from tools.benchmarks.load import wrk
 from tools.benchmarks.servers import (
-    CONTENDERS,
+    GRANIAN_NAME,
     GTHREAD,
     LANE,
     LEADER,
     STOCK,
+    STOCK_NAME,
     STOCK_PRELOADED,
     Contender,
     Server,
+    contenders,
 )
 
 Row = dict[str, Any]
@@ -66,6 +69,8 @@ class Spread(NamedTuple):
         return f"{self.median:.2f} ({self.lowest:.2f}-{self.highest:.2f})"
 
 
+CONNECTIONS = 8, 64
+
 SERVER_CPU, LOAD_CPU = 1, 0
 """Processors of their own for the server and its load, where there are two."""
 
@@ -81,46 +86,64 @@ LOAD_AFTER_SIGTERM = 2, 4, 8
 """Seconds for which clients go on after SIGTERM, as long as endpoints take to propagate."""
 
 
-def throughput(rounds: int, contenders: Sequence[Contender] = CONTENDERS) -> list[Row]:
-    """Answers of /api a second, with 8 and 64 connections, as ratios to stock gthread in the same round."""
-    rows = []
+def throughput(rounds: int) -> list[Row]:
+    """Each server with each application: requests a second and their cost, with 8 and 64 connections.
+
+    Ratios are to Gunicorn's gthread with the same application in the same round.
+    """
+    return [row for application in APPLICATIONS for row in _throughput(application, rounds)]
+
+
+def _throughput(application: Application, rounds: int) -> Iterator[Row]:
+    compared = contenders(application)
     with contextlib.ExitStack() as stack:
-        servers = [stack.enter_context(Server(each, cpu=SERVER_CPU)) for each in contenders]
-        for connections in (8, 64):
-            seen: dict[str, list[tuple[Measured, float]]] = {each.name: [] for each in contenders}
+        servers = [stack.enter_context(Server(each, cpu=SERVER_CPU)) for each in compared]
+        for connections in CONNECTIONS:
+            seen: dict[str, list[Cost]] = {each.name: [] for each in compared}
             for number in range(rounds):
                 # There and back, so that nobody always follows the same one.
                 for server in servers if number % 2 else reversed(servers):
-                    seen[server.contender.name].append(_with_processor_time(server, connections))
-            for name, all_seen in seen.items():
-                base = seen[STOCK.name]
-                rows.append(
-                    {
-                        "server": name,
-                        "connections": connections,
-                        "requests/s": round(statistics.median(each.rate for each, _ in all_seen)),
-                        "ratio": _spread(
-                            each.rate / stock.rate
-                            for (each, _), (stock, _) in zip(all_seen, base, strict=True)
-                        ),
-                        "p99 ms": round(statistics.median(each.p99 for each, _ in all_seen) * 1e3, 2),
-                        "p99 ratio": _spread(
-                            each.p99 / stock.p99 for (each, _), (stock, _) in zip(all_seen, base, strict=True)
-                        ),
-                        "CPU us/request": round(statistics.median(cost for _, cost in all_seen) * 1e6),
-                        "CPU ratio": _spread(
-                            stock / cost for (_, cost), (_, stock) in zip(all_seen, base, strict=True)
-                        ),
-                        "errors": sum(each.errors for each, _ in all_seen),
-                    }
-                )
-    return rows
+                    seen[server.contender.name].append(_cost_of(server, connections))
+            base, granian = seen[STOCK_NAME], seen[GRANIAN_NAME]
+            for name, costs in seen.items():
+                yield {
+                    "application": application.name,
+                    "server": name,
+                    "connections": connections,
+                    "requests/s": round(statistics.median(each.rate for each in costs)),
+                    "ratio": _ratio(costs, base, "rate"),
+                    "p99 ms": round(statistics.median(each.p99 for each in costs) * 1e3, 2),
+                    "p99 ratio": _ratio(costs, base, "p99"),
+                    "CPU us/request": round(statistics.median(each.processor for each in costs) * 1e6),
+                    "CPU ratio": _ratio(costs, base, "processor"),
+                    "CPU to granian's": _ratio(costs, granian, "processor"),
+                    "errors": sum(each.errors for each in costs),
+                }
 
 
-def _with_processor_time(server: Server, connections: int) -> tuple[Measured, float]:
+class Cost(NamedTuple):
+    """What a second of load costs a server."""
+
+    rate: float
+    """Requests a second."""
+    p99: float
+    """Seconds."""
+    processor: float
+    """Processor time of a request, all the server's processes together, in seconds."""
+    errors: int
+
+
+def _ratio(costs: Sequence[Cost], base: Sequence[Cost], figure: str) -> Spread:
+    return _spread(
+        getattr(each, figure) / getattr(other, figure) for each, other in zip(costs, base, strict=True)
+    )
+
+
+def _cost_of(server: Server, connections: int) -> Cost:
     before = server.processor_seconds()
     measured = wrk(server.port, connections=connections, seconds=1, cpu=LOAD_CPU)
-    return measured, (server.processor_seconds() - before) / measured.rate
+    processor = (server.processor_seconds() - before) / measured.rate
+    return Cost(measured.rate, measured.p99, processor, measured.errors)
 
 
 def memory(rounds: int) -> list[Row]:

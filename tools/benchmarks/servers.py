@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -21,9 +22,9 @@ import psutil
 from app import multiprocess
 from app.settings import WORKER_CONNECTIONS, Settings
 from gunicorn_fast import LEADER_WORKER, PROBE_LANE_WORKER
+from tools.benchmarks.applications import FLASK, SERVICE, Application
 
 ROOT = Path(__file__).parents[2]
-BASELINE = "tools.benchmarks.baseline:app"
 
 START_TIMEOUT = 30.0
 """Seconds a server has until it answers, and again until it has ended."""
@@ -31,89 +32,95 @@ START_TIMEOUT = 30.0
 
 @dataclass(frozen=True)
 class Contender:
-    """One server with one application. `{port}`, `{workers}` and `{threads}` in its command are filled in."""
+    """A server that runs an application.
+
+    `{port}`, `{workers}`, `{threads}` and `{metrics}`, an empty directory, are filled in.
+    """
 
     name: str
+    application: Application
     command: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
-    keeps: bool = True
-    """Whether it keeps connections open between requests."""
 
 
-def stock(name: str, worker_class: str, *flags: str) -> Contender:
-    """Gunicorn as it comes, with the baseline application."""
-    # A configuration of nothing: the service's own lies in the directory that Gunicorn looks into.
-    command = ("gunicorn", "-c", "python:tools.benchmarks", "-k", worker_class, "-b", "127.0.0.1:{port}")
+# Else the others' metrics would be in memory, where ours are in files that workers share.
+_SHARED_METRICS = {multiprocess.VARIABLE: "{metrics}"}
+
+
+def _other(name: str, application: Application, *command: str) -> Contender:
+    environment = _SHARED_METRICS if application is SERVICE else {}
+    return Contender(name, application, command, environment)
+
+
+def gunicorn(
+    name: str, configuration: str, worker_class: str, application: Application, *flags: str
+) -> Contender:
+    """Gunicorn with a configuration other than the service's."""
     size = (
-        "-w",
-        "{workers}",
-        "--threads",
-        "{threads}",
-        "--keep-alive",
-        "75",
-        "--timeout",
-        f"{Settings.worker_timeout}",
-        "--worker-connections",
-        f"{WORKER_CONNECTIONS}",
+        *("-w", "{workers}", "--threads", "{threads}", "--keep-alive", "75"),
+        *("--timeout", f"{Settings.worker_timeout}", "--worker-connections", f"{WORKER_CONNECTIONS}"),
     )
-    return Contender(name, (*command, *size, *flags, BASELINE), keeps=worker_class != "sync")
+    command = ("gunicorn", "-c", f"python:{configuration}", "-k", worker_class, "-b", "127.0.0.1:{port}")
+    return _other(name, application, *command, *size, *flags, application.reference)
 
 
-def service(name: str, worker_class: str, **settings: str) -> Contender:
-    """This project's service under one of its worker classes."""
-    environment = {"WORKER_CLASS": worker_class, "WORKERS": "{workers}", "THREADS": "{threads}", **settings}
-    return Contender(name, ("gunicorn", "-b", "127.0.0.1:{port}"), environment, worker_class != "sync")
+def stock(name: str, worker_class: str, application: Application, *flags: str) -> Contender:
+    """Gunicorn as it comes."""
+    # A configuration of nothing: the service's own lies in the directory that Gunicorn looks into.
+    return gunicorn(name, "tools.benchmarks", worker_class, application, *flags)
 
 
-STOCK = stock("stock gthread", "gthread")
-STOCK_PRELOADED = stock("stock gthread --preload", "gthread", "--preload")
-LEADER = service("ours, leader", LEADER_WORKER)
-LANE = service("ours, probe lane", PROBE_LANE_WORKER)
-GTHREAD = service("ours, gthread", "gthread")
+def drained(name: str, worker_class: str, application: Application) -> Contender:
+    """Gunicorn with gunicorn-drain; this service with all that gunicorn.conf.py gives it."""
+    if application is not SERVICE:
+        return gunicorn(name, "gunicorn_drain.config", worker_class, application)
+    environment = {"WORKER_CLASS": worker_class, "WORKERS": "{workers}", "THREADS": "{threads}"}
+    return Contender(name, application, ("gunicorn", "-b", "127.0.0.1:{port}"), environment)
 
-CONTENDERS: tuple[Contender, ...] = (
-    STOCK,
-    LEADER,
-    LANE,
-    GTHREAD,
-    service("ours, gevent", "gevent"),
-    service("ours, sync", "sync"),
-    stock("stock gevent", "gevent"),
-    stock("stock sync", "sync"),
-    Contender(
-        "uWSGI",
-        (
+
+STOCK_NAME, LEADER_NAME, LANE_NAME, GTHREAD_NAME = "gthread", "leader", "probe lane", "gthread, drain"
+GRANIAN_NAME, UWSGI_NAME, FLOOR_NAME = "granian", "uWSGI", "floor"
+
+
+def contenders(application: Application) -> tuple[Contender, ...]:
+    """Return every server with `application`: ours first, the floor last."""
+    run = application.reference
+    return (
+        drained(LEADER_NAME, LEADER_WORKER, application),
+        drained(LANE_NAME, PROBE_LANE_WORKER, application),
+        drained(GTHREAD_NAME, "gthread", application),
+        stock(STOCK_NAME, "gthread", application),
+        stock("gevent", "gevent", application),
+        stock("sync", "sync", application),
+        _other(
+            UWSGI_NAME,
+            application,
             *("uwsgi", "--master", "--http11-socket", "127.0.0.1:{port}", "--enable-threads"),
-            *(
-                "--processes",
-                "{workers}",
-                "--threads",
-                "{threads}",
-                "--so-keepalive",
-                "--add-header",
-                "Connection: Keep-Alive",
-            ),
-            *("--disable-logging", "--need-app", "--die-on-term", "--module", BASELINE),
+            *("--processes", "{workers}", "--threads", "{threads}"),
+            *("--so-keepalive", "--add-header", "Connection: Keep-Alive"),
+            *("--disable-logging", "--need-app", "--die-on-term", "--module", run),
         ),
-    ),
-    Contender(
-        "waitress",
-        (
-            "waitress-serve",
-            "--listen=127.0.0.1:{port}",
-            "--threads={threads}",
-            f"--connection-limit={WORKER_CONNECTIONS}",
-            BASELINE,
+        _other(
+            "waitress",
+            application,
+            *("waitress-serve", "--listen=127.0.0.1:{port}", "--threads={threads}"),
+            *(f"--connection-limit={WORKER_CONNECTIONS}", run),
         ),
-    ),
-    Contender(
-        "granian",
-        (
+        _other(
+            GRANIAN_NAME,
+            application,
             *("granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", "{port}", "--no-ws"),
-            *("--workers", "{workers}", "--blocking-threads", "{threads}", BASELINE),
+            *("--workers", "{workers}", "--blocking-threads", "{threads}", run),
         ),
-    ),
-)
+        _other(FLOOR_NAME, application, "python", "-m", "tools.benchmarks.floor", "{port}", run),
+    )
+
+
+STOCK = stock(STOCK_NAME, "gthread", FLASK)
+STOCK_PRELOADED = stock("gthread --preload", "gthread", FLASK, "--preload")
+LEADER = drained(LEADER_NAME, LEADER_WORKER, SERVICE)
+LANE = drained(LANE_NAME, PROBE_LANE_WORKER, SERVICE)
+GTHREAD = drained(GTHREAD_NAME, "gthread", SERVICE)
 
 
 class Server:
@@ -129,7 +136,8 @@ class Server:
         self._reservation.bind(("127.0.0.1", 0))
         self.port: int = self._reservation.getsockname()[1]
         self.workers = workers
-        fill = {"port": self.port, "workers": workers, "threads": threads}
+        self._metrics = tempfile.TemporaryDirectory(prefix="bench-metrics-")
+        fill = {"port": self.port, "workers": workers, "threads": threads, "metrics": self._metrics.name}
         command = [each.format(**fill) for each in contender.command]
         command[0] = str(Path(sys.executable).with_name(command[0]))
         if cpu is not None:
@@ -193,6 +201,7 @@ class Server:
                     each.kill()
                 self.process.wait()
         self._reservation.close()
+        self._metrics.cleanup()
         return time.monotonic() - began
 
 

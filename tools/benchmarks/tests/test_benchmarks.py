@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from tools.benchmarks.__main__ import table
+from tools.benchmarks.applications import APPLICATIONS
 from tools.benchmarks.checks import LIMITS, failures
 from tools.benchmarks.load import parse
 from tools.benchmarks.scenarios import SCENARIOS, Spread
-from tools.benchmarks.servers import CONTENDERS, LANE, LEADER, STOCK
+from tools.benchmarks.servers import FLOOR_NAME, LANE, LEADER, STOCK, contenders
 
 WRK = """Running 2s test @ http://127.0.0.1:8080/api
   1 threads and 8 connections
@@ -80,9 +81,18 @@ def test_fairness_beyond_its_limit_names_the_load() -> None:
     assert failed == ["fairness: p99 ratio of 64 busy is 2.10; at most 2 is expected"]
 
 
-@pytest.mark.parametrize("contender", CONTENDERS, ids=lambda each: str(each.name))
+@pytest.mark.parametrize(
+    "contender",
+    [each for application in APPLICATIONS for each in contenders(application)],
+    ids=lambda each: f"{each.name}, {each.application.name}",
+)
 def test_command_of_a_server_has_nothing_left_to_fill_in(contender: Any) -> None:
-    fill = {"port": 1, "workers": 2, "threads": 3}
+    fill = {"port": 1, "workers": 2, "threads": 3, "metrics": "metrics"}
     words = [each.format(**fill) for each in (*contender.command, *contender.environment.values())]
     assert not any("{" in word for word in words)
-    assert any("127.0.0.1" in word for word in words)
+    assert any("127.0.0.1" in word for word in words) or contender.name == FLOOR_NAME
+
+
+def test_servers_that_are_compared_are_the_same_for_every_application() -> None:
+    names = {tuple(each.name for each in contenders(application)) for application in APPLICATIONS}
+    assert len(names) == 1
