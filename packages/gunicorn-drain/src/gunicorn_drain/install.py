@@ -132,6 +132,10 @@ def _post_worker_init(drain: Drain, readiness: str | None, worker: Any) -> None:
         if drain.policy is not None:
             asgi.take_over_sigterm(worker, drain.worker.on_sigterm)
         drain.worker.leave_requests_to(asgi.current_request.set)
+    elif support.is_tornado(type(worker)):
+        from gunicorn_drain import tornado  # which need not be installed
+
+        tornado.wrap_application(worker, drain, readiness)
     elif readiness is not None:
         worker.wsgi = with_readiness(worker.wsgi, readiness, drain)
 

@@ -25,6 +25,9 @@ HOOKED = {
 }
 """Worker classes, subclasses included, that call the hooks of each request of a WSGI application."""
 
+TORNADO = {"gunicorn.workers.gtornado.TornadoWorker"}
+"""Worker classes, subclasses included, of tornado's server."""
+
 
 def unsupported_version(version: str) -> str | None:
     """Return a sentence about a version of Gunicorn that is too old, else None."""
@@ -37,12 +40,12 @@ def unsupported_version(version: str) -> str | None:
 def refusals(cfg: Any) -> list[str]:
     """Return a sentence for each setting of Gunicorn with which requests would be lost in a drain."""
     worker_class = cfg.worker_class
-    if _names(worker_class) & (HOOKED | ASGI):
+    if _names(worker_class) & (HOOKED | ASGI | TORNADO):
         return []
     return [
         f"worker_class is {worker_class.__module__}.{worker_class.__qualname__}, which does not tell of its "
-        "requests; allowed are gthread, sync, gevent, eventlet, asgi, uvicorn_worker.UvicornWorker and "
-        "classes derived from them"
+        "requests; allowed are gthread, sync, gevent, eventlet, tornado, asgi, uvicorn_worker.UvicornWorker "
+        "and classes derived from them"
     ]
 
 
@@ -62,6 +65,11 @@ def stop_accepting(worker: Any) -> None:
 def is_asgi(worker_class: type) -> bool:
     """Return whether workers of this class serve ASGI applications."""
     return bool(_names(worker_class) & ASGI)
+
+
+def is_tornado(worker_class: type) -> bool:
+    """Return whether workers of this class run tornado's server."""
+    return bool(_names(worker_class) & TORNADO)
 
 
 def _names(worker_class: type) -> set[str]:

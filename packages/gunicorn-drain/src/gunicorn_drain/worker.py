@@ -8,7 +8,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from types import FrameType
 from typing import Any
@@ -137,6 +138,14 @@ class Worker:
             slot[LAST_REQUEST] = time.monotonic_ns()
             if self._master[PHASE]:
                 slot[RESPONSES] += 1
+
+    @contextmanager
+    def guarded(self, part: str) -> Iterator[None]:
+        """Log a fault of the drain in the block once, and continue: a request must not fail because of it."""
+        try:
+            yield
+        except Exception:  # noqa: BLE001 - whatever it is
+            self._log_once(part)
 
     def leave_requests_to(self, on_request: Callable[[Any], object]) -> None:
         """Let a middleware count requests and announce closes; it is told of each request of the hooks."""
