@@ -1,60 +1,96 @@
 """Run gunicorn-drain on each Gunicorn and worker class, and write the table of the package's README.
 
-    python -m tools.matrix [--environments DIRECTORY] [--only VERSION/CLASS ...] [--applications] [--write]
+    python -m tools.matrix [--environments DIRECTORY] [--only VERSION/CLASS[/PYTHON] ...] [--write]
+    python -m tools.matrix --applications
+    python -m tools.matrix --compare [--rounds 5] [--write]
 
 Each version gets an environment of its own, built with pip on the first run. `--applications` runs the
-published applications of `tools.matrix.applications` instead, with the newest version.
+published applications of `tools.matrix.applications` instead, with the newest version. `--compare` measures
+the drain and other ways to stop a service, and writes its table into docs/adopt.md.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import shutil
 import subprocess
 import sys
 import tempfile
-import venv
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
+from itertools import product
 from pathlib import Path
 
 from tools.matrix.applications import APPLICATIONS, REQUIREMENTS, replaced_under_load
+from tools.matrix.compare import PACKAGES, compare, comparison_table, drained
 from tools.matrix.scenario import SCENARIOS, Pair
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "packages/gunicorn-drain/README.md"
-BEGIN, END = "<!-- matrix -->\n", "<!-- end of matrix -->\n"
+ADOPT = ROOT / "docs/adopt.md"
 
 VERSIONS = ("20.1.0", "21.2.0", "22.0.0", "23.0.0", "25.3.0", "26.2.0", "27.0.1")
 UVICORN = "uvicorn_worker.UvicornWorker"
-CLASSES = ("gthread", "sync", "gevent", "eventlet", "asgi", UVICORN)
+CLASSES = ("gthread", "sync", "gevent", "eventlet", "tornado", "asgi", UVICORN)
+OLDEST_PYTHON = "3.11"
+PYTHONS = (OLDEST_PYTHON, "3.12", "3.13")
+"""Every version of Gunicorn runs on the oldest one, those from NEWER on run on all."""
+NEWER = 25
 
 
-def alongside(version: str) -> list[str]:
+class MissingPythonError(Exception):
+    """A sentence that names a Python that is not installed."""
+
+
+def alongside(version: str) -> tuple[str, ...]:
     """Return what is installed beside a version of Gunicorn."""
+    common = ("gevent==26.9.0", "tornado==6.6.1")
     if version == "20.1.0":
         # It imports pkg_resources, which later setuptools no longer have; uvicorn-worker 0.4 needs 21.
-        return ["setuptools==79.0.1", "gevent==26.9.0", "uvicorn==0.35.0", "uvicorn-worker==0.3.0"]
-    return ["gevent==26.9.0", "eventlet==0.41.3", "uvicorn==0.54.0", "uvicorn-worker==0.4.0"]
+        return (*common, "setuptools==79.0.1", "uvicorn==0.35.0", "uvicorn-worker==0.3.0")
+    return (*common, "eventlet==0.41.3", "uvicorn==0.54.0", "uvicorn-worker==0.4.0")
 
 
-def exists(version: str, worker_class: str) -> bool:
-    """Return whether a version has a worker class."""
+def exists(version: str, worker_class: str, python_version: str) -> bool:
+    """Return whether a version has a worker class, and runs on a Python here."""
     major = int(version.partition(".")[0])
+    if python_version != OLDEST_PYTHON and major < NEWER:
+        return False
     if worker_class == "asgi":
         return major >= 24
     # 20.1 imports a name that eventlet no longer has where Python 3.11 runs it; 26 has removed the class.
     return worker_class != "eventlet" or 20 < major < 26
 
 
-def environment(home: Path, version: str, packages: Sequence[str]) -> str:
-    """Return the interpreter of an environment with a Gunicorn and `packages`, built if it is not there."""
+def interpreter(version: str) -> str:
+    """Return the interpreter of a Python, pyenv's where pyenv has it; MissingPythonError if there is none."""
+    home = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    found = sorted(home.glob(f"versions/{version}.*/bin/python"))
+    name = str(found[-1]) if found else shutil.which(f"python{version}")
+    if name is None:
+        raise MissingPythonError(
+            f"Python {version} is not installed; the matrix runs on {', '.join(PYTHONS)}"
+        )
+    return name
+
+
+@cache
+def environment(
+    home: Path, version: str, packages: tuple[str, ...], python_version: str = OLDEST_PYTHON
+) -> str:
+    """Return the interpreter of an environment with a Gunicorn and `packages`, built if it is not there.
+
+    The drain in it is the present one in any case.
+    """
     python = home / "bin/python"
+    install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     if not (home / ".made").exists():
-        venv.create(home, with_pip=True, clear=True)
-        install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([interpreter(python_version), "-m", "venv", "--clear", str(home)], check=True)
         subprocess.run([*install, f"gunicorn=={version}", *packages], check=True)
-        subprocess.run([*install, "--no-deps", str(ROOT / "packages/gunicorn-drain")], check=True)
         (home / ".made").touch()
+    package = str(ROOT / "packages/gunicorn-drain")
+    subprocess.run([*install, "--no-deps", "--force-reinstall", package], check=True)
     return str(python)
 
 
@@ -68,13 +104,14 @@ def failure(scenario: Callable[[Path], None]) -> str:
     return ""
 
 
-def run(pair: Pair) -> dict[str, str]:
+def run(pair: Pair, python_version: str) -> dict[str, str]:
     """Return what each scenario found, empty where it holds."""
     found = {}
     for name, scenario in SCENARIOS.items():
         found[name] = failure(partial(scenario, pair))
         print(
-            f"{pair.version:8} {pair.worker_class:30} {name:22} {'failed' if found[name] else 'ok'}",
+            f"{pair.version:8} {pair.worker_class:30} {python_version:6} {name:22} "
+            f"{'failed' if found[name] else 'ok'}",
             flush=True,
         )
         if found[name]:
@@ -82,17 +119,39 @@ def run(pair: Pair) -> dict[str, str]:
     return found
 
 
-def table(results: dict[tuple[str, str], dict[str, str]]) -> str:
-    """Return the table in Markdown: a row for each class, a column for each version."""
+Results = Mapping[tuple[str, str, str], Mapping[str, str]]
+"""By version of Gunicorn, worker class and version of Python: by scenario, why it does not hold."""
+
+
+def table(results: Results) -> str:
+    """Return the table in Markdown: a row for each class, a column for each version of Gunicorn."""
     lines = ["| Gunicorn | " + " | ".join(VERSIONS) + " |", "|---" * (len(VERSIONS) + 1) + "|"]
     for worker_class in CLASSES:
-        cells = []
-        for version in VERSIONS:
-            found = results.get((version, worker_class))
-            failed = [name for name, text in (found or {}).items() if text]
-            cells.append("-" if found is None else "yes" if not failed else "not: " + ", ".join(failed))
+        cells = [cell(results, version, worker_class) for version in VERSIONS]
         lines.append(f"| {worker_class} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def cell(results: Results, version: str, worker_class: str) -> str:
+    """Return the Pythons with which every scenario holds, and the failed scenarios of the others."""
+    held, failed = [], []
+    for python_version in PYTHONS:
+        found = results.get((version, worker_class, python_version))
+        if found is None:
+            continue
+        names = [name for name, why in found.items() if why]
+        if names:
+            failed.append(f"not with {python_version}: {', '.join(names)}")
+        else:
+            held.append(python_version)
+    return "; ".join([", ".join(held)] * bool(held) + failed) or "-"
+
+
+def replace_block(page: Path, name: str, text: str) -> None:
+    """Replace what stands in a page between `<!-- name -->` and `<!-- end of name -->`."""
+    begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->\n"
+    before, rest = page.read_text().split(begin)
+    page.write_text(f"{before}{begin}\n{text}\n{end}{rest.split(end)[1]}")
 
 
 def run_applications(environments: Path) -> int:
@@ -108,29 +167,58 @@ def run_applications(environments: Path) -> int:
     return status
 
 
-def main() -> int:
-    """Run the matrix; return 1 if anything failed."""
-    parser = argparse.ArgumentParser(prog="python -m tools.matrix", description=__doc__)
-    parser.add_argument("--environments", type=Path, default=ROOT / ".venv-matrix")
-    parser.add_argument("--only", nargs="*", default=[], metavar="VERSION/CLASS")
-    parser.add_argument("--write", action="store_true", help="write the table into the package's README")
-    parser.add_argument("--applications", action="store_true", help="run published applications instead")
-    options = parser.parse_args()
-    if options.applications:
-        return run_applications(options.environments)
+def run_comparison(environments: Path, rounds: int, write: bool) -> int:
+    """Measure each approach of `tools.matrix.compare`; return 1 if the drain lost anything."""
+    python = environment(environments / "comparison", VERSIONS[-1], PACKAGES)
+    outcomes = compare(python, rounds)
+    text = comparison_table(outcomes)
+    print(text)
+    if write:
+        replace_block(ADOPT, "comparison", text)
+    return int(any(each.lost or each.unannounced for each in drained(outcomes)))
+
+
+def run_matrix(environments: Path, only: Sequence[str], write: bool) -> int:
+    """Run the scenarios on each pair and Python; return 1 if anything failed."""
     results = {}
-    for version in VERSIONS:
-        for worker_class in CLASSES:
-            wanted = not options.only or f"{version}/{worker_class}" in options.only
-            if wanted and exists(version, worker_class):
-                python = environment(options.environments / version, version, alongside(version))
-                results[version, worker_class] = run(Pair(version, worker_class, python))
+    for version, worker_class, python_version in product(VERSIONS, CLASSES, PYTHONS):
+        name = f"{version}/{worker_class}"
+        wanted = not only or name in only or f"{name}/{python_version}" in only
+        if wanted and exists(version, worker_class, python_version):
+            home = environments / f"{version}-{python_version}"
+            python = environment(home, version, alongside(version), python_version)
+            pair = Pair(version, worker_class, python)
+            results[version, worker_class, python_version] = run(pair, python_version)
     print(table(results))
-    if options.write:
-        text = README.read_text()
-        before, rest = text.split(BEGIN)
-        README.write_text(before + BEGIN + "\n" + table(results) + "\n" + END + rest.split(END)[1])
+    if write:
+        replace_block(README, "matrix", table(results))
     return int(any(text for found in results.values() for text in found.values()))
+
+
+def main() -> int:
+    """Run what the command line asks for; return 1 if anything failed."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.matrix",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--environments", type=Path, default=ROOT / ".venv-matrix")
+    parser.add_argument("--only", nargs="*", default=[], metavar="VERSION/CLASS[/PYTHON]")
+    parser.add_argument("--write", action="store_true", help="write the table into its page")
+    parser.add_argument("--applications", action="store_true", help="run published applications instead")
+    parser.add_argument("--compare", action="store_true", help="compare with other ways to stop a service")
+    parser.add_argument("--rounds", type=int, default=5, help="rollouts of each approach, 5 if not given")
+    options = parser.parse_args()
+    if options.rounds < 1:
+        parser.error(f"--rounds is {options.rounds}; allowed is 1 or more")
+    try:
+        if options.applications:
+            return run_applications(options.environments)
+        if options.compare:
+            return run_comparison(options.environments, options.rounds, options.write)
+        return run_matrix(options.environments, options.only, options.write)
+    except MissingPythonError as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":
