@@ -6,7 +6,8 @@
     <!-- end -->
 
 What stands between the marks is replaced; a mark that asks for what is not there is an error. The JSON is
-made of the reports of `python -m tools.course course` and `propagation`, the pictures are copied from them.
+made of the reports of `python -m tools.course course` and `propagation`. The charts of single updates are
+copied from them, the other pictures are drawn from the JSON (pictures.py).
 """
 
 import json
@@ -17,13 +18,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from kubectl_lossless.measure.propagation import Propagation
 from kubectl_lossless.measure.report import Report
-from kubectl_lossless.measure.report.figures import Figures
+from kubectl_lossless.measure.report.figures import Figures, percentile
 from tools.course.published import published
+from tools.docs import pictures
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 KEPT = ROOT / "docs" / "figures"
 PICTURES = ROOT / "docs" / "pictures"
 MARK = re.compile(r"(<!-- figure (\S+) of ([^>]*?) -->)(.*?)(<!-- end -->)", re.DOTALL)
@@ -37,7 +41,10 @@ CHARTS = {
     "v5 → v5, 1/1": "surge-1-unavailable-1.svg",
 }
 """Experiments whose chart a page shows, and the picture's name."""
-OVERVIEWS = {"transitions": "transitions.svg", "rungs": "rungs.svg"}
+DRAWN = ("transitions.svg", "rungs.svg", "propagation.svg")
+"""Pictures that are drawn from docs/figures."""
+AFRESH = "without minReadySeconds"
+"""End of the title of an update that was measured with minReadySeconds 0."""
 
 Experiment = dict[str, Any]
 
@@ -48,6 +55,38 @@ class FigureError(Exception):
 
 def _seconds(value: float | None) -> str:
     return "-" if value is None else f"{value:.1f} s"
+
+
+def _rung(name: str) -> dict[str, Any]:
+    """Return the Deployment of a rung."""
+    documents = yaml.safe_load_all((ROOT / f"k8s/flask-deployment-{name}.yaml").read_text())
+    found: dict[str, Any] = next(each for each in documents if each["kind"] == "Deployment")
+    return found
+
+
+def stop(rung: str) -> str:
+    """Return how the pods of a rung stop, from its manifest."""
+    pod = _rung(rung)["spec"]["template"]["spec"]
+    container = next(each for each in pod["containers"] if each["name"] == "flask")
+    sleep = container.get("lifecycle", {}).get("preStop", {}).get("sleep")
+    if sleep:
+        return f"preStop sleep {sleep['seconds']} s"
+    drain = next(each["value"] for each in container["env"] if each["name"] == "DRAIN")
+    if drain == "off":
+        return "stop at once"
+    return "the drain, and Envoy's" if pod.get("initContainers") else "the drain"
+
+
+def pace(experiment: Experiment) -> tuple[int, int]:
+    """Return the minReadySeconds that an update waits after each new pod, and the number of pods."""
+    spec = _rung(experiment["target"])["spec"]
+    afresh = experiment["title"].endswith(AFRESH)
+    return 0 if afresh else spec.get("minReadySeconds", 0), spec.get("replicas", 3)
+
+
+def _pace(experiment: Experiment) -> str:
+    seconds, pods = pace(experiment)
+    return f"{pods} x {seconds} s" if seconds else "-"
 
 
 def _leave(figures: Experiment) -> str:
@@ -73,18 +112,20 @@ HEADINGS = {
     "requests": "requests",
     "lost": "lost",
     "closed": "closed without notice",
-    "complete": "complete",
-    "gone": "last old pod gone",
-    "leave": "an old pod's leave",
+    "complete": "complete after",
+    "gone": "last old pod gone after",
+    "leave": "cost: a pod takes to terminate",
     "extra": "pods beyond 3",
     "cost": "extra pod-seconds",
     "ready": "fewest ready",
+    "stop": "old pods",
+    "pace": "pace, chosen: minReadySeconds",
 }
 COLUMNS = {
-    "transitions": ("requests", "lost", "gone", "leave", "closed"),
-    "rungs": ("requests", "lost", "complete", "gone", "leave", "cost"),
+    "transitions": ("stop", "requests", "lost", "leave", "closed"),
+    "rungs": ("stop", "requests", "lost", "leave", "pace", "complete", "gone", "cost"),
     "pace": ("requests", "lost", "gone", "extra", "ready"),
-    "long": ("requests", "lost", "gone", "leave"),
+    "long": ("requests", "lost", "leave", "gone"),
 }
 
 
@@ -124,14 +165,75 @@ class Kept:
         columns = COLUMNS[part]
         rows = [["update", *(HEADINGS[column] for column in columns)]]
         if known:
-            rows[0].insert(3, "the course lost")
+            rows[0].insert(4, "the course lost")
         for each in self.parts[part]:
-            row = [each["title"], *(VALUES[column](each["figures"]) for column in columns)]
+            row = [each["title"], *(self._cell(each, column) for column in columns)]
             if known:
                 course = known.get((each["source"], each["target"]))
-                row.insert(3, str(course[0]) if course else "")
+                row.insert(4, str(course[0]) if course else "")
             rows.append(row)
         return table(rows)
+
+    @staticmethod
+    def _cell(experiment: Experiment, column: str) -> str:
+        if column == "stop":
+            return stop(experiment["source"])
+        if column == "pace":
+            return _pace(experiment)
+        return VALUES[column](experiment["figures"])
+
+    def rows(self, part: str) -> list[pictures.Row]:
+        """Return the rows of a part's picture."""
+        rows = []
+        for each in self.parts[part]:
+            figures, (seconds, pods) = each["figures"], pace(each)
+            short = each["title"].removesuffix(f" {AFRESH}")
+            rows.append(
+                pictures.Row(
+                    title=short,
+                    stop=stop(each["source"]) + (", no pace" if short != each["title"] else ""),
+                    lost=figures["lost"],
+                    leave=(figures["draining_seconds"][0], figures["draining_seconds"][-1]),
+                    pace=seconds * pods,
+                    complete=figures["seconds_complete"],
+                    gone=figures["seconds_old_gone"],
+                )
+            )
+        return rows
+
+    def drawn(self) -> dict[str, str]:
+        """Return the pictures that are drawn from the figures, by their names."""
+        ways = [
+            (way, percentile(times, 0.5), max(times))
+            for way in self.propagation.ways()
+            if (times := self.propagation.times(way))
+        ]
+        gone = [leave.gone for leave in self.propagation.leaves]
+        ways.append(("the pod is gone", percentile(gone, 0.5), max(gone)))
+        return {
+            "transitions.svg": pictures.leave_picture(self.rows("transitions")),
+            "rungs.svg": pictures.pace_picture(self.rows("rungs")),
+            "propagation.svg": pictures.routes_picture(ways, len(gone)),
+        }
+
+    def described(self) -> dict[str, str]:
+        """Return the charts of single updates with their text alternatives, by their names."""
+        charts = {}
+        for title, name in CHARTS.items():
+            figures = self.by_title[title]
+            description = (
+                "Over the seconds since the update was applied: lost requests, responses by version, latency "
+                f"by kind of client, and the life of each pod. {figures['lost']} of {figures['requests']:,} "
+                f"requests were lost; old pods took {_leave(figures)} to terminate; never fewer than "
+                f"{figures['fewest_ready']} pods were ready."
+            )
+            charts[name] = pictures.with_alternative((PICTURES / name).read_text(), title, description)
+        charts["throughput.svg"] = pictures.with_alternative(
+            (PICTURES / "throughput.svg").read_text(),
+            "Requests per second of each server, compared with stock gthread",
+            "Two bar charts, for 8 and for 64 connections. docs/performance.md has the figures in a table.",
+        )
+        return charts
 
     def _propagation(self, what: str) -> str:
         if what == "table":
@@ -149,17 +251,22 @@ def filled(text: str, kept: Kept) -> str:
     return MARK.sub(lambda mark: f"{mark[1]}{kept.figure(mark[2], mark[3])}{mark[5]}", text)
 
 
-def stale(pages: Iterable[Path] = PAGES) -> list[Path]:
-    """The pages whose text differs from what was measured."""
+def _wanted(pages: Iterable[Path]) -> dict[Path, str]:
+    """Return pages and pictures as they should be."""
     kept = Kept()
-    return [page for page in pages if filled(page.read_text(), kept) != page.read_text()]
+    texts = {page: filled(page.read_text(), kept) for page in pages}
+    return texts | {PICTURES / name: svg for name, svg in (kept.drawn() | kept.described()).items()}
+
+
+def stale(pages: Iterable[Path] = PAGES) -> list[Path]:
+    """Return the pages and pictures that differ from what was measured."""
+    return [path for path, text in _wanted(pages).items() if not path.exists() or path.read_text() != text]
 
 
 def fill(pages: Iterable[Path] = PAGES) -> None:
-    """Put the present figures into the pages."""
-    kept = Kept()
-    for page in pages:
-        page.write_text(filled(page.read_text(), kept))
+    """Put the present figures into the pages, and draw the pictures."""
+    for path, text in _wanted(pages).items():
+        path.write_text(text)
 
 
 def keep(courses: Iterable[Path], propagation: Path | None) -> None:
@@ -186,9 +293,6 @@ def keep(courses: Iterable[Path], propagation: Path | None) -> None:
             if report.title in CHARTS:
                 shutil.copy(path.parent / "chart.svg", PICTURES / CHARTS[report.title])
         found["parts"] |= parts
-        for part in parts.keys() & OVERVIEWS.keys():
-            shutil.copy(folder / f"{part}.svg", PICTURES / OVERVIEWS[part])
     course.write_text(json.dumps(found, ensure_ascii=False, indent=1) + "\n")
     if propagation:
         shutil.copy(propagation / "propagation.json", KEPT)
-        shutil.copy(propagation / "propagation.svg", PICTURES)

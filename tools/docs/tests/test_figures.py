@@ -31,5 +31,5 @@ def test_no_mark_is_left_open() -> None:
 
 
 def test_the_pictures_that_pages_show_are_there() -> None:
-    for name in (*figures.CHARTS.values(), *figures.OVERVIEWS.values(), "propagation.svg"):
+    for name in (*figures.CHARTS.values(), *figures.DRAWN):
         assert (figures.PICTURES / name).is_file()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -57,3 +58,18 @@ def test_commands_page_names_targets_that_exist() -> None:
     named = re.findall(r"`make ([a-z-]+)", page)
     assert len(named) > 15
     assert set(named) <= {*targets, "help"}
+
+
+IMAGE = re.compile(r"^( *!\[([^\]]*)\]\(([^)\s]+)\))$", re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", ALL, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_picture_has_a_text_alternative(page: Path) -> None:
+    for _, alternative, name in IMAGE.findall(page.read_text()):
+        assert len(alternative) > 15, name
+        if name.endswith(".svg"):
+            tree = ElementTree.fromstring((page.parent / name).read_text())
+            space = "{http://www.w3.org/2000/svg}"
+            assert tree.get("aria-labelledby") == "title desc", name
+            assert len(tree.findtext(f"{space}title", "")) > 5, name
+            assert len(tree.findtext(f"{space}desc", "")) > 30, name

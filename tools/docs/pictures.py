@@ -1,0 +1,217 @@
+"""The pictures that are drawn from docs/figures, and the text alternatives of all pictures.
+
+A picture has a title and a description for those who cannot see it, and its own light and dark colors. No
+color is the only sign: lost requests and times have separate panels, and parts of a bar differ in filling.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from xml.sax.saxutils import escape
+
+from kubectl_lossless.measure.report.chart import STYLE
+
+WIDTH = 960
+ROW, BAR, TOP = 30, 14, 44
+LABELS = 236
+"""Width of the column of names, in pixels."""
+LOST_PANEL = 190
+TEXT_ROOM = 96
+"""Room for the figure to the right of the longest bar, in pixels."""
+OUTER = re.compile(r"<svg [^>]*>")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One update. Times are in seconds.
+
+    `stop`: how the old pods stop. `leave`: the shortest and the longest time from a pod's deletion until it
+    is gone. `pace`: the sum of minReadySeconds that the update waits. `complete`: until the last new pod is
+    available. `gone`: until the last old pod is gone.
+    """
+
+    title: str
+    stop: str
+    lost: int
+    leave: tuple[float, float]
+    pace: float = 0.0
+    complete: float = 0.0
+    gone: float = 0.0
+
+
+def _text(x: float, y: float, text: str, css: str = "") -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" class="{css}">{text if "<" in text else escape(text)}</text>'
+
+
+def _bar(x: float, y: float, width: float, filling: str) -> str:
+    return f'<rect {filling} x="{x:.1f}" y="{y + 0.5:.1f}" width="{max(width, 0):.1f}" height="{BAR - 1}"/>'
+
+
+def _svg(height: float, title: str, description: str, parts: Sequence[str]) -> str:
+    patterns = (
+        '<defs><pattern id="stripe" width="4" height="4" patternUnits="userSpaceOnUse">'
+        '<rect width="4" height="1.6" class="v1"/></pattern>'
+        '<pattern id="hatch" width="6" height="6" patternUnits="userSpaceOnUse"'
+        ' patternTransform="rotate(45)">'
+        '<rect width="1.6" height="6" class="v0"/></pattern></defs>'
+    )
+    return with_alternative(
+        f'<svg class="chart" xmlns="http://www.w3.org/2000/svg" role="img" viewBox="0 0 {WIDTH} {height:.0f}"'
+        f' width="{WIDTH}" height="{height:.0f}"><style>{STYLE}</style>{patterns}'
+        f'<rect width="{WIDTH}" height="{height:.0f}" fill="var(--paper)"/>{"".join(parts)}</svg>\n',
+        title,
+        description,
+    )
+
+
+def with_alternative(svg: str, title: str, description: str) -> str:
+    """Return a picture with this title and description in place of those that it had."""
+    svg = re.sub(r"<(title|desc) id=.*?</\1>", "", svg, flags=re.DOTALL)
+    outer = OUTER.search(svg)
+    if outer is None:
+        raise ValueError("no <svg> element")
+    opening = re.sub(r' (aria-label|aria-labelledby|role)="[^"]*"', "", outer[0])
+    opening = opening.replace("<svg ", '<svg role="img" aria-labelledby="title desc" ', 1)
+    words = f'<title id="title">{escape(title)}</title><desc id="desc">{escape(description)}</desc>'
+    return svg[: outer.start()] + opening + words + svg[outer.end() :]
+
+
+def _range(leave: tuple[float, float]) -> str:
+    low, high = f"{leave[0]:.1f}", f"{leave[1]:.1f}"
+    return low if low == high else f"{low}-{high}"
+
+
+def _names(rows: Sequence[Row]) -> list[str]:
+    """Draw the column of names: the update, and how its old pods stop."""
+    parts = [_text(8, 18, "Update, and its old pods", "name")]
+    for at, row in enumerate(rows):
+        title = f'<tspan class="name">{escape(row.title)}</tspan>'
+        words = f'<tspan class="soft" dx="8">{escape(row.stop)}</tspan>'
+        parts.append(_text(8, TOP + ROW * at + BAR - 2, title + words))
+    return parts
+
+
+def _lost(rows: Sequence[Row], x: float) -> list[str]:
+    scale = (LOST_PANEL - 56) / max(1, *(row.lost for row in rows))
+    parts = [_text(x, 18, "Requests lost", "name")]
+    for at, row in enumerate(rows):
+        y, width = TOP + ROW * at, row.lost * scale
+        if row.lost:
+            parts.append(_bar(x, y, width, 'class="lost"'))
+        parts.append(
+            _text(
+                x + (width + 6 if row.lost else 0),
+                y + BAR - 2,
+                f"{row.lost}",
+                "lost-count" if row.lost else "name",
+            )
+        )
+    return parts
+
+
+def leave_picture(rows: Sequence[Row]) -> str:
+    """Draw for each update the requests that it lost and the time that an old pod takes to terminate."""
+    left = LABELS + LOST_PANEL + 24
+    scale = (WIDTH - left - TEXT_ROOM) / max(row.leave[1] for row in rows)
+    parts = [
+        *_names(rows),
+        *_lost(rows, LABELS),
+        _text(
+            left,
+            18,
+            '<tspan class="name">The cost: time that one pod takes to terminate</tspan>'
+            '<tspan class="soft">, in seconds</tspan>',
+        ),
+    ]
+    for at, row in enumerate(rows):
+        y, width = TOP + ROW * at, row.leave[1] * scale
+        parts.append(_bar(left, y, width, 'class="v1"'))
+        parts.append(_text(left + width + 6, y + BAR - 2, f"{_range(row.leave)} s", "name"))
+    said = "; ".join(
+        f"{row.title} (old pods: {row.stop}): {row.lost} lost, a pod takes {_range(row.leave)} s to terminate"
+        for row in rows
+    )
+    return _svg(
+        TOP + ROW * len(rows) + 4,
+        "Requests lost in each update, and the time that one pod takes to terminate",
+        f"A bar chart. {said}.",
+        parts,
+    )
+
+
+def pace_picture(rows: Sequence[Row]) -> str:
+    """Draw for each update the lost requests, and its time: replacing pods, pace, and the last pod's end."""
+    left = LABELS + LOST_PANEL + 24
+    scale = (WIDTH - left - TEXT_ROOM) / max(row.gone for row in rows)
+    solid, pause, stripe = (
+        'class="v1"',
+        'class="s0" fill="url(#hatch)"',
+        'class="s1" fill="url(#stripe)"',
+    )
+    parts = [*_names(rows), *_lost(rows, LABELS)]
+    x = float(left)
+    for filling, words in (
+        (solid, "replacing pods"),
+        (pause, "pace: minReadySeconds, chosen"),
+        (stripe, "cost: the last old pod"),
+    ):
+        parts += [_bar(x, 7, 14, filling), _text(x + 19, 18, words)]
+        x += 32 + 6.5 * len(words)
+    for at, row in enumerate(rows):
+        y, at_x = TOP + ROW * at, float(left)
+        end = max(row.gone, row.complete)
+        for seconds, filling in (
+            (row.complete - row.pace, solid),
+            (row.pace, pause),
+            (end - row.complete, stripe),
+        ):
+            if seconds > 0:
+                parts.append(_bar(at_x, y, seconds * scale, filling))
+            at_x += seconds * scale
+        parts.append(_text(at_x + 6, y + BAR - 2, f"{end:.0f} s", "name"))
+    said = "; ".join(
+        f"{row.title}: {row.lost} lost, {row.complete - row.pace:.1f} s replacing pods, "
+        f"{row.pace:.0f} s of chosen pace, "
+        f"{max(0.0, row.gone - row.complete):.1f} s until the last old pod is gone"
+        for row in rows
+    )
+    return _svg(
+        TOP + ROW * len(rows) + 4,
+        "Requests lost by each rung rolled onto itself, and where the update's time goes",
+        f"A stacked bar chart. {said}.",
+        parts,
+    )
+
+
+def routes_picture(rows: Sequence[tuple[str, float, float]], pods: int) -> str:
+    """Draw for how long each route leads to a terminating pod: name, median and longest time in seconds."""
+    left, scale = 200, (WIDTH - 200 - 190) / max(longest for _, _, longest in rows)
+    parts = [
+        _text(
+            left,
+            18,
+            '<tspan class="name">Seconds after the pod was marked for deletion</tspan>'
+            f'<tspan class="soft"> (bar: median of {pods} pods, line: the longest)</tspan>',
+        )
+    ]
+    for at, (name, median, longest) in enumerate(rows):
+        y, end = TOP + ROW * at, left + longest * scale
+        middle = y + BAR / 2
+        parts += [
+            _text(left - 10, y + BAR - 2, name, "end"),
+            f'<line stroke="var(--ink)" x1="{left}" x2="{end:.1f}" y1="{middle}" y2="{middle}"/>',
+            f'<line stroke="var(--ink)" x1="{end:.1f}" x2="{end:.1f}" y1="{y + 2}" y2="{y + BAR - 2}"/>',
+            _bar(left, y, max(1.5, median * scale), 'class="v1"'),
+            _text(end + 8, y + BAR - 2, f"{median:.2f} s, at most {longest:.2f} s"),
+        ]
+    said = "; ".join(
+        f"{name}: median {median:.2f} s, longest {longest:.2f} s" for name, median, longest in rows
+    )
+    return _svg(
+        TOP + ROW * len(rows) + 4,
+        "Time for which each route still leads to a terminating pod",
+        f"A bar chart. {said}.",
+        parts,
+    )
