@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 import gunicorn_drain
-from app import access_log, flags, listeners, logs, multiprocess, refusals, request_id
-from app.send_timeout import SendTimeout
+import gunicorn_drain.prometheus
+from app import access_log, flags, listeners, logs, refusals, request_id
 from app.settings import PROBES, WORKER_CONNECTIONS, notices, settings_or_exit
 
 given = flags.given()
@@ -33,7 +33,7 @@ preload_app = not (settings.is_gevent or "reload" in given)
 # max_requests stays off: a worker that is recycled closes silent connections without notice (docs/limits.md).
 
 # The sign of life must not wait for a disk, where there is memory to write to. None: in TMPDIR.
-worker_tmp_dir = multiprocess.memory_directory()
+worker_tmp_dir = gunicorn_drain.prometheus.memory_directory()
 # Nothing here uses it, and it needs a writable home.
 control_socket_disable = "control_socket" not in given
 logger_class = logs.StatsdLogger if "statsd_host" in given else logs.ServiceLogger
@@ -45,14 +45,10 @@ access_log_format = access_log.FORMAT
 secure_scheme_headers: dict[str, str] = {}
 
 listeners.separate_families()
-multiprocess.DIRECTORY.prepare(environment)
-pre_exec = multiprocess.DIRECTORY.pre_exec
-responses = SendTimeout(gunicorn_drain.get_drain(), settings.send_timeout)
 
 
 def on_starting(server: Any) -> None:
-    """Report variables that look like settings and have no effect; give the metrics to the workers' user."""
-    multiprocess.DIRECTORY.on_starting(server)
+    """Report variables that look like settings and have no effect."""
     for sentence in notices(environment):
         server.log.warning("%s", sentence)
 
@@ -72,28 +68,7 @@ def post_fork(server: Any, worker: Any) -> None:
     request_id.forget_after_requests(worker)
 
 
-def post_worker_init(worker: Any) -> None:
-    """Name the metrics directory again: Gunicorn has set the variables of --env once more in this worker.
-
-    Then count in it what is closed because its client does not read.
-    """
-    multiprocess.DIRECTORY.export()
-    responses.post_worker_init(worker)
-
-
-def pre_request(worker: Any, req: Any) -> None:
-    """Watch the response to a request."""
-    responses.pre_request(req)
-
-
-def post_request(worker: Any, req: Any) -> None:
-    """Watch it no longer."""
-    responses.post_request(req)
-
-
-def child_exit(server: Any, worker: Any) -> None:
-    """Remove the gauges of a worker that has exited."""
-    multiprocess.DIRECTORY.forget(worker.pid)
-
-
-gunicorn_drain.install(globals(), probes=PROBES, policy=settings.drain_policy)
+gunicorn_drain.prometheus.install(globals(), environment)
+gunicorn_drain.install(
+    globals(), probes=PROBES, policy=settings.drain_policy, send_timeout=settings.send_timeout
+)

@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from app.multiprocess import MEMORY, PREFIX, VARIABLE
+from gunicorn_drain.prometheus import MEMORY, PREFIX, VARIABLE
 from gunicorn_fast import LEADER_WORKER
 from tests.process.clients import Connection
 from tests.process.namespaces import for_everyone
@@ -381,7 +381,7 @@ def test_user_of_the_workers_owns_the_directory(closed: Path, given: bool, worke
 
 CREATES = """
 import os, sys
-from app.multiprocess import MetricsDirectory, PREFIX
+from gunicorn_drain.prometheus import MetricsDirectory, PREFIX
 for _ in range(200):
     directory = MetricsDirectory()
     directory.prepare({})

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from app.send_timeout import BLOCKED_AFTER
 from app.settings import WORKER_CLASSES
+from gunicorn_drain.send_timeout import BLOCKED_AFTER
 from gunicorn_fast import LEADER_WORKER
 from tests.process.clients import Connection, Lost, get
 from tests.process.service import QUICK, ROOT, Service, wait_until

@@ -18,9 +18,9 @@ from flask.testing import FlaskClient
 from gunicorn.util import load_class
 from prometheus_client.parser import text_string_to_metric_families
 
-import gunicorn_drain
+import gunicorn_drain.prometheus
 import gunicorn_fast
-from app import multiprocess, request_id
+from app import request_id
 from app.settings import NAMES, PROBES, WORKER_CLASSES
 from tests.manifests.manifests import RUNGS, container
 
@@ -39,7 +39,7 @@ OWNED = {
     gunicorn_fast.PROBE_LANE_WORKER: "packages/gunicorn-fast/src/gunicorn_fast/__init__.py",
     gunicorn_drain.DETACH_KEY: "packages/gunicorn-drain/src/gunicorn_drain/wsgi.py",
     request_id.ENVIRON: "app/request_id.py",
-    multiprocess.VARIABLE: "app/multiprocess.py",
+    gunicorn_drain.prometheus.VARIABLE: "packages/gunicorn-drain/src/gunicorn_drain/prometheus/directory.py",
 }
 
 STANDARD_KEYS = ("wsgi.", "gunicorn.", "werkzeug.")

@@ -19,8 +19,8 @@ from typing import Self
 
 import psutil
 
-from app import multiprocess
 from app.settings import WORKER_CONNECTIONS, Settings
+from gunicorn_drain.prometheus import VARIABLE
 from gunicorn_fast import LEADER_WORKER, PROBE_LANE_WORKER
 from tools.benchmarks.applications import FLASK, SERVICE, Application
 
@@ -44,7 +44,7 @@ class Contender:
 
 
 # Else the others' metrics would be in memory, where ours are in files that workers share.
-_SHARED_METRICS = {multiprocess.VARIABLE: "{metrics}"}
+_SHARED_METRICS = {VARIABLE: "{metrics}"}
 
 
 def _other(name: str, application: Application, *command: str) -> Contender:
@@ -207,5 +207,5 @@ class Server:
 
 _NOT_INHERITED = {name.upper() for name in Settings.__dataclass_fields__} | {
     "GUNICORN_CMD_ARGS",
-    multiprocess.VARIABLE,
+    VARIABLE,
 }

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 
-from gunicorn_drain.install import exit_with, install
+from gunicorn_drain.hooks import exit_with
+from gunicorn_drain.install import install
 
 # After a drain of 15 s, Gunicorn's default of 30 s is too long for the 30 s that Kubernetes gives a pod.
 graceful_timeout = 10

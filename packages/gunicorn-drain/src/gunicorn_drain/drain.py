@@ -109,6 +109,11 @@ class Drain:
         """Client requests whose worker exited before their response was sent."""
         return self.page.master[MasterCell.ABORTED]
 
+    @property
+    def stalled(self) -> int:
+        """Responses whose connection was closed because the client did not read them."""
+        return self.page.stalled
+
     def status(self, backlog: int = 0) -> DrainStatus:
         """Observe the drain. `backlog`: connections that wait to be accepted."""
         return self.page.status(backlog)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, MutableMapping
-from functools import partial, wraps
-from typing import Any, Final, NoReturn
+from collections.abc import Collection, MutableMapping
+from functools import partial
+from typing import Any, Final
 
 import gunicorn
-from gunicorn.config import make_settings
 
 from gunicorn_drain import support
 from gunicorn_drain.drain import Drain, get_drain
+from gunicorn_drain.hooks import Hook, chain, exit_with
 from gunicorn_drain.policy import DrainPolicy, PolicyError
 from gunicorn_drain.probes import Probe
 from gunicorn_drain.reload import close_removed_listeners, take_over_sighup
+from gunicorn_drain.send_timeout import SendTimeout
 from gunicorn_drain.wsgi import with_readiness
 
 FROM_ENVIRONMENT: Final = object()
@@ -26,8 +27,6 @@ OURS_FIRST: Final = ("on_starting", "when_ready", "pre_fork", "post_fork", "post
 OURS_LAST: Final = ("post_request", "child_exit", "on_exit")
 """Hooks of which the drain's part runs after the configuration's own, even if that one raises."""
 
-Hook = Callable[..., Any]
-
 
 def install(
     namespace: MutableMapping[str, Any],
@@ -35,6 +34,7 @@ def install(
     probes: Collection[Probe | str] = (),
     readiness: str | None = None,
     policy: DrainPolicy | object | None = FROM_ENVIRONMENT,
+    send_timeout: float | None = None,
 ) -> Drain:
     """Install the drain in the configuration file whose `globals()` are `namespace`; return the drain.
 
@@ -46,6 +46,9 @@ def install(
     `readiness`: a path to which the drain itself responds, with 200 while the service is ready and 503 from
     SIGTERM on. It is a probe too.
     `policy`: how to drain; None switches the drain off.
+    `send_timeout`: seconds without progress after which a response that its client does not read is closed,
+    so that it holds no thread; readiness is also false while requests wait and no thread becomes free. None:
+    no timeout. WSGI workers on Linux only.
 
     Raises TypeError or ValueError for wrong arguments. Wrong variables of the environment are reported on
     stderr and end the process with status 2, as does an unsupported version of Gunicorn.
@@ -65,51 +68,34 @@ def install(
             exit_with(str(error))
     if policy is not None and not isinstance(policy, DrainPolicy):
         raise TypeError(f"policy is {policy!r}; allowed is a DrainPolicy, or None for no drain")
+    if send_timeout is not None and not (isinstance(send_timeout, int | float) and send_timeout > 0):
+        raise ValueError(
+            f"send_timeout is {send_timeout!r}; allowed are seconds above 0, or None for no timeout"
+        )
     if (sentence := support.unsupported_version(gunicorn.__version__)) is not None:
         exit_with(sentence)
 
     drain = get_drain()
     drain.configure(policy, [*probes, *([readiness] if readiness and readiness not in paths else [])])
+    responses = None if send_timeout is None else SendTimeout(drain, send_timeout)
+    requests = responses or drain.worker
     installed: dict[str, Hook] = {}
     ours: dict[str, Hook] = {
         "on_starting": partial(_check, installed, drain),
         "when_ready": partial(_when_ready, installed, drain),
         "pre_fork": drain.master.pre_fork,
         "post_fork": partial(_post_fork, drain),
-        "post_worker_init": partial(_post_worker_init, drain, readiness),
-        "pre_request": drain.worker.pre_request,
-        "post_request": drain.worker.post_request,
+        "post_worker_init": partial(_post_worker_init, drain, readiness, responses),
+        "pre_request": requests.pre_request,
+        "post_request": requests.post_request,
         "child_exit": drain.master.child_exit,
         "on_exit": drain.master.on_exit,
     }
     for name, hook in ours.items():
-        installed[name] = namespace[name] = _chain(name, hook, namespace.get(name))
+        installed[name] = namespace[name] = chain(
+            name, hook, namespace.get(name), ours_last=name in OURS_LAST
+        )
     return drain
-
-
-def _chain(name: str, ours: Hook, theirs: object) -> Hook:
-    """Return one hook that calls both; it has the arguments of `ours`, which are all that Gunicorn passes."""
-    if theirs is None:
-        return ours
-    setting = make_settings()[name]
-    try:
-        setting.set(theirs)  # as Gunicorn does: it may be a dotted name, and take fewer arguments
-    except TypeError as error:
-        raise TypeError(f"{name} is {theirs!r}, which Gunicorn does not take: {error}") from None
-    other: Hook = setting.get()
-
-    @wraps(ours)  # Gunicorn counts the parameters of a hook
-    def call(*arguments: Any) -> None:
-        if name in OURS_LAST:
-            try:
-                other(*arguments)
-            finally:
-                ours(*arguments)
-        else:
-            ours(*arguments)
-            other(*arguments)
-
-    return call
 
 
 def _when_ready(installed: dict[str, Hook], drain: Drain, server: Any) -> None:
@@ -123,7 +109,9 @@ def _post_fork(drain: Drain, server: Any, worker: Any) -> None:
     drain.worker.post_fork(server, worker)
 
 
-def _post_worker_init(drain: Drain, readiness: str | None, worker: Any) -> None:
+def _post_worker_init(
+    drain: Drain, readiness: str | None, responses: SendTimeout | None, worker: Any
+) -> None:
     drain.worker.post_worker_init(worker)
     if support.is_asgi(type(worker)):
         from gunicorn_drain import asgi  # with asyncio, which gevent would have to patch first
@@ -132,12 +120,16 @@ def _post_worker_init(drain: Drain, readiness: str | None, worker: Any) -> None:
         if drain.policy is not None:
             asgi.take_over_sigterm(worker, drain.worker.on_sigterm)
         drain.worker.leave_requests_to(asgi.current_request.set)
-    elif support.is_tornado(type(worker)):
+        return
+    if support.is_tornado(type(worker)):
         from gunicorn_drain import tornado  # which need not be installed
 
         tornado.wrap_application(worker, drain, readiness)
-    elif readiness is not None:
+        return
+    if readiness is not None:
         worker.wsgi = with_readiness(worker.wsgi, readiness, drain)
+    if responses is not None:
+        responses.post_worker_init(worker)
 
 
 def _check(installed: dict[str, Hook], drain: Drain, server: Any) -> None:
@@ -155,10 +147,3 @@ def _check(installed: dict[str, Hook], drain: Drain, server: Any) -> None:
         if server.pidfile is not None:
             server.pidfile.unlink()
         sys.exit(2)
-
-
-def exit_with(sentences: str) -> NoReturn:
-    """Report sentences on stderr and exit with status 2."""
-    for line in sentences.splitlines():
-        print(f"gunicorn-drain: {line}", file=sys.stderr)
-    sys.exit(2)

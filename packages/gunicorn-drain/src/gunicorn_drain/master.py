@@ -11,10 +11,10 @@ import time
 from types import FrameType
 from typing import Any
 
-from gunicorn_drain.backlog import backlog_of
 from gunicorn_drain.policy import DrainPolicy, EndReason, end_reason
 from gunicorn_drain.shared import LAST_SLOT, SLOTS, MasterCell, Phase, SharedPage, StreamCounter, WorkerCell
 from gunicorn_drain.signals import ForkGuard
+from gunicorn_drain.tcp_info import backlog_of
 
 TICK = 0.05
 """Interval between two checks whether a drain is over, in seconds."""

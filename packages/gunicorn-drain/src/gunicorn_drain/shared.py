@@ -52,6 +52,7 @@ class MasterCell(enum.IntEnum):
     ABORTED = 4  # requests that were in flight when their worker exited
     LAST_REQUEST = 5
     LAST_ARRIVAL = 6
+    STALLED = 7
 
 
 class WorkerCell(enum.IntEnum):
@@ -63,6 +64,7 @@ class WorkerCell(enum.IntEnum):
     LAST_REQUEST = 3  # time at which a client request last began or ended
     LAST_ARRIVAL = 4  # time at which a client request last began in a drain
     BLOCKED = 5  # 1 while requests wait and no thread becomes free
+    STALLED = 6  # responses that were not read
 
 
 class StreamCounter(enum.IntEnum):
@@ -131,6 +133,11 @@ class SharedPage:
         return sum(self.column(WorkerCell.RESPONSES)) + self.master[MasterCell.RESPONSES]
 
     @property
+    def stalled(self) -> int:
+        """Responses whose connection was closed because the client did not read, of all workers."""
+        return sum(self.column(WorkerCell.STALLED)) + self.master[MasterCell.STALLED]
+
+    @property
     def drain_seconds(self) -> float:
         """Duration of the drain until now or until its end, in seconds; 0.0 before it."""
         began = self.master[MasterCell.BEGAN]
@@ -165,6 +172,7 @@ class SharedPage:
         slot, master = self.slot(number), self.master
         master[MasterCell.RESPONSES] += slot[WorkerCell.RESPONSES]
         master[MasterCell.ABORTED] += slot[WorkerCell.IN_FLIGHT]
+        master[MasterCell.STALLED] += slot[WorkerCell.STALLED]
         for of_worker, of_exited in (
             (WorkerCell.LAST_REQUEST, MasterCell.LAST_REQUEST),
             (WorkerCell.LAST_ARRIVAL, MasterCell.LAST_ARRIVAL),

@@ -84,6 +84,10 @@ class Worker:
         """Seconds since a client request last began or ended in this worker."""
         return seconds_since(self._slot[WorkerCell.LAST_REQUEST])
 
+    def count_stalled(self) -> None:
+        """Count a response that its client did not read."""
+        self._slot[WorkerCell.STALLED] += 1
+
     @property
     def connections_max(self) -> int:
         """Gunicorn's `worker_connections`; 0 in a process that is no worker of Gunicorn."""

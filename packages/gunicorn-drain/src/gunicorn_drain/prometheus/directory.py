@@ -1,7 +1,7 @@
 """The directory through which Gunicorn's workers share what prometheus_client counts.
 
-Apart from app/metrics.py because prometheus_client decides how to count when it is first imported: the
-directory must exist before.
+prometheus_client decides how to count when it is first imported: the directory must exist before, so this
+module does not import it.
 
 Every process of a service holds a shared lock (flock) on the directory: the workers inherit it by the fork,
 and the kernel releases it whatever ends a process. Only a process that gets the exclusive lock removes files,
@@ -18,14 +18,15 @@ import glob
 import os
 import re
 import stat
-import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
 from gunicorn import util
+
+from gunicorn_drain.hooks import chain, exit_with
 
 VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
@@ -91,7 +92,7 @@ class MetricsDirectory:
             if not self.path:  # a reload executes gunicorn.conf.py again
                 self._choose(environ)
         except DirectoryError as error:
-            _exit(error)
+            exit_with(str(error))
         self.export()
 
     def export(self) -> None:
@@ -107,7 +108,7 @@ class MetricsDirectory:
         except DirectoryError as error:
             if server.pidfile is not None:
                 server.pidfile.unlink()
-            _exit(error)
+            exit_with(str(error))
         if self._leftovers:
             server.log.info("Removed metrics directories of services that have ended: %d", self._leftovers)
         if self._warning:
@@ -120,11 +121,15 @@ class MetricsDirectory:
         if not self._given:
             environ.pop(VARIABLE, None)  # set by a reload, and not by the user
 
-    def forget(self, pid: int) -> None:
-        """Remove the gauges of a worker that has ended; its counters stay."""
+    def post_worker_init(self, worker: Any) -> None:  # noqa: ARG002 - Gunicorn's signature
+        """Set the variable again: Gunicorn has set those of --env in this worker (Gunicorn's hook)."""
+        self.export()
+
+    def child_exit(self, server: Any, worker: Any) -> None:  # noqa: ARG002 - Gunicorn's signature
+        """Remove the gauges of a worker that has exited; its counters stay (Gunicorn's hook)."""
         from prometheus_client.multiprocess import mark_process_dead
 
-        mark_process_dead(pid, glob.escape(self.path))  # type: ignore[no-untyped-call] # it has no types
+        mark_process_dead(worker.pid, glob.escape(self.path))  # type: ignore[no-untyped-call] # it has no types
 
     # ---- choosing ----------------------------------------------------------------------------------
 
@@ -249,11 +254,6 @@ class _NotEmptiedError(Exception):
     """A file of an earlier service cannot be removed."""
 
 
-def _exit(error: DirectoryError) -> None:
-    print(f"settings: {error}", file=sys.stderr)
-    sys.exit(2)
-
-
 def _open(path: str, flags: int = 0) -> int:
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | flags)
     try:
@@ -352,3 +352,15 @@ DIRECTORY = MetricsDirectory()
 def directory() -> str | None:
     """Return the directory in use; None where this process counts alone."""
     return DIRECTORY.path or os.environ.get(VARIABLE)
+
+
+def install(namespace: MutableMapping[str, Any], environ: Mapping[str, str] = os.environ) -> None:
+    """Have the workers of the configuration file whose `globals()` are `namespace` count in one directory.
+
+    Call it before `gunicorn_drain.install()`, and before anything imports prometheus_client. Hooks that the
+    file has are kept. `environ`: has PROMETHEUS_MULTIPROC_DIR if a directory is chosen; without it one is
+    created in memory and removed at the end. One that cannot be used ends the process with status 2.
+    """
+    DIRECTORY.prepare(environ)
+    for name in ("on_starting", "pre_exec", "post_worker_init", "child_exit"):
+        namespace[name] = chain(name, getattr(DIRECTORY, name), namespace.get(name))

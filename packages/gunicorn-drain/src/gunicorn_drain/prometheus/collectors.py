@@ -1,20 +1,23 @@
-"""Prometheus metrics of the drain. Needs prometheus_client: `pip install gunicorn-drain[prometheus]`.
-
-    REGISTRY.register(DrainCollector(gunicorn_drain.get_drain()))
-
-The values are the whole service's, whichever worker responds to the scrape; so a registry in multiprocess
-mode needs them once, beside its MultiProcessCollector.
-"""
+"""Collectors: the drain's series, and what all workers have counted."""
 
 from __future__ import annotations
 
+import struct
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
+from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from gunicorn_drain.drain import Drain
+from gunicorn_drain.prometheus.directory import FILE
 from gunicorn_drain.shared import StreamCounter
+
+FILE_TIMEOUT = 1.0
+"""Time for which a worker's new file may be empty, in seconds."""
 
 STREAM_COUNTERS = {
     StreamCounter.OPENED: ("streams_opened", "Long connections so far."),
@@ -37,7 +40,7 @@ STREAM_COUNTERS = {
 
 
 class DrainCollector(Collector):
-    """The series lifecycle_*."""
+    """The series lifecycle_*, and http_responses_stalled_total."""
 
     def __init__(self, drain: Drain) -> None:
         self._drain = drain
@@ -87,6 +90,11 @@ class DrainCollector(Collector):
             ("requests_cut_off", "Client requests whose worker ended before the answer.", drain.aborted),
         ):
             yield CounterMetricFamily(f"lifecycle_{name}", text, value=float(count))
+        yield CounterMetricFamily(
+            "http_responses_stalled",
+            "Responses whose connection was closed because the client did not read them.",
+            value=float(drain.stalled),
+        )
 
 
 class StreamCollector(Collector):
@@ -107,3 +115,27 @@ class StreamCollector(Collector):
             for counter, family in families.items():
                 family.add_metric([kind], self._drain.streams(counter, kind))
         return iter([open_now, *families.values()])
+
+
+class WorkersCollector(MultiProcessCollector):
+    """What all workers have written to their files."""
+
+    def __init__(self, registry: CollectorRegistry, path: str | None = None) -> None:
+        super().__init__(registry, path)  # type: ignore[no-untyped-call] # prometheus_client has none
+        self._path: str
+
+    def collect(self) -> list[Metric]:
+        """Read the files; again if one is still empty, as it is while its worker creates it."""
+        deadline = time.monotonic() + FILE_TIMEOUT
+        while True:
+            try:
+                return list(self.merge(self._files(), accumulate=True))  # type: ignore[no-untyped-call]
+            except struct.error:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
+
+    def _files(self) -> list[str]:
+        # Not by glob as prometheus_client does: the path may have brackets in it, and a directory that the
+        # user names may have other files.
+        return [str(each) for each in Path(self._path).iterdir() if FILE.fullmatch(each.name)]

@@ -22,13 +22,12 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from gunicorn_drain import Drain, DrainPolicy
+from gunicorn_drain.drain import Drain
+from gunicorn_drain.policy import DrainPolicy
+from gunicorn_drain.tcp_info import backlog_of, tcp_info
 from gunicorn_drain.throttled_log import ThrottledLog
-
-if TYPE_CHECKING:
-    from prometheus_client import Counter
 
 logger = logging.getLogger("gunicorn.error")
 
@@ -56,10 +55,6 @@ BLOCKED_AFTER = 10.0
 SHOWN = 100
 """Maximum number of characters of a path in the log."""
 
-TCP_INFO = getattr(socket, "TCP_INFO", None)  # not on macOS
-TCP_INFO_BYTES = 148
-"""Size of Linux' struct tcp_info up to the last member that is read here. Linux 4.6 has it."""
-
 
 @dataclass
 class Progress:
@@ -82,10 +77,10 @@ class Progress:
 
 
 class SendTimeout:
-    """The responses that this worker is sending. gunicorn.conf.py calls the methods in Gunicorn's hooks."""
+    """The responses that this worker is sending."""
 
     def __init__(self, drain: Drain, seconds: float) -> None:
-        """`seconds`: SEND_TIMEOUT."""
+        """`seconds`: time after which a response without progress is closed, outside a drain."""
         self._drain = drain
         self._seconds = seconds
         # Each access to it is one operation of a dictionary, which is atomic: requests take no lock.
@@ -93,19 +88,20 @@ class SendTimeout:
         self._progress: dict[Any, Progress] = {}
         self._waiting_since = 0.0  # 0.0 while nothing waits
 
-    def pre_request(self, req: Any) -> None:
-        """Begin to watch the response to `req`."""
+    def pre_request(self, worker: Any, req: Any) -> None:
+        """Begin to watch the response to `req` (Gunicorn's hook)."""
+        self._drain.worker.pre_request(worker, req)
         self._requests[req] = None
 
-    def post_request(self, req: Any) -> None:
-        """End it: the response is sent, or has failed. Gunicorn closes the connection later."""
+    def post_request(self, worker: Any, req: Any, environ: Any = None, resp: Any = None) -> None:
+        """Stop to watch it: it is sent, or has failed; Gunicorn closes later (Gunicorn's hook)."""
         self._requests.pop(req, None)
+        self._drain.worker.post_request(worker, req, environ, resp)
 
     def post_worker_init(self, worker: Any) -> None:
-        """Start to poll. Gunicorn has forked and gevent has patched by now."""
+        """Start to poll (Gunicorn's hook). Gunicorn has forked and gevent has patched by now."""
         self._worker = worker
-        self._refusals = ThrottledLog(logger)
-        self._counter = _counter()
+        self._closed = ThrottledLog(logger)
         threading.Thread(target=self._run, name="send-timeout", daemon=True).start()
 
     # ---- the polling thread --------------------------------------------------------------------------
@@ -116,7 +112,7 @@ class SendTimeout:
             try:
                 self._poll(time.monotonic())
             except Exception:
-                logger.exception("SEND_TIMEOUT: a poll failed")
+                logger.exception("send_timeout: a poll failed")
 
     def _poll(self, now: float) -> None:
         here, backlog, probes = self._queued(), self._backlog(), self._queued_probes()
@@ -138,8 +134,7 @@ class SendTimeout:
 
     def _backlog(self) -> int:
         """Count the connections that wait to be accepted."""
-        # Linux has the length of a listener's queue in the place of the unacknowledged segments.
-        return sum(info[1] for each in self._worker.sockets if (info := _tcp_info(each)) is not None)
+        return sum(map(backlog_of, self._worker.sockets))
 
     def _report_blocked(self, waited: float, here: int, backlog: int) -> None:
         """Report in readiness and log that no thread has become free for long."""
@@ -165,10 +160,9 @@ class SendTimeout:
         """Close what has made no progress for too long, and what gives way to `waiting` requests."""
         polled: dict[Any, Progress] = {}
         for req in list(self._requests):
-            if (info := _tcp_info(_socket_of(req))) is not None:
-                acknowledged, in_flight, not_sent = info
-                polled[req] = progress = self._progress.get(req) or Progress(now, acknowledged)
-                progress.update(now, acknowledged, bool(in_flight or not_sent))
+            if (info := tcp_info(_socket_of(req))) is not None:
+                polled[req] = progress = self._progress.get(req) or Progress(now, info.acknowledged)
+                progress.update(now, info.acknowledged, bool(info.in_flight or info.not_sent))
         self._progress = polled
         first, moved = self._timeouts()
         for req, progress in sorted(self._stalled(polled), key=lambda each: each[1].since):
@@ -193,7 +187,7 @@ class SendTimeout:
     def _reason(self) -> str:
         if self._drain.terminating_since:
             return "the service drains"
-        return f"SEND_TIMEOUT is {self._seconds:g} s"
+        return f"send_timeout is {self._seconds:g} s"
 
     def _close(self, req: Any, stood: float, reason: str) -> None:
         """End the connection of `req`: in every worker class, send() fails and Gunicorn closes the socket."""
@@ -209,10 +203,10 @@ class SendTimeout:
             # Otherwise the kernel keeps what is unsent for minutes after Gunicorn's close.
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             connection.shutdown(socket.SHUT_RDWR)
-        self._counter.inc()
+        self._drain.worker.count_stalled()
         peer = req.peer_addr[0] if isinstance(req.peer_addr, tuple) else "-"
         path = "".join(each if each.isprintable() else "?" for each in req.path)[:SHOWN]
-        self._refusals.add(
+        self._closed.add(
             "stalled",
             f"Closed a connection of {peer}: it has read less than {PROGRESS_MIN} bytes of the response to "
             f"{req.method} {path} for {stood:.1f} s; {reason}",
@@ -223,32 +217,3 @@ def _socket_of(req: Any) -> Any:
     """Find the connection's socket: Gunicorn's hooks get the request alone."""
     stream = getattr(req, "stream", None)  # of HTTP/2
     return req.unreader.sock if stream is None else stream.connection.sock
-
-
-def _tcp_info(sock: Any) -> tuple[int, int, int] | None:
-    """Return the bytes acknowledged, the segments in flight and the bytes not sent; None where not known."""
-    if TCP_INFO is None:
-        return None
-    try:
-        info = sock.getsockopt(socket.IPPROTO_TCP, TCP_INFO, TCP_INFO_BYTES)
-    except (OSError, AttributeError):  # a Unix socket, or one that is closed
-        return None
-    if len(info) < TCP_INFO_BYTES:
-        return None
-    # tcpi_bytes_acked, tcpi_unacked and tcpi_notsent_bytes of linux/tcp.h
-    return (
-        struct.unpack_from("Q", info, 120)[0],
-        struct.unpack_from("I", info, 24)[0],
-        struct.unpack_from("I", info, 144)[0],
-    )
-
-
-def _counter() -> Counter:
-    # Imported late: prometheus_client decides how to count when it is first imported.
-    from prometheus_client import Counter
-
-    return Counter(
-        "http_responses_stalled",
-        "Responses whose connection was closed because the client did not read them.",
-        registry=None,
-    )

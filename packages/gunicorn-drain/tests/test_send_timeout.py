@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from app.send_timeout import PROGRESS_MIN, Progress
 from gunicorn_drain import Drain, State
+from gunicorn_drain.send_timeout import PROGRESS_MIN, Progress
 
 
 def test_response_that_makes_no_progress_stands_since_its_last() -> None:

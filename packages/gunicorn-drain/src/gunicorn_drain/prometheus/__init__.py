@@ -1,0 +1,57 @@
+"""Prometheus metrics of a Gunicorn service: `pip install gunicorn-drain[prometheus]`.
+
+The drain's series, in the application:
+
+    REGISTRY.register(DrainCollector(gunicorn_drain.get_drain()))
+
+The values are the whole service's, whichever worker responds to the scrape.
+
+Each worker counts for itself with prometheus_client, unless the workers share a directory. This creates one
+in memory and removes it at the end; WorkersCollector reads it. In gunicorn.conf.py, before
+`gunicorn_drain.install()`:
+
+    gunicorn_drain.prometheus.install(globals())
+
+Nothing here imports prometheus_client before it is used: when it is imported, it decides how to count.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from gunicorn_drain.prometheus.directory import (
+    DIRECTORY,
+    MEMORY,
+    PREFIX,
+    VARIABLE,
+    MetricsDirectory,
+    directory,
+    install,
+    memory_directory,
+)
+
+if TYPE_CHECKING:
+    from gunicorn_drain.prometheus.collectors import DrainCollector, StreamCollector, WorkersCollector
+
+__all__ = [
+    "DIRECTORY",
+    "MEMORY",
+    "PREFIX",
+    "VARIABLE",
+    "DrainCollector",
+    "MetricsDirectory",
+    "StreamCollector",
+    "WorkersCollector",
+    "directory",
+    "install",
+    "memory_directory",
+]
+
+_COLLECTORS = {"DrainCollector", "StreamCollector", "WorkersCollector"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _COLLECTORS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.collectors"), name)
