@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from tools.docs import arrows, blocks, figures
+from tools.docs import arrows, blocks, editions, figures
 
 TRUE, NOT_TRUE, COULD_NOT_RUN = 0, 1, 2
 
@@ -51,7 +51,15 @@ def main() -> int:
         if options.course or options.propagation:
             figures.keep(options.course, options.propagation)
         figures.fill()
-    except (blocks.PageError, figures.FigureError, OSError, ValueError, KeyError, TypeError) as error:
+    except (
+        blocks.PageError,
+        editions.EditionError,
+        figures.FigureError,
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+    ) as error:
         print(f"guide: {error}", file=sys.stderr)
         return COULD_NOT_RUN
     return TRUE

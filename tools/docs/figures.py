@@ -24,7 +24,7 @@ from kubectl_lossless.measure.propagation import Propagation
 from kubectl_lossless.measure.report import Report
 from kubectl_lossless.measure.report.figures import Figures, percentile
 from tools.course.published import published
-from tools.docs import pictures
+from tools.docs import editions, pictures
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -243,18 +243,22 @@ class Kept:
         raise FigureError(f"{what!r} is no figure of propagation; there is: table, DRAIN_MIN")
 
 
-def filled(text: str, kept: Kept) -> str:
-    """A page's text with the present figures between its marks.
+def filled(text: str, kept: Kept, page: Path = ROOT / "README.md") -> str:
+    """Return a page's text with the present figures between its marks, in the page's language.
 
     Raises FigureError.
     """
-    return MARK.sub(lambda mark: f"{mark[1]}{kept.figure(mark[2], mark[3])}{mark[5]}", text)
+    return MARK.sub(
+        lambda mark: f"{mark[1]}{editions.translated(page, kept.figure(mark[2], mark[3]))}{mark[5]}", text
+    )
 
 
 def _wanted(pages: Iterable[Path]) -> dict[Path, str]:
     """Return pages and pictures as they should be."""
     kept = Kept()
-    texts = {page: filled(page.read_text(), kept) for page in pages}
+    texts = {page: filled(page.read_text(), kept, page) for page in pages}
+    for edition in editions.EDITIONS.keys() & texts.keys():
+        texts[edition] = editions.filled(texts[edition], editions.EDITIONS[edition].read_text())
     return texts | {PICTURES / name: svg for name, svg in (kept.drawn() | kept.described()).items()}
 
 

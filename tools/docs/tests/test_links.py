@@ -39,14 +39,14 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_index_lists_every_page() -> None:
     index = ROOT / "docs/README.md"
     listed = {(index.parent / link.partition("#")[0]).resolve() for link in LINK.findall(index.read_text())}
-    pages = set((ROOT / "docs").glob("*.md")) - {index}
+    pages = set((ROOT / "docs").rglob("*.md")) - {index}
     assert pages <= listed, sorted(page.name for page in pages - listed)
 
 
 def test_every_page_says_at_its_top_for_whom_it_is() -> None:
     silent = []
     for page in (ROOT / "docs").glob("*.md"):
-        first = page.read_text().split("\n\n")[1]
+        first = next(part for part in page.read_text().split("\n\n")[1:] if not part.startswith("["))
         if not re.search(r"\b[Yy]ou\b|^For ", first):
             silent.append(page.name)
     assert not silent
