@@ -20,9 +20,9 @@ def create_app(settings: Settings | None = None, drain: Drain | None = None) -> 
     # Imported here, because gunicorn.conf.py imports app.settings in the master, where Flask is
     # not to be loaded before a gevent worker has patched the standard library.
     from app import api, errors, metrics, page, probes, streams
-    from app.request_id import with_request_ids
     from app.settings import Settings
     from gunicorn_drain import get_drain
+    from gunicorn_drain.logs import with_request_ids
     from gunicorn_fast.flask import FastFlask
 
     settings = settings or Settings.from_environment()

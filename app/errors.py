@@ -12,7 +12,7 @@ from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAll
 from werkzeug.sansio.response import Response as BaseResponse
 from werkzeug.urls import iri_to_uri
 
-from app.refusals import PROBLEM
+from gunicorn_drain.logs import PROBLEM
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment

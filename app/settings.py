@@ -9,13 +9,13 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any
 
-from app.listeners import ALL as ALL_ADDRESSES
-from app.listeners import binds
 from gunicorn_drain import DrainPolicy, Probe
+from gunicorn_drain.listeners import ALL as ALL_ADDRESSES
+from gunicorn_drain.listeners import binds
 from gunicorn_drain.policy import DECIMAL, SWITCH
 from gunicorn_fast import LEADER_WORKER, PROBE_LANE_WORKER
 
@@ -321,16 +321,20 @@ def _shown(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def settings_or_exit(environ: Mapping[str, str] = os.environ) -> Settings:
-    """Read the settings of `environ`; report what is wrong with them and exit with status 2."""
+def settings_or_exit(environ: Mapping[str, str] = os.environ, worker_class: str | None = None) -> Settings:
+    """Read the settings of `environ`; report what is wrong with them and exit with status 2.
+
+    `worker_class`: that of Gunicorn's flag, which may be any, and takes precedence.
+    """
     try:
-        return Settings.from_environment(environ)
+        settings = Settings.from_environment(environ)
     except SettingsError as error:
-        from app import log_format  # the logger is not there yet, and it imports this module
+        from gunicorn_drain.logs import line as log_line  # the logger is not there yet
 
         for sentence in str(error).splitlines():
-            line = log_format.line(
+            line = log_line(
                 environ.get("LOG_FORMAT", ""), logging.CRITICAL, "settings", f"settings: {sentence}"
             )
             print(line, file=sys.stderr)
         sys.exit(2)
+    return settings if worker_class is None else replace(settings, worker_class=worker_class)

@@ -20,8 +20,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import gunicorn_drain.prometheus
 import gunicorn_fast
-from app import request_id
 from app.settings import NAMES, PROBES, WORKER_CLASSES
+from gunicorn_drain.logs import request_id
 from tests.manifests.manifests import RUNGS, container
 
 ROOT = Path(__file__).parents[2]
@@ -38,7 +38,7 @@ OWNED = {
     gunicorn_fast.LEADER_WORKER: "packages/gunicorn-fast/src/gunicorn_fast/__init__.py",
     gunicorn_fast.PROBE_LANE_WORKER: "packages/gunicorn-fast/src/gunicorn_fast/__init__.py",
     gunicorn_drain.DETACH_KEY: "packages/gunicorn-drain/src/gunicorn_drain/wsgi.py",
-    request_id.ENVIRON: "app/request_id.py",
+    request_id.ENVIRON: "packages/gunicorn-drain/src/gunicorn_drain/logs/request_id.py",
     gunicorn_drain.prometheus.VARIABLE: "packages/gunicorn-drain/src/gunicorn_drain/prometheus/directory.py",
 }
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 HEADER = "X-Request-ID"
 
-ENVIRON = "app.request_id"
+ENVIRON = "gunicorn_drain.request_id"
 """The environ's key of the request ID."""
 
 _accepted = re.compile(r"[A-Za-z0-9._:/+=@~-]{1,128}").fullmatch

@@ -1,9 +1,8 @@
-"""Gunicorn's logger with the service's formats, for the messages of the application too."""
+"""Gunicorn's logger with one format for all lines, those of the application too."""
 
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import threading
 from types import TracebackType
@@ -12,10 +11,9 @@ from typing import Any, TextIO
 from gunicorn.glogging import Logger
 from gunicorn.instrument.statsd import Statsd
 
-from app import access_log
-from app.log_format import ACCESS_LOGGER, formatter
-from app.request_id import RequestIdFilter
-from app.settings import Settings
+from gunicorn_drain.logs import access
+from gunicorn_drain.logs.formats import ACCESS_LOGGER, formatter
+from gunicorn_drain.logs.request_id import RequestIdFilter
 
 
 class AccessFields(logging.Filter):
@@ -35,11 +33,14 @@ class ServiceLogger(Logger):  # type: ignore[misc] # Gunicorn has no types
     replaces all of this.
     """
 
-    _settings: Settings
+    log_format = "text"
+    access_log_on = False
 
     def setup(self, cfg: Any) -> None:
-        """Configure the loggers from Gunicorn's configuration and the settings; again at every reload."""
-        self._settings = Settings.from_environment({**os.environ, **cfg.env})
+        """Configure the loggers from Gunicorn's configuration; again at every reload."""
+        # The configuration's class: after a reload another one than this object's.
+        if issubclass(cfg.logger_class, ServiceLogger):
+            self.log_format, self.access_log_on = cfg.logger_class.log_format, cfg.logger_class.access_log_on
         root = logging.getLogger()
         self.error_log.propagate = self.access_log.propagate = False
         for handler in [each for each in root.handlers if getattr(each, "_gunicorn", False)]:
@@ -48,7 +49,7 @@ class ServiceLogger(Logger):  # type: ignore[misc] # Gunicorn has no types
         if cfg.logconfig or cfg.logconfig_json or cfg.logconfig_dict:
             self._propagate_unconfigured()
             return
-        if self._settings.access_log and cfg.accesslog is None:
+        if self.access_log_on and cfg.accesslog is None:
             self._set_handler(self.access_log, "-", logging.Formatter(), sys.stderr)
         # Flask's messages and those of the libraries go where Gunicorn's go. The same handler, because
         # Gunicorn reopens files at SIGUSR1 that are handlers of a logger other than the root.
@@ -59,13 +60,13 @@ class ServiceLogger(Logger):  # type: ignore[misc] # Gunicorn has no types
 
     def atoms(self, resp: Any, req: Any, environ: dict[str, Any], request_time: Any) -> dict[str, Any]:
         """Return what the access log's format may refer to, Gunicorn's own names only if it is not ours."""
-        fields = access_log.fields(resp, environ, request_time, self.cfg)
+        fields = access.fields(resp, environ, request_time, self.cfg)
         others = {} if self._is_own_format else super().atoms(resp, req, environ, request_time)
-        return {**others, **access_log.atoms(fields), "fields": fields}
+        return {**others, **access.atoms(fields), "fields": fields}
 
     @property
     def _is_own_format(self) -> bool:
-        return bool(self.cfg.access_log_format == access_log.FORMAT)
+        return bool(self.cfg.access_log_format == access.FORMAT)
 
     def _propagate_unconfigured(self) -> None:
         """Leave it to the root logger to handle what a log configuration does not name (Gunicorn: stderr)."""
@@ -82,13 +83,13 @@ class ServiceLogger(Logger):  # type: ignore[misc] # Gunicorn has no types
         stream: TextIO | None = None,
     ) -> None:
         """Add a handler in the service's format (Gunicorn: in one of its own)."""
-        super()._set_handler(log, output, formatter(self._settings.log_format), stream)
+        super()._set_handler(log, output, formatter(self.log_format), stream)
         if (handler := self._get_gunicorn_handler(log)) is not None:
             handler.addFilter(RequestIdFilter())
             handler.addFilter(AccessFields())
 
     def _compute_access_log_enabled(self) -> bool:
-        return self._settings.access_log or bool(super()._compute_access_log_enabled())
+        return self.access_log_on or bool(super()._compute_access_log_enabled())
 
 
 class StatsdLogger(ServiceLogger, Statsd):  # type: ignore[misc] # Gunicorn has no types

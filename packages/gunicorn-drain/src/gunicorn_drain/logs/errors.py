@@ -20,7 +20,7 @@ from gunicorn import util
 from gunicorn.http.message import Message
 from gunicorn.workers.base import Worker
 
-from app import request_id
+from gunicorn_drain.logs import request_id
 from gunicorn_drain.throttled_log import ThrottledLog
 
 if TYPE_CHECKING:
@@ -100,7 +100,8 @@ def _handle_error(  # noqa: PLR0913, PLR0917 - Gunicorn's signature, and two of 
         f"{request_id.HEADER}: {identifier}",
     ]
     head = "\r\n".join([*lines, "", ""]).encode("latin-1")
-    _counter().labels(str(int(status))).inc()
+    if (counter := _counter()) is not None:
+        counter.labels(str(int(status))).inc()
     if status != HTTPStatus.INTERNAL_SERVER_ERROR:
         refusals.add(str(int(status)), f"Refused a request of {peer} with {int(status)}: {detail}")
     protocol = f"HTTP/{version[0]}.{version[1]}" if version else "-"
@@ -160,9 +161,12 @@ def _frames_of(exc: Exception) -> Iterator[dict[str, Any]]:
 
 
 @cache
-def _counter() -> Counter:
+def _counter() -> Counter | None:
     # Imported late: prometheus_client decides how to count when it is first imported.
-    from prometheus_client import Counter
+    try:
+        from prometheus_client import Counter
+    except ImportError:
+        return None
 
     return Counter(
         "http_requests_refused",

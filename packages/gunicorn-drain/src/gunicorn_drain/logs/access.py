@@ -7,8 +7,8 @@ from datetime import timedelta
 from functools import lru_cache
 from typing import Any
 
-from app.request_id import ENVIRON
-from gunicorn_drain import get_drain
+from gunicorn_drain.drain import get_drain
+from gunicorn_drain.logs.request_id import ENVIRON
 
 FORMAT = '%(client)s "%(r)s" %(s)s %(b)s %(duration)s ms %(id)s %(state)s'
 """Format of a line, in Gunicorn's notation. `client`, `duration`, `id` and `state` are not Gunicorn's."""

@@ -13,6 +13,9 @@ NAMES = {"asctime": "time", "levelname": "level", "name": "logger", "process": "
 
 ACCESS_LOGGER = "gunicorn.access"
 
+FORMATS = ("text", "json")
+"""Names of the formats."""
+
 
 class UtcTime(logging.Formatter):
     """Formatter of times in UTC with milliseconds."""
@@ -40,7 +43,7 @@ class JsonLinesFormatter(UtcTime, JsonFormatter):
 
 
 def formatter(log_format: str) -> logging.Formatter:
-    """Create the formatter for one of LOG_FORMAT's values."""
+    """Create the formatter for one of FORMATS; any other name is text."""
     return JsonLinesFormatter(JSON, rename_fields=NAMES) if log_format == "json" else TextFormatter(TEXT)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from gunicorn.config import Config
 
-from app import access_log
+from gunicorn_drain.logs import access
 
 
 def configuration(trusted: str) -> Config:
@@ -54,25 +54,25 @@ def test_client_is_the_last_address_that_no_trusted_proxy_has(
     peer: str, forwarded: str | None, client: str
 ) -> None:
     cfg = configuration("10.0.0.0/8,fd00::/8")
-    assert access_log.client(environ(peer, forwarded), cfg) == client
+    assert access.client(environ(peer, forwarded), cfg) == client
 
 
 def test_client_is_the_first_address_where_everything_is_trusted() -> None:
     forwarded = environ("203.0.113.1", "192.0.2.1, 203.0.113.7")
-    assert access_log.client(forwarded, configuration("*")) == "192.0.2.1"
+    assert access.client(forwarded, configuration("*")) == "192.0.2.1"
 
 
 def test_peer_of_a_unix_socket_is_trusted() -> None:
     assert (
-        access_log.client({"REMOTE_ADDR": "", "HTTP_X_FORWARDED_FOR": "192.0.2.1"}, configuration(""))
+        access.client({"REMOTE_ADDR": "", "HTTP_X_FORWARDED_FOR": "192.0.2.1"}, configuration(""))
         == "192.0.2.1"
     )
-    assert access_log.client({"REMOTE_ADDR": ""}, configuration("")) == "-"
+    assert access.client({"REMOTE_ADDR": ""}, configuration("")) == "-"
 
 
 def test_characters_that_end_a_line_are_escaped() -> None:
     request = {"REQUEST_METHOD": "GET", "RAW_URI": "/\x85\x9b\u2028\n", "SERVER_PROTOCOL": "HTTP/1.1"}
-    known = access_log.fields(
+    known = access.fields(
         SimpleNamespace(status="200 OK", sent=3),
         environ("10.0.0.1", None, **request),
         timedelta(seconds=1.5),
@@ -80,4 +80,4 @@ def test_characters_that_end_a_line_are_escaped() -> None:
     )
     assert known["uri"] == r"/\x85\x9b\u2028\n"
     assert known["duration_ms"] == 1500
-    assert access_log.atoms(known)["r"] == r"GET /\x85\x9b\u2028\n HTTP/1.1"
+    assert access.atoms(known)["r"] == r"GET /\x85\x9b\u2028\n HTTP/1.1"
