@@ -18,7 +18,7 @@ from kubectl_lossless.measure.report import Report, terminal
 from kubectl_lossless.measure.report.compare import Goal
 from kubectl_lossless.measure.report.page import Collection, Part, write_collection, write_report
 from kubectl_lossless.measure.report.timeline import timeline
-from kubectl_lossless.measure.rollout import RolloutError
+from kubectl_lossless.measure.workload import RolloutError
 from tools.course.course import PARTS, goals, onto_itself, parts
 from tools.course.experiment import Experiment, Silent, run, run_streams
 from tools.course.load import CLIENTS, DEFAULT_MIX, LONG_MIX, mix_from_text, mix_to_text

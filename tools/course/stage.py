@@ -12,8 +12,9 @@ from types import TracebackType
 from kubectl_lossless.kubectl import Kubectl, KubectlError, Object, documents, to_list
 from kubectl_lossless.measure.load.connection import Connection, Lost
 from kubectl_lossless.measure.load.job import NAME as LOAD_JOB
-from kubectl_lossless.measure.rollout import RolloutError, wait_for_rollout
+from kubectl_lossless.measure.rollout import wait_for_rollout
 from kubectl_lossless.measure.watch import Watch
+from kubectl_lossless.measure.workload import RolloutError
 from tools.course.load import target_of
 from tools.course.namespace import MADE_BY, Journal, foreign, get_namespace, is_made, listed, mark_made
 

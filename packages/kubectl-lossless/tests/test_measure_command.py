@@ -26,7 +26,7 @@ def run(command: str, *arguments: str, **environment: str) -> subprocess.Complet
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("cronjob/web", *BASE[1:]), "allowed are deployment/NAME and statefulset/NAME"),
+        (("cronjob/web", *BASE[1:]), "allowed are deployment/NAME, statefulset/NAME and rollout/NAME"),
         (("deploy/web",), "the following arguments are required: --url"),
         ((*BASE, "--rps", "0"), "'0'; allowed are numbers from 0.5 to 1000"),
         ((*BASE, "--rps", "many"), "allowed are numbers from 0.5 to 1000"),

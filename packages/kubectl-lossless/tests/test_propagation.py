@@ -6,8 +6,8 @@ import pytest
 
 from kubectl_lossless.measure.load.record import Answer, Failure, Kind, Result
 from kubectl_lossless.measure.propagation import ENDPOINTS, leave_of, refuse_unseen
-from kubectl_lossless.measure.rollout import RolloutError
 from kubectl_lossless.measure.watch import Mark, Pod, State
+from kubectl_lossless.measure.workload import RolloutError
 
 POD = Pod(
     "a",

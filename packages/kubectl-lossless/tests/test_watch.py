@@ -183,16 +183,89 @@ def test_end_of_the_containers_is_marked_with_the_exit_code() -> None:
     assert one.marked(Mark.STOPPED) is not None
 
 
-def endpoints(name: str, **ready: bool) -> dict[str, Any]:
+def endpoints(name: str, terminating: str = "", **ready: bool) -> dict[str, Any]:
+    """Return an EndpointSlice; each pod is called by its UID."""
     found = [
-        {"targetRef": {"uid": uid}, "conditions": {"ready": is_ready}} for uid, is_ready in ready.items()
+        {
+            "targetRef": {"kind": "Pod", "uid": uid, "name": f"web-5d4f-{uid * 5}"},
+            "conditions": {"ready": is_ready, "terminating": uid == terminating},
+            "nodeName": "node1",
+        }
+        for uid, is_ready in ready.items()
     ]
     return {"metadata": {"name": name}, "endpoints": found}
 
 
+def test_pods_that_may_not_be_listed_are_followed_by_their_endpoint_slices() -> None:
+    watch = Watch(Kubectl(), "n", "web", wide=True)
+    watch.deployment = {"spec": {"template": {"spec": {"terminationGracePeriodSeconds": 7}}}}
+    watch.unseen["pods"] = "pods is forbidden"
+    assert not watch.sees_pods
+    for slice_ in (
+        endpoints("s", a=True, b=False),
+        endpoints("s", a=True, b=True),
+        endpoints("s", "a", a=False, b=True),
+        endpoints("s", b=True),
+    ):
+        watch._take_slice("MODIFIED", slice_)
+    assert watch.sees_pods
+    a, b = sorted(watch.pods, key=lambda pod: pod.name)
+    assert [state for _, state in a.states] == [State.READY, State.DRAINING, State.GONE]
+    assert [state for _, state in b.states] == [State.NOT_READY, State.READY]
+    assert (a.name, a.revision, a.grace, a.node) == ("web-5d4f-aaaaa", "5d4f", 7.0, "node1")
+    assert a.marked(Mark.NO_ENDPOINT) is not None
+    assert b.marked(Mark.ENDPOINT) is not None
+
+
+def test_pods_of_another_workload_are_not_followed_by_their_endpoint_slices() -> None:
+    watch = Watch(Kubectl(), "n", "web", wide=True)
+    watch.deployment = {"spec": {"template": {"spec": {}}}}
+    watch.unseen["pods"] = "pods is forbidden"
+    slice_ = endpoints("s", a=True)
+    slice_["endpoints"][0]["targetRef"]["name"] = "web-shop-5d4f-aaaaa"
+    watch._take_slice("ADDED", slice_)
+    assert watch.pods == []
+
+
+def rollout(phase: str, stable: str = "a", observed: str = "2", **status: Any) -> dict[str, Any]:
+    return {
+        "metadata": {"generation": 2},
+        "spec": {"replicas": 3},
+        "status": {
+            "observedGeneration": observed,
+            "phase": phase,
+            "stableRS": stable,
+            "currentPodHash": "b",
+            **status,
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("found", "complete"),
+    [
+        (rollout("Healthy", "b"), True),
+        (rollout("Healthy", "b", observed="1"), False),
+        (rollout("Healthy"), False),
+        (rollout("Paused"), False),
+        (rollout("Progressing"), False),
+    ],
+)
+def test_argo_rollout_is_complete_when_its_new_pods_are_stable(found: dict[str, Any], complete: bool) -> None:
+    watch = Watch(Kubectl(), "n", "web", "rollouts.argoproj.io")
+    watch.deployment = found
+    assert watch.rolled_out() is complete
+
+
+def test_degraded_argo_rollout_is_a_problem() -> None:
+    watch = Watch(Kubectl(), "n", "web", "rollouts.argoproj.io")
+    watch.deployment = rollout("Degraded", message="ProgressDeadlineExceeded")
+    assert watch.problem() == "Degraded: ProgressDeadlineExceeded"
+
+
 def test_pod_has_left_when_no_endpoint_of_it_is_ready() -> None:
     watch = Watch(Kubectl(), "n", "web", wide=True)
-    watch._take_pod("ADDED", seen("web-a", "a"))
+    watch._take_pod("ADDED", seen("web-5d4f-aaaaa", "a"))
     (one,) = watch.pods
     for slice_ in (endpoints("s", a=True), endpoints("t", a=True), endpoints("s", a=False)):
         watch._take_slice("MODIFIED", slice_)

@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from kubectl_lossless.measure.rollout import RolloutError
 from kubectl_lossless.measure.watch import selector_of
-from kubectl_lossless.measure.workload import Facts, Reference, pre_stop_of, refuse_unrollable
+from kubectl_lossless.measure.workload import Facts, Reference, RolloutError, pre_stop_of, refuse_unrollable
 
 
 def workload(kind: str = "Deployment", **spec: Any) -> dict[str, Any]:
@@ -24,15 +23,30 @@ def workload(kind: str = "Deployment", **spec: Any) -> dict[str, Any]:
         ("web", "deployment", "web"),
         ("sts/db-0", "statefulset", "db-0"),
         ("StatefulSet/db", "statefulset", "db"),
+        ("rollout/web", "rollouts.argoproj.io", "web"),
     ],
 )
 def test_reference_is_read(text: str, kind: str, name: str) -> None:
     assert Reference.of(text) == Reference(kind, name)
 
 
-@pytest.mark.parametrize("text", ["daemonset/x", "rollout/x", "deploy/", "deploy/A", "deploy/a b", ""])
+@pytest.mark.parametrize("text", ["machine/x", "deploy/", "deploy/A", "deploy/a b", ""])
 def test_malformed_reference_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"allowed are deployment/NAME|is no name"):
+        Reference.of(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("ksvc/x", "Knative moves requests between revisions"),
+        ("daemonset/x", "replaced node by node"),
+        ("dc/x", "knows no DeploymentConfig"),
+        ("svc/x", "name the workload behind it"),
+    ],
+)
+def test_known_kind_that_cannot_be_measured_is_refused_with_the_reason(text: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
         Reference.of(text)
 
 

@@ -18,10 +18,8 @@ from kubectl_lossless.measure.load.job import Job
 from kubectl_lossless.measure.load.process import Place
 from kubectl_lossless.measure.report import formats
 from kubectl_lossless.measure.report.page import write_report
-from kubectl_lossless.measure.rollout import RolloutError
 from kubectl_lossless.measure.run import Action, Console, Measurement, measure, prepare
-from kubectl_lossless.measure.workload import KINDS as WORKLOAD_KINDS
-from kubectl_lossless.measure.workload import Reference
+from kubectl_lossless.measure.workload import ROLLOUT, Reference, RolloutError
 
 HELD, NOT_HELD, COULD_NOT_RUN, INTERRUPTED = 0, 1, 2, 130
 PROGRESS_LINE_EVERY = 5.0  # seconds, where the output is no terminal
@@ -106,9 +104,9 @@ def add_cluster(made: argparse.ArgumentParser) -> None:
             "workload",
             metavar="KIND/NAME",
             type=argument(Reference.of),
-            help="deploy/NAME or statefulset/NAME",
+            help="deploy/NAME, statefulset/NAME or rollout/NAME",
         ),
-        workloads(*sorted(set(WORKLOAD_KINDS.values()))),
+        workloads("deployments", "statefulsets"),
     )
     complete_with(
         made.add_argument("-n", "--namespace", help="namespace (default: the context's)"), namespaces
@@ -420,6 +418,11 @@ def run(options: argparse.Namespace, console: Console) -> int:
     plan, action = plan_of(options), action_of(options)
     kubectl, namespace = cluster_of(options)
     place = place_of(options, kubectl, namespace)
+    if options.workload.kind == ROLLOUT and (action.restart or action.images):
+        raise ValueError(
+            f"{options.workload} cannot be rolled by kubectl, which knows no Argo Rollouts: --wait "
+            "waits for its rollout from elsewhere, --apply FILE applies a manifest"
+        )
     asked = Measurement(options.workload, namespace, plan, action, place, options.timeout)
     prepare(asked, kubectl)  # before the question: who says yes should not get a refusal then
     if not ask(words(asked, kubectl, options), console, yes=options.yes or action.wait is not None):

@@ -19,10 +19,9 @@ from pathlib import Path
 from kubectl_lossless.kubectl import Kubectl
 from kubectl_lossless.measure.load import Load, Result
 from kubectl_lossless.measure.report.figures import percentile
-from kubectl_lossless.measure.rollout import RolloutError
 from kubectl_lossless.measure.verdict import SPREAD
 from kubectl_lossless.measure.watch import Mark, Pod, State, Watch
-from kubectl_lossless.measure.workload import Reference
+from kubectl_lossless.measure.workload import Reference, RolloutError
 
 MARGIN = 2.0
 """A drain's minimum should be this many times the longest time seen."""
@@ -166,7 +165,7 @@ def survey(  # noqa: PLR0913 - all named
     """
     with contextlib.ExitStack() as stack:
         watch = stack.enter_context(Watch(kubectl, namespace, reference.name, reference.kind, wide=True))
-        if "pods" in watch.unseen:
+        if not watch.sees_pods:
             raise RolloutError(
                 f"The pods cannot be watched, and nothing is measured without: {watch.unseen['pods']}"
             )

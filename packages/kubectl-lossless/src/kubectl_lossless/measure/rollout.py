@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 from kubectl_lossless.measure.watch import State, Watch
+from kubectl_lossless.measure.workload import RolloutError
 
 STUCK_FOR = 10.0
 """Seconds that a pod may be stuck before it counts: a first failed pull or crash can pass by itself."""
@@ -13,10 +14,6 @@ STUCK_FOR = 10.0
 
 LOST_SIGHT = 20.0
 """Seconds without an answer of the API server after which a rollout counts as lost sight of."""
-
-
-class RolloutError(Exception):
-    """The rollout is not, or does not become, complete; the message says what to do."""
 
 
 def wait_for_rollout(

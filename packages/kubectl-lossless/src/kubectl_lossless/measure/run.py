@@ -13,10 +13,10 @@ from kubectl_lossless.measure.load import Load, LoadError, Local, Lost, Plan, Ta
 from kubectl_lossless.measure.load.connection import Connection
 from kubectl_lossless.measure.load.process import Place
 from kubectl_lossless.measure.report import Report
-from kubectl_lossless.measure.rollout import RolloutError, wait_for_rollout
+from kubectl_lossless.measure.rollout import wait_for_rollout
 from kubectl_lossless.measure.verdict import Advice, Evidence, verdict
 from kubectl_lossless.measure.watch import Pod, State, Watch
-from kubectl_lossless.measure.workload import Facts, Reference, refuse_unrollable, template
+from kubectl_lossless.measure.workload import Facts, Reference, RolloutError, refuse_unrollable, template
 
 LEAD = 5.0
 """Seconds of steady load before the rollout."""
@@ -175,6 +175,7 @@ def measure(asked: Measurement, kubectl: Kubectl, console: Console) -> Outcome:
         findings=findings,
         events=watch.events,
         unseen=dict(watch.unseen),
+        listed=frozenset(watch.listed),
     )
     found = verdict(evidence)
     notes = [*found.notes, *([unasked] if unasked else []), *stale_template(before, after, found.lost)]
@@ -182,9 +183,12 @@ def measure(asked: Measurement, kubectl: Kubectl, console: Console) -> Outcome:
 
 
 def tell_unseen(watch: Watch, console: Console) -> None:
-    """Say what is not watched."""
+    """Report what is not watched."""
     for what, said in watch.unseen.items():
-        console.say(f"the {what} cannot be watched, so the verdict does without them: {said.splitlines()[0]}")
+        instead = "; their EndpointSlices show them in part" if what == "pods" and watch.sees_pods else ""
+        console.say(
+            f"the {what} cannot be watched, so the verdict does without them{instead}: {said.splitlines()[0]}"
+        )
 
 
 def stale_template(before: Object, after: Object, lost: int) -> list[str]:
@@ -245,7 +249,7 @@ class Run:
             f"{result.requests} requests",
             f"{result.lost} lost",
         ]
-        if "pods" not in self._watch.unseen:
+        if self._watch.sees_pods:
             present = self._watch.present()
             new = [pod for pod in present if pod.uid not in self._old]
             draining = sum(pod.state is State.DRAINING for pod in present)
@@ -317,7 +321,7 @@ class Run:
     def finish(self, blind: bool) -> str | None:
         """Let the load run until the last old pod has had its time to end; return what was wrong."""
         seconds = TAIL
-        if "pods" in self._watch.unseen or blind:
+        if not self._watch.sees_pods or blind:
             grace = template(self._watch.deployment)["spec"].get("terminationGracePeriodSeconds", 30)
             seconds += min(float(grace), BLIND_TAIL)
         try:

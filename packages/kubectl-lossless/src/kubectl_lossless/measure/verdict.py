@@ -121,6 +121,8 @@ class Evidence:
     findings: Sequence[Advice] = ()
     events: Sequence[Happening] = ()
     unseen: Mapping[str, str] = field(default_factory=dict)
+    listed: frozenset[str] = frozenset()
+    """What was listed again and again, because it could not be watched."""
 
 
 @dataclass(frozen=True)
@@ -386,7 +388,7 @@ class Judge:
                 )
             case "before":
                 return "lost before the rollout began: the rollout is not their cause", ""
-        seen = "" if not self._evidence.unseen.get("pods") else " (the pods could not be watched)"
+        seen = " (the pods could not be watched)" if "pods" in self._evidence.unseen else ""
         return f"no pod was terminating, starting or unready then{seen}", ""
 
     def _outage_words(self) -> tuple[str, str]:
@@ -451,12 +453,24 @@ class Judge:
             )
         names = {
             "pods": "pods",
+            "deployment": "the Deployment",
             "endpointslices": "EndpointSlices",
             "events": "events",
             "replicasets": "ReplicaSets",
         }
         for what, said in evidence.unseen.items():
-            found.append(f"Not seen: the {names.get(what, what)}. {first_line(said)}")
+            if what == "pods" and evidence.pods:
+                found.append(
+                    "Pods are those of their EndpointSlices. Not seen: ends of containers, restarts, exit "
+                    f"codes, and pods that have no address. {first_line(said)}"
+                )
+            else:
+                found.append(f"Not seen: the {names.get(what, what)}. {first_line(said)}")
+        for what in sorted(evidence.listed):
+            found.append(
+                f"Listed, not watched: {names.get(what, f'the {what}')}. Changes were seen up to some "
+                "seconds late."
+            )
         if load.cpu and load.cpu > 0.9:
             found.append(
                 f"The load itself used {load.cpu:.0%} of a core: its times are not the service's alone."

@@ -19,14 +19,22 @@ import contextlib
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import TracebackType
 
 from kubectl_lossless.kubectl import Kubectl, KubectlError, Object, follow
+from kubectl_lossless.measure.endpoints import Endpoint, endpoints_of
+from kubectl_lossless.measure.workload import ROLLOUT, template
 
 RECONNECT_AFTER = 0.5  # seconds, when the API server ends a watch
+
+DEFAULT_GRACE = 30.0
+"""Seconds that a pod has to terminate where its template does not say."""
+
+REVISION_LABELS = ("pod-template-hash", "rollouts-pod-template-hash", "controller-revision-hash")
+"""Labels of a pod that name the revision of its template."""
 
 STUCK = {
     "ErrImageNeverPull",
@@ -182,6 +190,8 @@ class Watch:
         self.deployment: Object = {}
         self.unseen: dict[str, str] = {}
         self.events: list[Happening] = []
+        self.listed: set[str] = set()
+        """What may be listed and not watched: the times of its changes are those of lists."""
         self.trouble: tuple[float, str] | None = None
         """Since when (monotonic) the cluster cannot be asked any more, and what kubectl said."""
         self.replicasets: list[tuple[float, str, int]] = []
@@ -196,7 +206,7 @@ class Watch:
         self._ending = False
         self._processes: dict[str, subprocess.Popen[str]] = {}
         self._threads: list[threading.Thread] = []
-        self._slices: dict[str, set[str]] = {}  # the ready pods' uids by EndpointSlice
+        self._slices: dict[str, Object] = {}  # the EndpointSlices by name
         self._known_events: set[str] = set()
 
     @property
@@ -224,13 +234,14 @@ class Watch:
                 lambda: self._take_deployment(self._get_deployment()),
             )
         ]
+        pods = Stream("pods", ["pods", "-l", self._labels], self._take_pod, self._take_pods)
         try:
             self._take_pods()
-            streams.append(Stream("pods", ["pods", "-l", self._labels], self._take_pod, self._take_pods))
+            streams.append(pods)
         except KubectlError as error:
             if not self._wide:
                 raise
-            self.unseen["pods"] = error.said
+            self.unseen[pods.name] = error.said
         if self._wide:
             streams += self._around()
         for stream in streams:
@@ -242,10 +253,16 @@ class Watch:
     def _around(self) -> list[Stream]:
         """What else is followed, as far as this user may list it."""
         found = [
-            Stream("endpointslices", ["endpointslices.discovery.k8s.io"], self._take_slice),
+            Stream(
+                "endpointslices",
+                ["endpointslices.discovery.k8s.io"],
+                self._take_slice,
+                # They are all there is of the pods then, and must not be those of a watch that has ended.
+                self._take_slices if "pods" in self.unseen else None,
+            ),
             Stream("events", ["events"], self._take_event),
         ]
-        if self._kind == "deployment":
+        if self._kind in ("deployment", ROLLOUT):
             found.append(Stream("replicasets", ["replicasets", "-l", self._labels], self._take_replicaset))
         usable = []
         for stream in found:
@@ -281,8 +298,13 @@ class Watch:
         status = found.get("status", {})
         replicas = found["spec"].get("replicas", 1)
         updated = status.get("updatedReplicas", 0)
-        if status.get("observedGeneration", 0) < max(generation, found["metadata"]["generation"]):
+        if int(status.get("observedGeneration", 0)) < max(generation, found["metadata"]["generation"]):
             return False
+        if self._kind == ROLLOUT:
+            return bool(
+                status.get("phase") == "Healthy"
+                and status.get("stableRS") == status.get("currentPodHash") != ""
+            )
         if self._kind == "statefulset":
             partition = found["spec"].get("updateStrategy", {}).get("rollingUpdate", {}).get("partition") or 0
             return bool(
@@ -302,9 +324,11 @@ class Watch:
     def problem(self, generation: int = 0) -> str | None:
         """What the workload's own conditions say is wrong, in kubectl's words."""
         found = self.deployment
-        observed = found.get("status", {}).get("observedGeneration", 0)
+        observed = int(found.get("status", {}).get("observedGeneration", 0))
         if observed < max(generation, found["metadata"]["generation"]):
             return None  # the conditions are still those of the template before
+        if self._kind == ROLLOUT and found["status"].get("phase") == "Degraded":
+            return f"Degraded: {found['status'].get('message', '')}"
         for condition in found.get("status", {}).get("conditions", []):
             if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
                 return f"{condition['reason']}: {condition['message']}"
@@ -333,7 +357,9 @@ class Watch:
             _, said = process.communicate()
             if self._ending:
                 return
-            if process.returncode and stream.list_again is None:
+            if process.returncode and "forbidden" in said.lower() and stream.list_again is not None:
+                self.listed.add(stream.name)
+            elif process.returncode and stream.list_again is None:
                 self.unseen[stream.name] = said.strip()
             time.sleep(RECONNECT_AFTER)
             if stream.list_again is not None:
@@ -384,12 +410,10 @@ class Watch:
                 if event == "DELETED":
                     return
                 labels = metadata.get("labels", {})
-                revision = labels.get("pod-template-hash") or labels.get("controller-revision-hash", "")
-                # A StatefulSet's pods come again under their names.
-                before = sum(each.name.partition(" ")[0] == metadata["name"] for each in self.by_uid.values())
-                name = metadata["name"] + (f" ({before + 1})" if before else "")
-                pod = self.by_uid[metadata["uid"]] = Pod(
-                    name, version_of(found), revision, uid=metadata["uid"]
+                hashes = (labels.get(label) for label in REVISION_LABELS)
+                revision = next((each for each in hashes if each), "")
+                pod = self.by_uid[metadata["uid"]] = self._new_pod(
+                    metadata["uid"], metadata["name"], version_of(found), revision
                 )
             pod.node = found["spec"].get("nodeName", "")
             statuses = found.get("status", {}).get("containerStatuses") or []
@@ -411,22 +435,60 @@ class Watch:
             self._changed.notify_all()
 
     def _take_slice(self, event: str, found: Object) -> None:
-        """Mark pods whose endpoint became ready, or is not any more."""
-        name = found["metadata"]["name"]
-        ready = {
-            str(each["targetRef"]["uid"])
-            for each in found.get("endpoints") or []
-            if each.get("targetRef") and (each.get("conditions") or {}).get("ready")
-        }
+        """Keep an EndpointSlice, and what it changes for the pods."""
         with self._changed:
-            others: set[str] = set().union(*(uids for key, uids in self._slices.items() if key != name))
-            before = self._slices.get(name, set())
-            self._slices[name] = set() if event == "DELETED" else ready
-            for uid in (ready - before) & self.by_uid.keys():
-                self._mark(self.by_uid[uid], Mark.ENDPOINT)
-            for uid in (before - self._slices[name] - others) & self.by_uid.keys():
-                self._mark(self.by_uid[uid], Mark.NO_ENDPOINT)
-            self._changed.notify_all()
+            after = {**self._slices, found["metadata"]["name"]: found}
+            if event == "DELETED":
+                del after[found["metadata"]["name"]]
+            self._set_slices(after)
+
+    def _take_slices(self) -> None:
+        """List the EndpointSlices: a watch that begins again reports none that was deleted in between."""
+        found = self._kubectl.objects("get", "endpointslices.discovery.k8s.io", "-n", self._namespace)
+        with self._changed:
+            self._set_slices({each["metadata"]["name"]: each for each in found})
+
+    def _set_slices(self, after: dict[str, Object]) -> None:
+        """Mark pods whose endpoint became ready, or is no longer; follow pods that are not seen otherwise."""
+        before, self._slices = self._slices, after
+        was, now = (
+            {uid for uid, each in self._endpoints(slices).items() if each.ready} for slices in (before, after)
+        )
+        if "pods" in self.unseen:
+            self._follow_endpoints()
+        for uids, mark in ((now - was, Mark.ENDPOINT), (was - now, Mark.NO_ENDPOINT)):
+            for uid in uids & self.by_uid.keys():
+                self._mark(self.by_uid[uid], mark)
+        self._changed.notify_all()
+
+    def _endpoints(self, slices: Mapping[str, Object]) -> dict[str, Endpoint]:
+        return endpoints_of(slices.values(), self._kind, self._name)
+
+    def _follow_endpoints(self) -> None:
+        """Set the states of the pods from the EndpointSlices."""
+        found = self._endpoints(self._slices)
+        for each in found.values():
+            pod = self.by_uid.get(each.uid)
+            if pod is None:
+                pod = self.by_uid[each.uid] = self._new_pod(each.uid, each.name, "", each.revision)
+                pod.grace = float(
+                    template(self.deployment)["spec"].get("terminationGracePeriodSeconds") or DEFAULT_GRACE
+                )
+            pod.node = each.node
+            state = State.READY if each.ready else State.NOT_READY
+            self._set(pod, State.DRAINING if each.terminating else state)
+        for uid in self.by_uid.keys() - found.keys():
+            self._set(self.by_uid[uid], State.GONE)
+
+    @property
+    def sees_pods(self) -> bool:
+        """Whether the pods are followed, be it by their EndpointSlices."""
+        return "pods" not in self.unseen or bool(self.by_uid)
+
+    def _new_pod(self, uid: str, name: str, version: str, revision: str) -> Pod:
+        """Return a pod not seen before: those of a StatefulSet come again under their names."""
+        before = sum(each.name.partition(" ")[0] == name for each in self.by_uid.values())
+        return Pod(name + (f" ({before + 1})" if before else ""), version, revision, uid=uid)
 
     def _take_event(self, event: str, found: Object) -> None:
         """Keep an event about the workload, its ReplicaSets or its pods that is new."""

@@ -9,7 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from kubectl_lossless.kubectl import Kubectl, Object
-from kubectl_lossless.measure.rollout import RolloutError
+
+ROLLOUT = "rollouts.argoproj.io"
+"""Argo Rollouts' kind, with its group: kubectl's `rollout` is a command."""
+
+
+class RolloutError(Exception):
+    """The rollout is not, or does not become, complete; the message says what to do."""
+
 
 KINDS = {
     **dict.fromkeys(
@@ -18,8 +25,46 @@ KINDS = {
     **dict.fromkeys(
         ("sts", "statefulset", "statefulsets", "statefulset.apps", "statefulsets.apps"), "statefulset"
     ),
+    **dict.fromkeys(("ro", "rollout", "rollouts", "rollout.argoproj.io", ROLLOUT), ROLLOUT),
 }
 """The kinds that can be measured, by all names that kubectl has for them."""
+
+SHORT = {"deployment": "deploy", "statefulset": "statefulset", ROLLOUT: "rollout"}
+"""The kinds as messages name them."""
+
+NOT_MEASURED = {
+    **dict.fromkeys(
+        ("ksvc", "kservice", "kservices", "services.serving.knative.dev", "configuration", "revision"),
+        "Knative moves requests between revisions by itself, through proxies that are not known here",
+    ),
+    **dict.fromkeys(
+        ("ds", "daemonset", "daemonsets", "daemonset.apps", "daemonsets.apps"),
+        "a DaemonSet's pods are replaced node by node, and the load does not know which node it reaches; "
+        "the doctor checks it",
+    ),
+    **dict.fromkeys(
+        ("dc", "deploymentconfig", "deploymentconfigs", "deploymentconfigs.apps.openshift.io"),
+        "`kubectl rollout` knows no DeploymentConfig; the doctor checks it",
+    ),
+    **dict.fromkeys(
+        (
+            "svc",
+            "service",
+            "services",
+            "po",
+            "pod",
+            "pods",
+            "job",
+            "jobs",
+            "cronjob",
+            "cronjobs",
+            "rs",
+            "replicaset",
+        ),
+        "no rollout replaces its pods: name the workload behind it",
+    ),
+}
+"""Kinds that cannot be measured, by their names, and why."""
 
 
 @dataclass(frozen=True)
@@ -36,17 +81,17 @@ class Reference:
         if not slash:
             kind, name = "deployment", text
         if kind.lower() not in KINDS:
+            reason = NOT_MEASURED.get(kind.lower())
             raise ValueError(
-                f"{text!r} names no workload that can be measured; allowed are deployment/NAME and "
-                f"statefulset/NAME"
+                f"{text!r} names no workload that can be measured{f' ({reason})' if reason else ''}; "
+                "allowed are deployment/NAME, statefulset/NAME and rollout/NAME"
             )
         if not re.fullmatch(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", name):
             raise ValueError(f"{name!r} is no name of an object")
         return cls(KINDS[kind.lower()], name)
 
     def __str__(self) -> str:
-        short = {"deployment": "deploy", "statefulset": "statefulset"}
-        return f"{short[self.kind]}/{self.name}"
+        return f"{SHORT[self.kind]}/{self.name}"
 
     def get(self, kubectl: Kubectl, namespace: str) -> Object:
         """Return the object.
@@ -86,6 +131,10 @@ class Facts:
         kind = str(workload["kind"]).lower()
         if kind == "statefulset":
             strategy, unavailable = str(spec.get("updateStrategy", {}).get("type", "RollingUpdate")), 1
+        elif kind == "rollout":
+            canary = (spec.get("strategy") or {}).get("canary")
+            strategy = "blueGreen" if canary is None else "canary"
+            unavailable = 0 if canary is None else amount(canary.get("maxUnavailable", "25%"), replicas)
         else:
             strategy = str(spec.get("strategy", {}).get("type", "RollingUpdate"))
             rolling = spec.get("strategy", {}).get("rollingUpdate") or {}
@@ -141,7 +190,13 @@ def refuse_unrollable(reference: Reference, workload: Object) -> None:
     spec = workload["spec"]
     if int(spec.get("replicas", 1)) == 0:
         raise RolloutError(f"{reference} has 0 replicas, so a rollout of it replaces no pod.")
+    if "template" not in spec:
+        raise RolloutError(
+            f"{reference} takes its pod template from another object (workloadRef), which is not "
+            "measured; a Rollout with spec.template can"
+        )
     if spec.get("paused"):
-        raise RolloutError(f"{reference} is paused: `kubectl rollout resume {reference}` first.")
+        resume = "" if reference.kind == ROLLOUT else f": `kubectl rollout resume {reference}` first"
+        raise RolloutError(f"{reference} is paused{resume}.")
     if reference.kind == "statefulset" and spec.get("updateStrategy", {}).get("type") == "OnDelete":
         raise RolloutError(f"{reference} has updateStrategy OnDelete, so a rollout of it replaces no pod.")
