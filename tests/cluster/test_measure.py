@@ -17,7 +17,9 @@ from typing import Any
 import pytest
 
 from kubectl_lossless.kubectl import Kubectl, to_list
+from tests.cluster import argo
 from tests.cluster.conftest import ROUTED, wait_until
+from tests.cluster.relay import Relay
 from tests.cluster.workloads import WORKLOADS, Workload
 from tools.course.stage import Rung, Stage
 
@@ -48,6 +50,10 @@ class Shop:
         self.kubectl(
             "rollout", "status", workload.reference, "-n", NAMESPACE, f"--timeout={READY}", timeout=190
         )
+        return self.url()
+
+    def url(self) -> str:
+        """Return the URL of the Service at a node."""
         service = self.kubectl.objects("get", "service", "web", "-n", NAMESPACE)[0]
         nodes = self.kubectl.objects("get", "nodes", "-l", "!node-role.kubernetes.io/control-plane")
         address = next(a["address"] for a in nodes[0]["status"]["addresses"] if a["type"] == "InternalIP")
@@ -72,6 +78,26 @@ class Shop:
         )
         assert "Traceback" not in done.stderr, done.stderr
         return done.returncode, json.loads(done.stdout or "{}"), done.stderr
+
+    def measure_from_elsewhere(
+        self, release: Callable[[], object], *arguments: str
+    ) -> tuple[int, dict[str, Any], str]:
+        """Measure with --wait, and roll the workload by `release` when the measurement waits for that."""
+        process = subprocess.Popen(
+            self.command(*arguments, "--wait", "60"),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stderr is not None
+        said = []
+        for line in process.stderr:
+            said.append(line)
+            if line.startswith("waiting 60 s"):
+                break
+        release()
+        out, rest = process.communicate(timeout=300)
+        return process.returncode, json.loads(out or "{}"), "".join(said) + rest
 
 
 @pytest.fixture(scope="module")
@@ -265,21 +291,13 @@ def test_rollout_that_is_undone_in_the_middle_is_told(shop: Shop, web: str) -> N
 def test_rollout_from_elsewhere_is_waited_for(shop: Shop) -> None:
     web = shop.deploy(WORKLOADS["nginx"])
     before = generation(shop)
-    process = subprocess.Popen(
-        shop.command("deploy/web", "--url", web, "--wait", "60", "--rps", "100"),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stderr is not None
-    for line in process.stderr:
-        if line.startswith("waiting 60 s"):
-            break
-    assert generation(shop) == before
-    shop.kubectl("set", "env", "deployment/web", "RELEASE=2", "-n", NAMESPACE)
-    out, said = process.communicate(timeout=200)
-    assert process.returncode == 1, said
-    found = json.loads(out)
+
+    def release() -> None:
+        assert generation(shop) == before
+        shop.kubectl("set", "env", "deployment/web", "RELEASE=2", "-n", NAMESPACE)
+
+    status, found, said = shop.measure_from_elsewhere(release, "deploy/web", "--url", web, "--rps", "100")
+    assert status == 1, said
     assert_causes(found, WORKLOADS["nginx"])
     assert generation(shop) == before + 1
 
@@ -291,14 +309,17 @@ def test_rollout_that_does_not_come_is_told(shop: Shop, web: str) -> None:
     assert "No rollout of deploy/web began within 2 s" in said
 
 
-RULES = [
-    {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "list", "watch", "patch"]},
-    {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["get", "list", "watch"]},
-]
+def rule(resource: str, *verbs: str, group: str = "") -> dict[str, Any]:
+    return {"apiGroups": [group], "resources": [resource], "verbs": list(verbs)}
 
 
-def kubeconfig_of(shop: Shop, name: str) -> str:
-    """Create a user that may restart Deployments and not see pods; return the path of its kubeconfig."""
+READS = ("get", "list", "watch")
+WORKLOAD = rule("deployments", *READS, "patch", group="apps")
+SLICES = rule("endpointslices", *READS, group="discovery.k8s.io")
+
+
+def kubeconfig_of(shop: Shop, name: str, *rules: dict[str, Any], relay: Relay | None = None) -> str:
+    """Create a user with these rights; return the path of its kubeconfig, which may lead through a relay."""
     metadata = {"name": name, "namespace": NAMESPACE}
     reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name}
     subject = {"kind": "ServiceAccount", "name": name, "namespace": NAMESPACE}
@@ -308,7 +329,7 @@ def kubeconfig_of(shop: Shop, name: str) -> str:
         stdin=to_list(
             [
                 {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata},
-                {"apiVersion": api, "kind": "Role", "metadata": metadata, "rules": RULES},
+                {"apiVersion": api, "kind": "Role", "metadata": metadata, "rules": list(rules)},
                 {
                     "apiVersion": api,
                     "kind": "RoleBinding",
@@ -323,25 +344,47 @@ def kubeconfig_of(shop: Shop, name: str) -> str:
     config = json.loads(shop.kubectl("config", "view", "--minify", "--raw", "-o", "json"))
     config["users"] = [{"name": "tester", "user": {"token": token}}]
     config["contexts"][0]["context"]["user"] = "tester"
+    if relay is not None:
+        config["clusters"][0]["cluster"] |= {"server": relay.url, "tls-server-name": relay.host}
     path = shop.folder / f"{name}.json"
     path.write_text(json.dumps(config))
     return str(path)
 
 
 @matrix
-def test_measurement_without_permission_to_watch_pods_says_so(shop: Shop, web: str) -> None:
-    status, found, said = shop.measure(
-        "deploy/web", "--url", web, "--yes", "--rps", "100", KUBECONFIG=kubeconfig_of(shop, "blind")
-    )
+def test_pods_that_may_not_be_listed_are_seen_by_their_endpoint_slices(shop: Shop, web: str) -> None:
+    path = kubeconfig_of(shop, "blind", WORKLOAD, SLICES)
+    status, found, said = shop.measure("deploy/web", "--url", web, "--yes", "--rps", "100", KUBECONFIG=path)
     assert status == 1, said
     assert found["lost"] > 0
+    assert_causes(found, GUNICORN)
     assert "the pods cannot be watched" in said
-    assert any(note.startswith("Not seen: the pods.") for note in found["notes"])
+    assert "old pods" in said
+    assert any(note.startswith("Pods are those of their EndpointSlices.") for note in found["notes"])
 
 
 @matrix
-def test_credentials_that_expire_end_it_with_a_sentence(shop: Shop, web: str) -> None:
-    path = kubeconfig_of(shop, "expires")
+def test_measurement_that_sees_neither_pods_nor_endpoint_slices_says_so(shop: Shop, web: str) -> None:
+    path = kubeconfig_of(shop, "blinder", WORKLOAD)
+    status, found, said = shop.measure("deploy/web", "--url", web, "--yes", "--rps", "100", KUBECONFIG=path)
+    assert status == 1, said
+    assert found["lost"] > 0
+    assert any(note.startswith("Not seen: the pods.") for note in found["notes"])
+    assert any(note.startswith("Not seen: the EndpointSlices.") for note in found["notes"])
+
+
+@matrix
+def test_pods_that_may_be_listed_and_not_watched_are_listed(shop: Shop, web: str) -> None:
+    path = kubeconfig_of(shop, "lists", WORKLOAD, SLICES, rule("pods", "get", "list"))
+    status, found, said = shop.measure("deploy/web", "--url", web, "--yes", "--rps", "100", KUBECONFIG=path)
+    assert status == 1, said
+    assert_causes(found, GUNICORN)
+    assert any(note.startswith("Listed, not watched: pods.") for note in found["notes"])
+
+
+@matrix
+def test_credentials_that_expire_before_the_rollout_end_it_with_a_sentence(shop: Shop, web: str) -> None:
+    path = kubeconfig_of(shop, "expires", WORKLOAD, SLICES)
     before = generation(shop)
     process = subprocess.Popen(
         shop.command("deploy/web", "--url", web, "--yes"),
@@ -359,6 +402,138 @@ def test_credentials_that_expire_end_it_with_a_sentence(shop: Shop, web: str) ->
     assert process.returncode == 2
     assert said.strip().splitlines()[-1].startswith("The credentials in the kubeconfig are not accepted")
     assert generation(shop) == before
+
+
+@matrix
+@pytest.mark.parametrize("lost", ["credentials", "API server"])
+def test_rollout_that_is_lost_sight_of_in_the_middle_is_reported(shop: Shop, lost: str) -> None:
+    def slow(workload: dict[str, Any]) -> None:
+        workload["spec"]["minReadySeconds"] = 30
+
+    web = shop.deploy(Workload("slow", slow, GUNICORN.causes))
+    with Relay(shop.kubectl.server) as relay:
+        path = kubeconfig_of(shop, "expires", WORKLOAD, SLICES, rule("pods", *READS), relay=relay)
+
+        def lose() -> None:
+            if lost == "credentials":
+                shop.kubectl("delete", "serviceaccount", "expires", "-n", NAMESPACE)
+                relay.cut()
+            else:
+                relay.close()
+
+        other = in_the_middle(shop, lose)
+        status, found, said = shop.measure(
+            "deploy/web", "--url", web, "--yes", "--max-lost", "1000", KUBECONFIG=path
+        )
+        other.join()
+    assert status == 2, said
+    assert found["problem"].startswith("The rollout cannot be followed any more.")
+    expected = (
+        "The credentials in the kubeconfig are not accepted"
+        if lost == "credentials"
+        else "No cluster answers"
+    )
+    assert expected in found["problem"]
+
+
+# ---- nothing but what was asked ---------------------------------------------------------------------------
+
+
+@matrix
+@pytest.mark.parametrize("action", ["image", "apply", "wait"])
+def test_nothing_is_changed_but_what_was_asked(shop: Shop, action: str) -> None:
+    web = shop.deploy(WORKLOADS["nginx"])
+    shop.kubectl(
+        *("apply", "-n", NAMESPACE, "-f", "-"),
+        stdin=to_list(
+            [
+                {"apiVersion": "v1", "kind": kind, "metadata": {"name": "theirs"}, field: {"key": "dmFsdWU="}}
+                for kind, field in (("ConfigMap", "data"), ("Secret", "data"))
+            ]
+        ),
+    )
+    manifest = WORKLOADS["nginx"].objects()[0]
+    container = manifest["spec"]["template"]["spec"]["containers"][0]
+    if action == "image" and not container["image"].endswith(":latest"):
+        pytest.skip("the image has no other name")
+    before = objects(shop.kubectl)
+    expected = before[f"Deployment {NAMESPACE}/web"]
+    asked = ["deploy/web", "--url", web, "--yes", "--rps", "50"]
+    if action == "image":
+        other = container["image"].removesuffix(":latest")
+        status, found, said = shop.measure(*asked, "--image", f"web={other}")
+        expected["spec"]["template"]["spec"]["containers"][0]["image"] = other
+    elif action == "apply":
+        container["env"] = [{"name": "RELEASE", "value": "2"}]
+        file = shop.folder / "web.json"
+        file.write_text(json.dumps(manifest))
+        status, found, said = shop.measure(*asked, "--apply", str(file))
+        expected["spec"]["template"]["spec"]["containers"][0]["env"] = container["env"]
+    else:
+        here = generation(shop)
+        status, found, said = shop.measure_from_elsewhere(
+            lambda: shop.kubectl("set", "env", "deployment/web", "RELEASE=2", "-n", NAMESPACE), *asked
+        )
+        assert generation(shop) == here + 1
+        expected["spec"]["template"]["spec"]["containers"][0]["env"] = [{"name": "RELEASE", "value": "2"}]
+    assert status == (1 if found["lost"] else 0), said
+    after = objects(shop.kubectl)
+    for each in (before, after):
+        annotations = each[f"Deployment {NAMESPACE}/web"]["metadata"]["annotations"]
+        annotations.pop("deployment.kubernetes.io/revision", None)
+        if action == "apply":  # kubectl apply's own record of the file
+            annotations.pop("kubectl.kubernetes.io/last-applied-configuration")
+    assert after == before
+
+
+@pytest.fixture
+def rollouts(kubectl: Kubectl) -> Iterator[None]:
+    """The kind Rollout, where the cluster does not have it."""
+    if kubectl("get", "crd", "rollouts.argoproj.io", "--ignore-not-found"):
+        pytest.skip("the cluster has Argo Rollouts, whose controller would drive the test's Rollout")
+    kubectl("apply", "-f", "-", stdin=to_list([argo.CRD]))
+    kubectl("wait", "--for=condition=Established", "crd/rollouts.argoproj.io", "--timeout=60s", timeout=70)
+    try:
+        yield
+    finally:
+        kubectl("delete", "crd", "rollouts.argoproj.io", timeout=90)
+
+
+@matrix
+def test_argo_rollout_that_is_driven_from_elsewhere_is_measured(shop: Shop, rollouts: None) -> None:
+    workload, service = GUNICORN.objects()
+    shop.kubectl(
+        "delete",
+        "deployment,statefulset,service",
+        "--all",
+        "-n",
+        NAMESPACE,
+        "--cascade=foreground",
+        timeout=180,
+    )
+    workload |= {"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout"}
+    workload["spec"] |= {"replicas": 3, "strategy": {"canary": {"maxSurge": 1, "maxUnavailable": 0}}}
+    shop.kubectl("apply", "-n", NAMESPACE, "-f", "-", stdin=to_list([workload, service]))
+    controller = argo.Controller(shop.kubectl, NAMESPACE, "web")
+    controller.reconcile()
+    web = shop.url()
+    status, _, said = shop.measure("rollout/web", "--url", web, "--yes")
+    assert status == 2
+    assert "cannot be rolled by kubectl" in said
+    container = {
+        **workload["spec"]["template"]["spec"]["containers"][0],
+        "env": [{"name": "RELEASE", "value": "2"}],
+    }
+    patch = json.dumps({"spec": {"template": {"spec": {"containers": [container]}}}})
+
+    def release() -> None:
+        shop.kubectl("patch", "rollouts.argoproj.io", "web", "-n", NAMESPACE, "--type=merge", "-p", patch)
+        controller.reconcile()
+
+    status, found, said = shop.measure_from_elsewhere(release, "rollout/web", "--url", web, "--rps", "100")
+    assert status == 1, said
+    assert found["secondsComplete"] is not None
+    assert_causes(found, GUNICORN)
 
 
 @matrix

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from doctor.helpers import LOSES, RISKS, Object, base, container
+from doctor.helpers import LOSES, RISKS, Object, container
 from kubectl_lossless.doctor.finding import Severity
 
 Change = Callable[[list[Object]], None]
@@ -329,8 +329,3 @@ KINDS: dict[str, tuple[Sequence[Change], set[tuple[Severity, str]]]] = {
     ),
     "placeholder": ([command("/pause"), without_service, of_container(ports=[]), no_probes, no_hook], set()),
 }
-
-
-def manifest(name: str) -> list[Object]:
-    """Return the objects of one of KINDS."""
-    return base(*KINDS[name][0])

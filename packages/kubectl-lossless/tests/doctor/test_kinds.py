@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import pytest
 
+from doctor.all_kinds import ALL, manifest
 from doctor.helpers import LOSES, RISKS, dump, findings
-from doctor.kinds import KINDS, manifest
+from doctor.kinds import KINDS
+from doctor.kinds_of_pods import PODS
+from doctor.kinds_of_starts import STARTS
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", ALL)
 def test_kind_has_the_findings_that_count(name: str) -> None:
     found = findings(dump(manifest(name)))
-    assert {(each.severity, each.check) for each in found if each.severity in (LOSES, RISKS)} == KINDS[name][
-        1
-    ]
+    assert {(each.severity, each.check) for each in found if each.severity in (LOSES, RISKS)} == ALL[name][1]
+
+
+def test_kinds_have_different_names() -> None:
+    assert len(ALL) == len(KINDS) + len(STARTS) + len(PODS)

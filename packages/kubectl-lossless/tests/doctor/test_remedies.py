@@ -13,8 +13,8 @@ from pathlib import Path
 import kubernetes_validate
 import pytest
 
+from doctor.all_kinds import ALL, manifest
 from doctor.helpers import CASES, EXAMPLES, LOSES, RISKS, Object, dump, findings, load, mended, parse
-from doctor.kinds import KINDS, manifest
 from kubectl_lossless.doctor import server
 from kubectl_lossless.doctor.finding import Finding
 from kubectl_lossless.doctor.shell import parse as parse_script
@@ -28,13 +28,13 @@ START = 30.0
 """Seconds that a script may take to start its server, and the server to end."""
 
 
-NAMES = [*KINDS, *sorted(each.stem for each in (*CASES.glob("*.yaml"), *EXAMPLES.glob("*.yaml")))]
+NAMES = [*ALL, *sorted(each.stem for each in (*CASES.glob("*.yaml"), *EXAMPLES.glob("*.yaml")))]
 
 
 @cache
 def suggested(name: str) -> tuple[str, Sequence[Finding]]:
     """Return a manifest's text, and the findings for which a change is suggested."""
-    if name in KINDS:
+    if name in ALL:
         text = dump(manifest(name))
     else:
         (path,) = (*CASES.glob(f"{name}.yaml"), *EXAMPLES.glob(f"{name}.yaml"))
@@ -129,12 +129,15 @@ def test_mended_script_starts_the_server_in_place_of_the_shell(name: str, tmp_pa
     programs = {command.words[0].text for command, _ in parse_script(text).commands() if command.words}
     served = [command for command, _ in parse_script(text).commands() if command.name == "exec"]
     programs |= {each.words[1].text for each in served}
-    for program in programs - {"exec"}:
+    for command, _ in parse_script(text).commands():
+        if command.name == ".":
+            (tmp_path / command.words[1].text).touch()
+    for program in (programs | {"nc"}) - {"exec", "."}:
         serves = server.serves([program]) or any(each.words[1].text == program for each in served)
         target = tmp_path / program if "/" in program else folder / program
         target.write_text(SERVER.format(log=log) if serves else "#!/bin/sh\nexit 0\n")
         target.chmod(0o755)
-    words = [each for each in words if each not in ("tini", "--", "/usr/bin/env")]
+    words = server.program(words)
     environment = {"PATH": f"{folder}:{os.environ['PATH']}"}
     process = subprocess.Popen(words, cwd=tmp_path, env=environment)
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import re
 import shlex
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,22 +56,30 @@ class PreStop:
         return self.seconds
 
 
-def judge(hook: dict[str, Any] | None) -> PreStop | None:
-    """Judge a container's preStop hook; None where it has none."""
+def judge(hook: dict[str, Any] | None, ports: Collection[str] = ()) -> PreStop | None:
+    """Judge a container's preStop hook; None where it has none. `ports`: names of the container's ports."""
     if not hook:
         return None
     if isinstance(sleep := hook.get("sleep"), dict):
         seconds = float(sleep.get("seconds", 0))
         return PreStop(Effect.WAITS if seconds else Effect.RETURNS, seconds, f"sleep of {seconds:g} s")
     if isinstance(http := hook.get("httpGet"), dict):
-        path = str(http.get("path", "/"))
-        if STOPPING.search(path):
-            return PreStop(Effect.STOPS, 0.0, f"GET {path}")
-        return PreStop(Effect.UNKNOWN, None, f"GET {path}")
+        return _judge_request(http, ports)
+    if "tcpSocket" in hook:
+        return PreStop(Effect.FAILS, 0.0, "tcpSocket hooks are not supported, and do nothing")
     command = (hook.get("exec") or {}).get("command") or []
     if not command:
         return PreStop(Effect.RETURNS, 0.0, "no command")
     return _judge_command(command)
+
+
+def _judge_request(http: dict[str, Any], ports: Collection[str]) -> PreStop:
+    path, port = str(http.get("path", "/")), http.get("port")
+    if isinstance(port, str) and not port.isdigit() and port not in ports:
+        return PreStop(Effect.FAILS, 0.0, f"the container has no port called {port}")
+    if STOPPING.search(path):
+        return PreStop(Effect.STOPS, 0.0, f"GET {path}")
+    return PreStop(Effect.UNKNOWN, None, f"GET {path}")
 
 
 def _judge_command(command: list[str]) -> PreStop:
@@ -82,7 +91,7 @@ def _judge_command(command: list[str]) -> PreStop:
         if len(command) > 1 and re.fullmatch(r"-[a-z]*c[a-z]*", command[1]):
             return _judge_script(script)
         return PreStop(Effect.UNKNOWN, None, shlex.join(command))
-    return _judge_commands([command], shlex.join(command))
+    return _judge_commands([command], shlex.join(command), direct=True)
 
 
 def _judge_script(text: str) -> PreStop:
@@ -107,7 +116,8 @@ def _judge_script(text: str) -> PreStop:
     return judged
 
 
-def _judge_commands(commands: list[list[str]], text: str) -> PreStop:
+def _judge_commands(commands: list[list[str]], text: str, *, direct: bool = False) -> PreStop:
+    """Judge commands. `direct`: without a shell, so nothing expands variables (nor does Kubernetes)."""
     total: float | None = 0.0
     before = 0.0  # waited before the server is stopped
     other = False
@@ -116,7 +126,7 @@ def _judge_commands(commands: list[list[str]], text: str) -> PreStop:
         if seconds is None:
             if STOPS.search(" ".join(words)):
                 return PreStop(Effect.WAITS if before else Effect.STOPS, before, " ".join(words))
-            if Path(words[0]).name == "sleep" and not re.search(r"[$`]", " ".join(words)):
+            if Path(words[0]).name == "sleep" and (direct or not re.search(r"[$`]", " ".join(words))):
                 return PreStop(Effect.FAILS, 0.0, f"{shlex.join(words)!r} is no length of time")
             if Path(words[0]).name == "sleep":
                 total = None

@@ -21,7 +21,7 @@ from pathlib import Path
 from gunicorn.config import Config
 
 from kubectl_lossless.doctor import own, shell
-from kubectl_lossless.doctor.shell import Outcome, Shell, ShellError
+from kubectl_lossless.doctor.shell import End, Outcome, Shell, ShellError
 
 INITS = {"tini", "tini-static", "dumb-init", "catatonit", "docker-init", "s6-svscan", "pid1"}
 """Programs made to be PID 1, which pass signals on to the one program they start."""
@@ -52,10 +52,34 @@ WRAPPERS = {
     "conda": "`conda run` stays in front of the program that it starts and does not pass SIGTERM on",
     "mamba": "`mamba run` stays in front of the program that it starts and does not pass SIGTERM on",
     "micromamba": "`micromamba run` stays in front of the program that it starts",
-    "supervisord": "supervisord gives each program its own stop time and has no word of the pod's",
-    "foreman": "foreman stays in front of the programs that it starts",
-    "honcho": "honcho stays in front of the programs that it starts",
+    "npx": "npx starts the program through a shell and stays in front of both",
 }
+"""Programs that stay in front of the server and do not pass SIGTERM on to it."""
+
+SUPERVISORS = {
+    "supervisord": ("SIGTERM on, and kills after 10 s", "stopwaitsecs of its program section"),
+    "foreman": ("SIGTERM on, and kills after 5 s", "--timeout"),
+    "honcho": ("SIGTERM on, and kills after 5 s", "the server itself as the command, in a container each"),
+    "pm2-runtime": (
+        "SIGINT in place of SIGTERM on, and kills after 1.6 s",
+        "kill_timeout in its process file",
+    ),
+    "pm2": ("SIGINT in place of SIGTERM on, and kills after 1.6 s", "kill_timeout in its process file"),
+}
+"""Programs that pass a signal on and have a stop timeout of their own; and where that is set."""
+
+RELOADERS = {
+    "nodemon",
+    "ts-node-dev",
+    "tsnd",
+    "watchmedo",
+    "watchexec",
+    "reflex",
+    "air",
+    "entr",
+    "uvicorn-hmr",
+}
+"""Programs that start a server again whenever a file changes."""
 
 WORKERS = {
     *("celery", "rq", "rqworker", "huey_consumer", "huey_consumer.py", "dramatiq", "arq", "procrastinate"),
@@ -178,16 +202,17 @@ class Start:
         for number, word in enumerate(self.program[1:-1], 1):
             if re.fullmatch(r"-[a-z]*c[a-z]*", word):
                 # Options may stand between -c and the script.
+                taken = number + 1 if "o" in word else number  # -euo takes the next word, as in `pipefail`
                 at = next(
                     (
                         at
-                        for at in range(number + 1, len(self.program))
+                        for at in range(taken + 1, len(self.program))
                         if not self.program[at].startswith("-")
                     ),
                     None,
                 )
                 return None if at is None else offset + at
-            if not word.startswith("-"):
+            if not word.startswith("-") and not _takes_value(self.program[number - 1]):
                 break
         return None
 
@@ -226,6 +251,11 @@ class Start:
             for command, _ in script.commands()
             if command.words
         ]
+
+
+def _takes_value(word: str) -> bool:
+    """Return whether a shell's option takes the next word, as -o and -eo do."""
+    return bool(re.fullmatch(r"[-+][a-z]*o|--rcfile|--init-file", word))
 
 
 def program(command: Sequence[str]) -> list[str]:
@@ -333,8 +363,23 @@ def takes_work_from_a_queue(start: Start) -> bool:
 
 def wrapper(start: Start) -> str:
     """Return why the program that is started stays in front of the server; "" where none does."""
-    words = start.program
-    return WRAPPERS.get(Path(words[0]).name, "") if words else ""
+    return WRAPPERS.get(first_program(start), "")
+
+
+def stays_in_front(words: Sequence[str]) -> bool:
+    """Return whether a command line is that of a program that starts the server and stays in front of it."""
+    rest = program(words)
+    return bool(rest) and Path(rest[0]).name in WRAPPERS.keys() | SUPERVISORS.keys()
+
+
+def first_program(start: Start) -> str:
+    """Return the name of the program that is PID 1, or that a script has exec'd; "" where a shell is."""
+    if start.script is not None:
+        replaced = start.outcome is not None and start.outcome.end is End.REPLACED
+        words = start.commands[-1] if replaced and start.commands else []
+    else:
+        words = start.program
+    return Path(words[0]).name if words else ""
 
 
 def known(start: Start, environment: Mapping[str, str], image: str = "") -> Server:
@@ -384,7 +429,7 @@ def _other(kind: Kind, words: Sequence[str], start: Start) -> Server:
         max_requests=0,
         setting="args",
         kind=kind,
-        reloads=_has_option(words, "--reload"),
+        reloads=_has_option(words, "--reload") or words[:2] == ["fastapi", "dev"],
     )
 
 
@@ -499,12 +544,11 @@ def _gunicorn(line: Sequence[str], variable: str) -> Server:
     threads, worker = value("threads"), given.get("worker_class", None if file else "sync")
     sync = worker == "sync" and threads == 1 and "worker_class" not in unknown
     max_requests = value("max_requests")
-    asynchronous = str(worker or "").rpartition(".")[2] in ("UvicornWorker", "UvicornH11Worker")
     return Server(
         "Gunicorn",
         drain=0.0 if not file else None,
         graceful=value("graceful_timeout"),
-        keepalive=0 if sync else 5 if asynchronous else value("keepalive"),
+        keepalive=0 if sync else value("keepalive"),  # which Uvicorn's worker takes too
         max_requests=None if max_requests is None else 0 if sync else int(max_requests),
         setting="args",
         file=file,

@@ -7,7 +7,8 @@ What it cannot parse it reports as such.
 Measured with dash 0.5.12, bash 5.2.15 and busybox 1.35.0 as PID 1: dash never gives its place to a command
 without exec; bash gives it to the last command of a list, unless that is redirected; busybox also then, but
 not where the script ends with a newline. No shell gives it to a command with another after it, in a pipeline,
-in the background or after a trap.
+in the background or after a trap. A trapped SIGTERM ends a `wait`, so a script that does not wait again ends
+then, and as PID 1 it takes the program with it.
 """
 
 from __future__ import annotations
@@ -96,7 +97,8 @@ class End(enum.Enum):
 
     REPLACED = "replaced"
     STAYS = "stays"
-    FORWARDS = "forwards"  # it stays, traps SIGTERM and passes it on
+    FORWARDS = "forwards"  # it stays, traps SIGTERM, passes it on and waits for the program
+    ENDS = "ends"  # it stays, and its trap for SIGTERM ends it before the program has ended
     UNCLEAR = "unclear"
 
 
@@ -527,8 +529,8 @@ def outcome(text: str, shell: Shell) -> Outcome:
         if isinstance(command, Function)
     }
     tails = list(_tails(script, functions, 0))
-    if _traps_and_forwards(script):
-        return Outcome(End.FORWARDS, script=script)
+    if (trapped := _trapped(script, functions)) is not None:
+        return Outcome(trapped, script=script)
     if tails and all(_replaces(each) for each in tails):
         return Outcome(End.REPLACED, script=script)
     last = _only_last(script)
@@ -566,8 +568,11 @@ def _tails(script: Script, functions: dict[str, Command], depth: int) -> Iterato
                 yield "pipeline"
             continue
         (command,) = pipeline.commands
-        if final or (isinstance(command, Simple) and _replaces(command)):
+        replaces = isinstance(command, Simple) and _replaces(command)
+        if final or replaces:
             yield from _tails_of(command, functions, depth)
+        if replaces and number == 0:
+            return  # the rest runs only where exec fails
 
 
 def _tails_of(command: Command, functions: dict[str, Command], depth: int) -> Iterator[Tail]:
@@ -588,17 +593,44 @@ def _replaces(tail: Tail) -> bool:
     """Whether a script that ends so leaves no shell: exec with a program, or the end of the container."""
     if isinstance(tail, str):
         return False
-    return (tail.name == "exec" and len(tail.words) > 1) or tail.name in ("exit", "return")
+    evaluated = tail.name == "eval" and " ".join(each.text for each in tail.words[1:]).startswith("exec ")
+    return evaluated or (tail.name == "exec" and len(tail.words) > 1) or tail.name in ("exit", "return")
 
 
-def _traps_and_forwards(script: Script) -> bool:
-    traps = waits = False
+def _trapped(script: Script, functions: dict[str, Command]) -> End | None:
+    """Return what a trap for SIGTERM does while the script waits for a program; None without both."""
+    action: Word | None = None
+    waits = 0
     for command, _ in script.commands():
         words = [each.text for each in command.words]
-        if words[:1] == ["trap"] and len(words) > 2 and words[1] not in ("", "-"):
-            traps = traps or any(each in ("TERM", "SIGTERM", "15") for each in words[2:])
-        waits = waits or words[:1] == ["wait"]
-    return traps and waits
+        if words[:1] == ["trap"] and {"TERM", "SIGTERM", "15"} & set(words[2:]) and words[1] not in ("", "-"):
+            action = command.words[1]
+        waits += words[:1] == ["wait"]
+    if action is None or not waits:
+        return None
+    if action.dynamic and action.text.startswith("$"):
+        return End.FORWARDS  # what it runs only the shell knows
+    done = _names_in(action.text, functions)
+    if done <= TRIVIAL:
+        return End.ENDS  # it passes nothing on
+    loops = any(isinstance(each, Compound) and each.kind == "loop" for each in all_commands(script))
+    return End.FORWARDS if waits > 1 or "wait" in done or loops else End.ENDS
+
+
+def _names_in(action: str, functions: dict[str, Command]) -> set[str]:
+    """Return the names of the commands that a trap runs, those in functions of the script included."""
+    try:
+        script = parse(action)
+    except (ShellError, RecursionError):
+        return {action}
+    found: set[str] = set()
+    for command, _ in script.commands():
+        body = functions.get(command.name)
+        if isinstance(body, Compound):
+            found |= {each.name for part in body.bodies for each, _ in part.commands()}
+        else:
+            found.add(command.name)
+    return found
 
 
 def _only_last(script: Script) -> Simple | None:
@@ -630,8 +662,8 @@ def with_exec(text: str, found: Outcome, serves: Callable[[Sequence[str]], bool]
     `serves`: tells whether a command line is a server's; with a second one, exec is the wrong change.
     """
     last = found.last
-    if last is None:
-        return None
+    if last is None or any(command.name == "trap" for command, _ in found.script.commands()):
+        return None  # what a trap ignores, exec hands on to the program
     for command, background in found.script.commands():
         if command is not last and (background or serves([word.text for word in command.words])):
             return None

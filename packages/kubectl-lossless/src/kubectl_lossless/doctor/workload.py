@@ -37,6 +37,9 @@ HELPERS = re.compile(
 )
 """Images and container names of programs that stand beside a server and answer none of its requests."""
 
+MONITORING_PORT = re.compile(r"metric|prom|health|probe|liveness|readiness|telemetry|monitor|pprof|debug")
+"""Names of ports that the platform asks, and clients do not."""
+
 HTTP_PORT = re.compile(r"http|web|api|www", re.IGNORECASE)
 HTTP_PORTS = {80, 443, 3000, 4000, 5000, 8000, 8001, 8008, 8080, 8081, 8443, 8888, 9000, 9090}
 
@@ -152,7 +155,8 @@ class Container:
     @cached_property
     def pre_stop(self) -> PreStop | None:
         """Its preStop hook."""
-        return prestop.judge((self.spec.get("lifecycle") or {}).get("preStop"))
+        names = [str(each["name"]) for each in self.ports if "name" in each]
+        return prestop.judge((self.spec.get("lifecycle") or {}).get("preStop"), names)
 
     @property
     def ports(self) -> list[Object]:
@@ -390,7 +394,7 @@ class Workload:
         asked = any("httpGet" in probe or "tcpSocket" in probe or "grpc" in probe for probe in probes)
         return (
             asked
-            or any(each.ports and not each.helper for each in self.plain)
+            or any(_takes_requests(port) for each in self.plain if not each.helper for port in each.ports)
             or any(
                 each.server.name and not (each.server.kind and each.server.kind.name == "A Python program")
                 for each in self.plain
@@ -495,6 +499,11 @@ def _field(value: Object, name: str) -> Object:
     """Return a field that is a mapping; an empty one for all else, of objects whose shape is not checked."""
     found = value.get(name)
     return found if isinstance(found, dict) else {}
+
+
+def _takes_requests(port: Object) -> bool:
+    """Return whether a port may be for clients: one for metrics or health checks is not."""
+    return not MONITORING_PORT.search(str(port.get("name", "")))
 
 
 def _expanded(word: str, environment: Mapping[str, str]) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from doctor.all_kinds import ALL, manifest
 from doctor.helpers import ADVICE, base, brief, dump, load
-from doctor.kinds import KINDS, manifest
 from kubectl_lossless.doctor.checks import CHECKS, NAMES, Result, examine, reason
 
 
@@ -44,7 +44,7 @@ def test_annotation_without_a_reason_leaves_out_nothing() -> None:
 
 def test_annotation_of_another_object_leaves_out_what_is_found_in_that() -> None:
     name = "externalTrafficPolicy Local"
-    assert "external-traffic-policy" in {check for _, check in KINDS[name][1]}
+    assert "external-traffic-policy" in {check for _, check in ALL[name][1]}
     found = examined("external-traffic-policy: one node only; drain: x", on=1, name=name)
     assert [each.finding.check for each in found.ignored] == ["external-traffic-policy"]
     assert (ADVICE, "drain") in brief(found.findings)

@@ -6,14 +6,14 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from kubectl_lossless.doctor.checks import probes, rollout_strategy, routing, shutdown
+from kubectl_lossless.doctor.checks import api, probes, rollout_strategy, routing, shutdown
 from kubectl_lossless.doctor.documents import Document
 from kubectl_lossless.doctor.finding import Finding, Severity
 from kubectl_lossless.doctor.workload import Workload
 
 Check = Callable[[Workload], Iterator[Finding]]
 
-ACCEPTED: tuple[Check, ...] = (shutdown.settings, rollout_strategy.selector)
+ACCEPTED: tuple[Check, ...] = (shutdown.settings, rollout_strategy.selector, api.refused)
 """Checks that hold for any workload, whether it serves requests or not."""
 
 POD: tuple[Check, ...] = (

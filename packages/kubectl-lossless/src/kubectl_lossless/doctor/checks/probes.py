@@ -51,7 +51,9 @@ def _with(workload: Workload, kind: str) -> Iterator[tuple[Container, Object]]:
 
 
 def readiness_probe(workload: Workload) -> Iterator[Finding]:
-    """Without a readiness probe a pod gets requests as soon as its process runs, before it listens."""
+    """Without a readiness probe a pod gets requests as soon as its process runs, before it listens. A startup
+    probe holds them back until then, and not later.
+    """
     if any(_with(workload, "readiness")):
         return
     app = workload.app
@@ -66,10 +68,15 @@ def readiness_probe(workload: Workload) -> Iterator[Finding]:
     advice = "a readinessProbe that asks the server what its clients ask it"
     if handler and "httpGet" in handler:
         advice = "with the path at which it responds 200 when it can serve"
+    held_back = app.probe("startup") is not None
     yield Finding(
-        Severity.LOSES,
-        f"No readiness probe: a new pod counts as ready when {app.name} has been started.",
-        "Requests arrive before it listens and are refused; the rollout continues with the next pod "
+        Severity.RISKS if held_back else Severity.LOSES,
+        f"No readiness probe: once its startup probe has succeeded, {app.name} counts as ready for ever."
+        if held_back
+        else f"No readiness probe: a new pod counts as ready when {app.name} has been started.",
+        "A pod that cannot serve for a while still gets requests."
+        if held_back
+        else "Requests arrive before it listens and are refused; the rollout continues with the next pod "
         "meanwhile.",
         path,
         (Change(path, {**handler, **numbers}),) if handler else (),

@@ -51,6 +51,8 @@ def replicas(workload: Workload) -> Iterator[Finding]:
         )
         return
     scaler = workload.autoscaler
+    update = workload.spec.get("updateStrategy") or {}
+    deleted_first = workload.kind == "StatefulSet" and update.get("type") != "OnDelete"
     field = "spec.replicas" if scaler is None else "spec.minReplicas"
     path = (
         tuple(field.split("."))
@@ -58,8 +60,10 @@ def replicas(workload: Workload) -> Iterator[Finding]:
         else ("spec", "minReplicaCount")
     )
     yield Finding(
-        Severity.RISKS,
-        "One replica.",
+        Severity.LOSES if deleted_first else Severity.RISKS,
+        "One replica, which an update of a StatefulSet deletes before it creates the next."
+        if deleted_first
+        else "One replica.",
         "Nobody responds while it is evicted or restarts, and in its drain the Service has no ready "
         "pod until "
         "another one is.",
@@ -111,6 +115,15 @@ def _pace(workload: Workload) -> Object:
 
 def strategy(workload: Workload) -> Iterator[Finding]:
     """maxUnavailable takes pods away before there are new ones; Recreate takes all of them."""
+    if workload.kind == "DaemonSet" and _pace(workload).get("maxUnavailable") == "100%":
+        of_nodes = ("spec", "updateStrategy", "rollingUpdate", "maxUnavailable")
+        yield Finding(
+            Severity.LOSES,
+            "An update stops the pods of all nodes at a time.",
+            "Nobody responds until the new ones are ready.",
+            of_nodes,
+            (Change(of_nodes, 1),),
+        )
     if workload.kind in ("StatefulSet", "DaemonSet") or "blueGreen" in (workload.spec.get("strategy") or {}):
         return
     found = workload.spec.get("strategy") or {}

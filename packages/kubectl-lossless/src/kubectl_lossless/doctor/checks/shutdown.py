@@ -330,6 +330,16 @@ def shell_entrypoint(workload: Workload) -> Iterator[Finding]:
                 advice="exec before the command that serves",
             )
             continue
+        if end is End.ENDS:
+            yield Finding(
+                Severity.RISKS,
+                f"PID 1 of {each.name} is a shell whose trap does not wait for the server: {_short(script)}",
+                "SIGTERM ends the shell's wait, so the script: the container ends with requests in flight.",
+                _script_path(each),
+                advice="exec the server in place of a trap; or pass SIGTERM on in the trap, and `wait` once "
+                "more behind the first",
+            )
+            continue
         mended = _mended(each) if start is each.start else None
         written = mended is not None and _in_manifest(each)
         yield Finding(
@@ -354,7 +364,10 @@ def _mended(each: Container) -> str | None:
         key, index = _script_path(each)[-2:]
         if isinstance(index, int):
             script = str(each.spec[str(key)][index])
-    return with_exec(script, outcome(script, shell), server.serves)
+    found = outcome(script, shell)
+    if found.last is not None and server.stays_in_front([word.text for word in found.last.words]):
+        return None
+    return with_exec(script, found, server.serves)
 
 
 def _in_words(start: server.Start, mended: str | None) -> str:
@@ -363,6 +376,9 @@ def _in_words(start: server.Start, mended: str | None) -> str:
         return f"exec before the command that serves: {json.dumps(mended)}, where the image has the script"
     if start.outcome is not None and any(background for _, background in start.outcome.script.commands()):
         return "one container for each program, and exec before the command that serves"
+    last = start.outcome.last if start.outcome is not None else None
+    if last is not None and server.stays_in_front([word.text for word in last.words]):
+        return f"exec and the server itself in place of {last.name}, which would stay in front of it too"
     return "exec before the command that serves, as the last thing that the script does"
 
 
@@ -413,12 +429,24 @@ def _short(script: str) -> str:
 
 
 def wrapper(workload: Workload) -> Iterator[Finding]:
-    """A program that starts the server and stays in front of it gets SIGTERM in its place."""
+    """A program that starts the server and stays in front of it gets SIGTERM in its place. Supervisors
+    pass it on, and kill by a timeout of their own.
+    """
+    name = server.first_program(workload.app.start)
+    if name in server.SUPERVISORS:
+        does, setting = server.SUPERVISORS[name]
+        yield Finding(
+            Severity.RISKS,
+            f"{workload.app.name} is started by {name}, which has a stop timeout of its own.",
+            f"It passes {does}: whatever the pod's grace period leaves, requests in flight end then.",
+            (*workload.app.path, "command"),
+            advice=f"longer than requests take: {setting}; or the server itself as the command",
+        )
     reason = server.wrapper(workload.app.start)
     if reason:
         yield Finding(
             Severity.LOSES,
-            f"{workload.app.name} is started by {workload.app.start.program[0]}: {reason}.",
+            f"{workload.app.name} is started by {name}: {reason}.",
             "The server learns of SIGTERM late or not at all, and requests in flight end with the container.",
             (*workload.app.path, "command"),
             advice="the server itself as the command",
@@ -485,8 +513,29 @@ def max_requests(workload: Workload) -> Iterator[Finding]:
 
 
 def reload(workload: Workload) -> Iterator[Finding]:
-    """--reload is for development: workers stop whenever a file changes, with what they serve."""
-    if workload.server.reloads:
+    """--reload is for development: workers stop whenever a file changes, with what they serve. So are
+    programs such as nodemon, which start the server again then.
+    """
+    name = server.first_program(workload.app.start)
+    if name in server.RELOADERS:
+        yield Finding(
+            Severity.RISKS,
+            f"{workload.app.name} is started by {name}, which is for development.",
+            "A file that changes stops the server with what it serves.",
+            (*workload.app.path, "command"),
+            advice="the server itself as the command",
+        )
+    elif workload.server.reloads and not any(
+        word == "--reload" for words in workload.app.start.commands for word in words
+    ):
+        yield Finding(
+            Severity.RISKS,
+            f"{workload.server.name} runs in its development mode, which reloads.",
+            "A file that changes stops the server with what it serves.",
+            (*workload.app.path, "command"),
+            advice="`fastapi run` in place of `fastapi dev`",
+        )
+    elif workload.server.reloads:
         yield Finding(
             Severity.RISKS,
             f"{workload.server.name} runs with --reload, which is for development.",
@@ -556,8 +605,11 @@ def injected_proxy(workload: Workload) -> Iterator[Finding]:
     by_namespace = namespaces.get(workload.namespace, {}).get("istio-injection") == "enabled"
     busy = (_wait(workload) or 0.0) + (workload.server.drain or 0.0)
     for name, (mark, value, native) in INJECTED.items():
-        wanted = marks.get(mark) == value or (
-            name == "istio-proxy" and by_namespace and marks.get(mark) != "false"
+        by_revision = name == "istio-proxy" and "istio.io/rev" in marks and marks.get(mark) != "false"
+        wanted = (
+            marks.get(mark) == value
+            or by_revision
+            or (name == "istio-proxy" and by_namespace and marks.get(mark) != "false")
         )
         if (
             not wanted
@@ -588,7 +640,7 @@ def injected_proxy(workload: Workload) -> Iterator[Finding]:
             "Requests come through it: those that arrive later find nobody. As a native sidecar it "
             "would outlive the "
             "server.",
-            (*annotations, mark),
+            (*annotations, mark) if mark in workload.annotations else ("spec", "template", "metadata"),
             (Change((*annotations, key), setting),),
             advice=f'or {native}: "true" (native sidecars need Kubernetes 1.29 and a mesh that knows them)',
         )

@@ -1,0 +1,15 @@
+"""All kinds of manifests with the findings that count in them."""
+
+from __future__ import annotations
+
+from doctor.helpers import Object, base
+from doctor.kinds import KINDS
+from doctor.kinds_of_pods import PODS
+from doctor.kinds_of_starts import STARTS
+
+ALL = {**KINDS, **STARTS, **PODS}
+
+
+def manifest(name: str) -> list[Object]:
+    """Return the objects of one of them."""
+    return base(*ALL[name][0])
