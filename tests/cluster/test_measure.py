@@ -417,6 +417,21 @@ def test_rollout_that_is_lost_sight_of_in_the_middle_is_reported(shop: Shop, los
         def lose() -> None:
             if lost == "credentials":
                 shop.kubectl("delete", "serviceaccount", "expires", "-n", NAMESPACE)
+                # The API server accepts a token for some seconds more.
+                whoami = [
+                    "kubectl",
+                    "--kubeconfig",
+                    path,
+                    "auth",
+                    "whoami",
+                    "--context",
+                    str(shop.kubectl.context),
+                ]
+                wait_until(
+                    lambda: subprocess.run(whoami, capture_output=True, check=False).returncode != 0,
+                    60,
+                    "a token that is no longer accepted",
+                )
                 relay.cut()
             else:
                 relay.close()

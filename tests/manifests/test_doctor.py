@@ -146,7 +146,7 @@ CHANGES: list[tuple[str, Change, Severity, str]] = [
     ("shell-entrypoint", at("command", ["/bin/sh", "-c", "gunicorn app"]), LOSES, "stays a shell"),
     ("shell-entrypoint", at("command", ["/srv/start.sh"]), UNKNOWN, "ends with exec"),
     ("plain-sidecar", plain_proxy("envoyproxy/envoy:v1.39.0"), RISKS, "beside is a plain container"),
-    ("readiness-probe", at("readinessProbe", None), LOSES, "No readiness probe"),
+    ("readiness-probe", at("readinessProbe", None), RISKS, "No readiness probe"),
     ("readiness-patience", at("readinessProbe.timeoutSeconds", None), ADVICE, "after 1 s"),
     ("readiness-patience", slow_readiness, ADVICE, "12 s"),
     ("liveness-equals-readiness", liveness_as_readiness, ADVICE, "asks the same"),

@@ -57,10 +57,11 @@ def judged(  # noqa: PLR0917 - all but the first are mostly left out
     coming: Facts = FACTS,
     findings: Sequence[Advice] = (),
     unseen: dict[str, str] | None = None,
+    listed: frozenset[str] = frozenset(),
 ) -> Verdict:
     load = Result("http://x", {"new": 1}, started=990, ended=1030, failures=list(failures))
     load.answers = [Answer(990 + number / 10, "new", 2.0, "", "") for number in range(400)]
-    return verdict(Evidence(load, pods, ZERO, leaving, coming, findings, (), unseen or {}))
+    return verdict(Evidence(load, pods, ZERO, leaving, coming, findings, (), unseen or {}, listed))
 
 
 def causes(found: Verdict) -> dict[str, int]:
@@ -195,7 +196,21 @@ def test_doctor_s_finding_names_check_and_line() -> None:
     assert (found.groups[0].check, found.groups[0].do) == ("drain", "spec.x: 1")
 
 
-def test_what_could_not_be_seen_is_noted() -> None:
+def test_pods_that_are_listed_are_seen_later_than_requests_feel_them() -> None:
+    assert causes(judged([lost(1007.5)], (STAYS, OLD))) == {"unexplained": 1}
+    found = judged([lost(1007.5)], (STAYS, OLD), listed=frozenset({"pods"}))
+    assert causes(found) == {"drain": 1}
+    assert found.notes == ["Listed, not watched: pods. Changes were seen up to some seconds late."]
+
+
+def test_pods_seen_by_their_endpoint_slices_are_noted() -> None:
+    found = judged([lost(1010.1)], unseen={"pods": "pods is forbidden\nmore"})
+    assert causes(found) == {"drain": 1}
+    assert found.notes[0].startswith("Pods are those of their EndpointSlices.")
+    assert found.notes[0].endswith("pods is forbidden")
+
+
+def test_objects_that_could_not_be_seen_are_noted() -> None:
     found = judged([lost(1010.1)], (), unseen={"pods": "pods is forbidden\nmore"})
     assert causes(found) == {"unexplained": 1}
     assert "could not be watched" in found.groups[0].why

@@ -23,6 +23,9 @@ from kubectl_lossless.measure.workload import Facts
 EARLY = 1.0
 """Seconds by which a change may be observed here later than the requests felt it."""
 
+LISTED_LATE = 2.5
+"""Seconds more where pods are listed every half second instead of watched, kubectl's start included."""
+
 SPREAD = 3.0
 """Seconds after which every route has followed a change of the endpoints, on a cluster that is not
 overloaded."""
@@ -178,6 +181,7 @@ class Judge:
 
     def __init__(self, evidence: Evidence) -> None:
         self._evidence = evidence
+        self._early = EARLY + (LISTED_LATE if "pods" in evidence.listed else 0.0)
         self._outages = outages(evidence.pods, evidence.zero)
         took: dict[str, list[float]] = defaultdict(list)
         for answer in evidence.load.answers:
@@ -190,7 +194,9 @@ class Judge:
         if at < self._evidence.zero - EARLY:
             return Blame(BEFORE)
         for began, ended in self._outages:
-            if began - EARLY <= at <= ended + 2 * SPREAD:  # every route leads nowhere until it has changed
+            if (
+                began - self._early <= at <= ended + 2 * SPREAD
+            ):  # every route leads nowhere until it has changed
                 return Blame("outage", since=at - began)
         leaving = self._leaving(failure, at)
         starting = self._starting(failure, at)
@@ -214,7 +220,7 @@ class Judge:
         found: list[tuple[float, Blame]] = []
         for pod in self._evidence.pods:
             deleted = pod.since(State.DRAINING)
-            if deleted is None or at < deleted - EARLY:
+            if deleted is None or at < deleted - self._early:
                 continue
             end = pod.marked(Mark.STOPPED) or pod.since(State.GONE) or math.inf
             if at > end + SPREAD:
@@ -227,7 +233,7 @@ class Judge:
                 continue
             hook = self._evidence.leaving.pre_stop
             term = deleted + (hook or 0.0)
-            if hook is not None and at < term - EARLY:
+            if hook is not None and at < term - self._early:
                 continue  # the hook still runs, and the server has not been asked to stop
             new = failure.phase != "waiting" or failure.status or not failure.kept
             if (
@@ -257,7 +263,7 @@ class Judge:
             ready = pod.since(State.READY)
             if ready is None or pod.states[0][1] is State.READY or ready < self._evidence.zero:
                 continue
-            if ready - EARLY <= at <= ready + (WEAK if probed else STARTUP):
+            if ready - self._early <= at <= ready + (WEAK if probed else STARTUP):
                 return Blame("weak-readiness" if probed else "not-listening", pod.name, at - ready)
         return None
 
