@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from tools.docs import arrows, blocks, editions, figures
+from tools.docs.load_counts import TOOLS
 
 TRUE, NOT_TRUE, COULD_NOT_RUN = 0, 1, 2
 
@@ -23,6 +24,12 @@ def parser() -> argparse.ArgumentParser:
     fill.add_argument("--course", type=Path, nargs="*", default=[], help="report folders to take over first")
     fill.add_argument("--propagation", type=Path, help="report folder to take over first")
     fill.add_argument("--check", action="store_true", help="only tell which pages are not up to date")
+    tools = commands.add_parser(
+        "load-tools", help="run load generators during a replacement, for docs/load-tools.md"
+    )
+    tools.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"some of {', '.join(TOOLS)}; default: what is installed"
+    )
     commands.add_parser("arrows", help="draw in docs/architecture.md who imports whom")
     return top
 
@@ -41,6 +48,12 @@ def main() -> int:
             ]
             print("\n\n".join(wrong) or "all as the pages say")
             return NOT_TRUE if wrong else TRUE
+        if options.command == "load-tools":
+            from tools.docs import load_tools  # it starts services as the tests do
+
+            load_tools.measure(figures.KEPT / "load-tools.json", options.names)
+            figures.fill()
+            return TRUE
         if options.command == "arrows":
             arrows.PAGE.write_text(arrows.filled(arrows.PAGE.read_text()))
             return TRUE

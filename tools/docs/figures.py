@@ -25,6 +25,7 @@ from kubectl_lossless.measure.report import Report
 from kubectl_lossless.measure.report.figures import Figures, percentile
 from tools.course.published import published
 from tools.docs import editions, pictures
+from tools.docs.load_counts import table as load_table
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -143,6 +144,7 @@ class Kept:
         self.parts: dict[str, list[Experiment]] = json.loads((folder / "course.json").read_text())["parts"]
         self.by_title = {each["title"]: each["figures"] for part in self.parts.values() for each in part}
         self.propagation = Propagation.read(folder / "propagation.json")
+        self.load_tools = json.loads((folder / "load-tools.json").read_text())
 
     def figure(self, what: str, of: str) -> str:
         """The text for one mark.
@@ -151,6 +153,8 @@ class Kept:
         """
         if of == "propagation":
             return self._propagation(what)
+        if (what, of) == ("table", "load-tools"):
+            return table(load_table(self.load_tools))
         if what == "table" and of in self.parts:
             return self._table(of)
         if of not in self.by_title:
