@@ -115,6 +115,31 @@ def count():
 """
 
 
+STOPS_BEFORE_ITS_LOOP = """
+import os, signal
+
+class Derived(Base):
+    def run(self):
+        if self.age == 1:
+            os.kill(os.getpid(), signal.SIGSTOP)
+        super().run()
+"""
+
+QUITS_WHILE_SUBMITTING = """
+import os, signal
+from concurrent.futures import ThreadPoolExecutor
+
+class Pool(ThreadPoolExecutor):
+    def _adjust_thread_count(self):  # called with the pool's lock held
+        os.kill(os.getpid(), signal.SIGQUIT)
+        super()._adjust_thread_count()
+
+class Derived(Base):
+    def get_thread_pool(self):
+        return Pool(self.cfg.threads)
+"""
+
+
 def derived(worker_class: str, directory: Path, code: str) -> tuple[str, ...]:
     """Write `code` with a class Derived of the worker class Base; return Gunicorn's flags for that worker."""
     module, _, name = worker_class.rpartition(".")
@@ -184,6 +209,25 @@ def test_hanging_worker_is_replaced_after_worker_timeout(worker_class: str, tmp_
         assert time.monotonic() - began > 3.5
         assert service.said("WORKER TIMEOUT") == 1
         service.ready()
+
+
+@pytest.mark.parametrize("worker_class", WORKER_CLASSES)
+def test_worker_that_hangs_before_its_loop_is_replaced(worker_class: str, tmp_path: Path) -> None:
+    classes = {"gthread": "gunicorn.workers.gthread.ThreadWorker", "sync": "gunicorn.workers.sync.SyncWorker"}
+    classes["gevent"] = "gunicorn.workers.ggevent.GeventWorker"
+    worker = derived(classes.get(worker_class, worker_class), tmp_path, STOPS_BEFORE_ITS_LOOP)
+    with Service(*worker, "--timeout", str(TIMEOUT), WORKERS=1, WORKER_CLASS=worker_class) as service:
+        service.ready()
+        assert service.said("WORKER TIMEOUT") == 1
+
+
+def test_sigquit_ends_worker_that_holds_its_pools_lock(tmp_path: Path) -> None:
+    worker = derived(PROBE_LANE_WORKER, tmp_path, QUITS_WHILE_SUBMITTING)
+    with Service(*worker, "--timeout", "600", WORKERS=1) as service:
+        (before,) = service.ready().workers
+        with Connection(service.port) as connection:
+            connection.send("/api")
+            wait_until(lambda: before not in service.workers, "the end of the worker")
 
 
 def test_a_worker_that_hangs_in_a_drain_is_noticed_too(tmp_path: Path) -> None:
