@@ -131,6 +131,11 @@ class ProbeLaneWorker(ThreadWorker):  # type: ignore[misc] # Gunicorn has no typ
         self.limits = HeaderLimits(self.cfg)
         super().init_process()
 
+    def handle_quit(self, sig: int, frame: Any) -> None:
+        """Exit without the pool's lock: the signal may have interrupted its holder (gthread: hangs then)."""
+        # Python's exit ends the pool's threads as shutdown(wait=False) does.
+        super(ThreadWorker, self).handle_quit(sig, frame)
+
     # ---- new connections -----------------------------------------------------------------------------
 
     def set_accept_enabled(self, enabled: bool) -> None:
