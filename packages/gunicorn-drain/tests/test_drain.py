@@ -95,20 +95,22 @@ def test_request_does_not_fail_because_of_a_hook(drain: Drain, caplog: pytest.Lo
 
 def test_workers_share_one_page_and_exited_ones_leave_no_count(drain: Drain) -> None:
     server = SimpleNamespace(WORKERS={}, log=None)
-    worker = SimpleNamespace(handle_exit=None)
+    worker = SimpleNamespace(handle_exit=None, notify=lambda: None)
     drain.master.pre_fork(server, worker)
     server.WORKERS[1] = worker
     drain.begin_drain()
     pid = os.fork()
     if pid == 0:  # a worker that is killed in the middle of its second request
-        drain.configure(None)
-        drain.worker.post_fork(server, worker)
-        drain.worker.post_worker_init(worker)
-        done = Request()
-        drain.worker.pre_request(worker, done)
-        drain.worker.post_request(worker, done)
-        drain.worker.pre_request(worker, Request())
-        os._exit(0)
+        try:
+            drain.configure(None)
+            drain.worker.post_fork(server, worker)
+            drain.worker.post_worker_init(worker)
+            done = Request()
+            drain.worker.pre_request(worker, done)
+            drain.worker.post_request(worker, done)
+            drain.worker.pre_request(worker, Request())
+        finally:  # an exception must not have two processes run the other tests
+            os._exit(0)
     os.waitpid(pid, 0)
     assert (drain.in_flight, drain.responses_while_draining) == (1, 1)
     assert drain.status().in_flight == 1
