@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -173,3 +174,41 @@ def test_websocket_that_was_closed_is_not_notified(drain: Drain) -> None:
     sent = converse(DrainMiddleware(websocket, drain), scope("websocket"))
     assert [each.get("code") for each in sent] == [None, 1000]
     assert drain.streams(StreamCounter.NOTIFIED, WEBSOCKET) == 0
+
+
+def raise_fault(*arguments: Any) -> Any:
+    raise RuntimeError("of the drain")
+
+
+@pytest.mark.parametrize("part", ["count_in", "count_out", "matches_scope", "_event", "_with_close"])
+def test_request_does_not_fail_because_of_the_drain(
+    drain: Drain, part: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    middleware = DrainMiddleware(hello, drain)
+    owner = {"matches_scope": drain.probes, "_event": middleware, "_with_close": middleware}
+    monkeypatch.setattr(owner.get(part, drain.worker), part, raise_fault)
+    drain.begin_drain()
+    with caplog.at_level(logging.ERROR):
+        for _ in range(3):
+            _, body = converse(middleware, scope())
+            assert body["body"] == b"Hello"
+    assert len(caplog.records) == 1
+    assert "requests are served without it" in caplog.text
+    assert drain.in_flight == (3 if part == "count_out" else 0)
+
+
+@pytest.mark.parametrize("part", ["count_stream", "_event"])
+def test_websocket_does_not_fail_because_of_the_drain(
+    drain: Drain, part: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def websocket(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "websocket.accept"})
+        await asyncio.sleep(0.01)
+        await send({"type": "websocket.send", "text": "Hello"})
+
+    middleware = DrainMiddleware(websocket, drain)
+    monkeypatch.setattr(middleware if part == "_event" else drain, part, raise_fault)
+    with caplog.at_level(logging.ERROR):
+        accepted, sent = converse(middleware, scope("websocket"))
+    assert (accepted["type"], sent["text"]) == ("websocket.accept", "Hello")
+    assert len(caplog.records) == 1

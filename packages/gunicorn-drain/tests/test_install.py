@@ -144,6 +144,46 @@ def test_hooks_of_the_configuration_are_kept(start: Any) -> None:
     service.wait_for("Stopped: every request answered")
 
 
+OTHER_LIBRARIES = """
+import atexit, os, sys, threading, time
+os.environ["PROMETHEUS_MULTIPROC_DIR"] = {directory!r}
+from prometheus_client import Gauge, multiprocess
+
+live = Gauge("live", "Workers", multiprocess_mode="liveall")
+
+def child_exit(server, worker):
+    # as prometheus_client's documentation has it
+    multiprocess.mark_process_dead(worker.pid)
+
+def post_fork(server, worker):
+    # as an error tracker does: a thread that sends, a hook for exceptions
+    live.set(1)
+    sys.excepthook = lambda *arguments: None
+    threading.Thread(target=lambda: print("sender runs", file=sys.stderr, flush=True), daemon=True).start()
+
+def on_exit(server):
+    print("other on_exit", file=sys.stderr, flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_hooks_of_other_libraries_are_chained(start: Any, tmp_path: Path) -> None:
+    files = tmp_path / "metrics"
+    files.mkdir()
+    service = start(OTHER_LIBRARIES.format(directory=str(files)) + INSTALL)
+    service.wait_for("sender runs")
+    assert b"Hello" in service.get("/")
+    assert b" 200 " in service.get("/ready")
+    of_master = files / f"gauge_liveall_{service.process.pid}.db"
+    assert len(set(files.glob("gauge_liveall_*.db")) - {of_master}) == 1
+    assert service.stop() == 0
+    assert not set(files.glob("gauge_liveall_*.db")) - {of_master}  # removed by their child_exit
+    log = service.log.read_text()
+    assert log.index("other on_exit") < log.index("Stopped: every request answered")
+    assert "Drain ended: quiet" in log
+    assert "Traceback" not in log
+
+
 @pytest.mark.slow
 def test_readiness_path_is_answered_without_the_application(start: Any) -> None:
     service = start(INSTALL)

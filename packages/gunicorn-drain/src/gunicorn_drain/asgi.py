@@ -71,30 +71,42 @@ class DrainMiddleware:
             await self._application(scope, receive, send)
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        scope[TERMINATING] = self._event()
+        worker = self._drain.worker
         request = current_request.get()
 
         async def announce(message: Message) -> None:
-            # HTTP/2 has no such header; its connections get a GOAWAY from the server.
-            if message["type"] == "http.response.start" and self._drain.terminating_since:
-                if request is not None and hasattr(request, "must_close"):
-                    request.must_close = True  # else Gunicorn keeps the connection that the header closes
-                if scope.get("http_version", "1.1").startswith("1."):
-                    kept = [each for each in message.get("headers", ()) if each[0].lower() != b"connection"]
-                    message = {**message, "headers": [*kept, (b"connection", b"close")]}
+            with worker.guarded("response"):
+                message = self._with_close(scope, message, request)
             await send(message)
 
-        if self._readiness is not None and self._readiness.matches_scope(scope):
+        responds = is_counted = False
+        with worker.guarded("request"):
+            scope[TERMINATING] = self._event()
+            responds = self._readiness is not None and self._readiness.matches_scope(scope)
+            if not responds and not self._drain.probes.matches_scope(scope):
+                worker.count_in()
+                is_counted = True
+        if responds:
             await self._respond_ready(scope, announce)
             return
-        if self._drain.probes.matches_scope(scope):
-            await self._application(scope, receive, announce)
-            return
-        self._drain.worker.count_in()
         try:
             await self._application(scope, receive, announce)
         finally:
-            self._drain.worker.count_out()
+            with worker.guarded("response"):
+                if is_counted:
+                    worker.count_out()
+
+    def _with_close(self, scope: Scope, message: Message, request: Any) -> Message:
+        """Return a message to the server, with the announcement of the close where one is due."""
+        if message["type"] != "http.response.start" or not self._drain.terminating_since:
+            return message
+        if request is not None and hasattr(request, "must_close"):
+            request.must_close = True  # else Gunicorn keeps the connection that the header closes
+        # HTTP/2 has no such header; its connections get a GOAWAY from the server.
+        if not scope.get("http_version", "1.1").startswith("1."):
+            return message
+        kept = [each for each in message.get("headers", ()) if each[0].lower() != b"connection"]
+        return {**message, "headers": [*kept, (b"connection", b"close")]}
 
     async def _respond_ready(self, scope: Scope, send: Send) -> None:
         status, body = self._drain.readiness()
@@ -104,7 +116,7 @@ class DrainMiddleware:
         await send({"type": "http.response.body", "body": body, "more_body": False})
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        scope[TERMINATING] = self._event()
+        worker, is_counted = self._drain.worker, False
         notice: asyncio.Task[None] | None = None
         closed = False
 
@@ -113,11 +125,16 @@ class DrainMiddleware:
             if closed:  # by the notice; the application learns of it by websocket.disconnect
                 return
             if message["type"] == "websocket.accept":
-                notice = asyncio.create_task(notify())
+                with worker.guarded("WebSocket"):
+                    notice = asyncio.create_task(notify())
             closed = message["type"] == "websocket.close"
             await send(message)
 
         async def notify() -> None:
+            with worker.guarded("WebSocket"):
+                await close_in_time()
+
+        async def close_in_time() -> None:
             nonlocal closed
             await self._event().wait()
             policy = self._drain.policy or DrainPolicy()
@@ -128,12 +145,17 @@ class DrainMiddleware:
                 self._drain.count_stream(WEBSOCKET, StreamCounter.NOTIFIED)
                 await send({"type": "websocket.close", "code": SERVICE_RESTART, "reason": "service restart"})
 
-        for counter in (StreamCounter.OPENED, StreamCounter.OPEN):
-            self._drain.count_stream(WEBSOCKET, counter)
+        with worker.guarded("WebSocket"):
+            scope[TERMINATING] = self._event()
+            self._drain.count_stream(WEBSOCKET, StreamCounter.OPENED)
+            self._drain.count_stream(WEBSOCKET, StreamCounter.OPEN)
+            is_counted = True
         try:
             await self._application(scope, receive, track)
         finally:
-            self._drain.count_stream(WEBSOCKET, StreamCounter.OPEN, -1)
+            with worker.guarded("WebSocket"):
+                if is_counted:
+                    self._drain.count_stream(WEBSOCKET, StreamCounter.OPEN, -1)
             if notice is not None:
                 notice.cancel()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -10,6 +11,29 @@ from typing import Any, NoReturn
 from gunicorn.config import make_settings
 
 Hook = Callable[..., Any]
+
+logger = logging.getLogger("gunicorn.error")
+
+
+def guarded(name: str, hook: Hook) -> Hook:
+    """Return `hook` with its first fault logged and none raised.
+
+    Gunicorn would end the worker, or the master with all workers, and requests must not fail because of the
+    drain. SystemExit, which ends them on purpose, is raised.
+    """
+    has_failed = False
+
+    @wraps(hook)  # Gunicorn counts the parameters of a hook
+    def call(*arguments: Any) -> None:
+        nonlocal has_failed
+        try:
+            hook(*arguments)
+        except Exception:
+            if not has_failed:
+                has_failed = True
+                logger.exception("The drain's %s hook failed; the service continues without it", name)
+
+    return call
 
 
 def chain(name: str, ours: Hook, theirs: object, *, ours_last: bool = False) -> Hook:

@@ -11,7 +11,7 @@ import gunicorn
 
 from gunicorn_drain import support
 from gunicorn_drain.drain import Drain, get_drain
-from gunicorn_drain.hooks import Hook, chain, exit_with
+from gunicorn_drain.hooks import Hook, chain, exit_with, guarded
 from gunicorn_drain.policy import DrainPolicy, PolicyError
 from gunicorn_drain.probes import Probe
 from gunicorn_drain.reload import close_removed_listeners, take_over_sighup
@@ -26,6 +26,9 @@ OURS_FIRST: Final = ("on_starting", "when_ready", "pre_fork", "post_fork", "post
 
 OURS_LAST: Final = ("post_request", "child_exit", "on_exit")
 """Hooks of which the drain's part runs after the configuration's own, even if that one raises."""
+
+GUARDED: Final = ("pre_fork", "post_fork", "post_worker_init", "child_exit", "on_exit")
+"""Hooks that run while the service has clients. Those of a request catch their faults themselves."""
 
 
 def install(
@@ -91,6 +94,7 @@ def install(
         "child_exit": drain.master.child_exit,
         "on_exit": drain.master.on_exit,
     }
+    ours |= {name: guarded(name, ours[name]) for name in GUARDED}
     for name, hook in ours.items():
         installed[name] = namespace[name] = chain(
             name, hook, namespace.get(name), ours_last=name in OURS_LAST
@@ -120,16 +124,17 @@ def _post_worker_init(
         if drain.policy is not None:
             asgi.take_over_sigterm(worker, drain.worker.on_sigterm)
         drain.worker.leave_requests_to(asgi.current_request.set)
-        return
-    if support.is_tornado(type(worker)):
+    elif support.is_tornado(type(worker)):
         from gunicorn_drain import tornado  # which need not be installed
 
         tornado.wrap_application(worker, drain, readiness)
-        return
-    if readiness is not None:
-        worker.wsgi = with_readiness(worker.wsgi, readiness, drain)
-    if responses is not None:
-        responses.post_worker_init(worker)
+    else:
+        support.keep_listener_names(worker)
+        if readiness is not None:
+            worker.wsgi = with_readiness(worker.wsgi, readiness, drain)
+        if responses is not None:
+            responses.post_worker_init(worker)
+    drain.mark_ready()  # last: a worker of which a part is missing must not become ready
 
 
 def _check(installed: dict[str, Hook], drain: Drain, server: Any) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import signal
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
@@ -31,6 +33,8 @@ class Master:
         self._announced = False
         self._reason: EndReason | None = None
         self._streams_before: dict[StreamCounter, int] = {}
+        self._deadline = 0.0  # of the drain, in seconds of time.monotonic()
+        self._fault: Exception | None = None  # the first one of a signal handler, which cannot log it
 
     def when_ready(self, server: Any) -> None:
         """Take over SIGTERM before the first worker is forked (Gunicorn's hook)."""
@@ -69,12 +73,16 @@ class Master:
 
     def _on_sigterm(self, sig: int, frame: FrameType | None) -> None:
         # In the handler, so that it does not wait behind a reload. It must not log or lock.
-        if self._page.draining:
-            self._reason = self._reason or EndReason.SECOND_SIGNAL
-        elif self.policy is not None and any(self._page.column(WorkerCell.BOOTED)):
-            self._streams_before = self._count_streams()
-            self._page.begin_drain()
-            signal.setitimer(signal.ITIMER_REAL, TICK, TICK)
+        try:
+            if self._page.draining:
+                self._reason = self._reason or EndReason.SECOND_SIGNAL
+            elif self.policy is not None and any(self._page.column(WorkerCell.BOOTED)):
+                self._page.begin_drain()
+                signal.setitimer(signal.ITIMER_REAL, TICK, TICK)
+                self._deadline = time.monotonic() + self.policy.maximum
+                self._streams_before = self._count_streams()
+        except Exception as error:  # noqa: BLE001 - the drain continues with what it has
+            self._fault = self._fault or error
         self._arbiter.signal(sig, frame)
 
     def _handle_term(self) -> None:
@@ -87,21 +95,26 @@ class Master:
             self._stop()
         if policy is not None and not self._announced:
             self._announced = True
-            log.info(
-                "Drain began: not ready any more, still serving; ends after %.1f s at the earliest, "
-                "%.1f s without a request, %.1f s at the latest; %d in flight",
-                policy.minimum,
-                policy.quiet,
-                policy.maximum,
-                self._page.in_flight,
-            )
+            with self._guarded():
+                log.info(
+                    "Drain began: not ready any more, still serving; ends after %.1f s at the earliest, "
+                    "%.1f s without a request, %.1f s at the latest; %d in flight",
+                    policy.minimum,
+                    policy.quiet,
+                    policy.maximum,
+                    self._page.in_flight,
+                )
         if self._reason is not None:
             self._end_drain()
 
     def _on_tick(self, sig: int, frame: FrameType | None) -> None:
         # A timer, because the master forks and so must have no thread. It must not log or lock.
         if self.policy is not None and self._reason is None:
-            self._reason = end_reason(self.policy, self._page.status(self._backlog()))
+            try:
+                self._reason = end_reason(self.policy, self._page.status(self._backlog()))
+            except Exception as error:  # noqa: BLE001 - a drain of which nothing is known lasts as long as it may
+                self._fault = self._fault or error
+                self._reason = EndReason.MAXIMUM if time.monotonic() > self._deadline else None
         if self._reason is not None:
             signal.setitimer(signal.ITIMER_REAL, 0)
             self._arbiter.signal(sig, frame)
@@ -115,6 +128,13 @@ class Master:
         self._end_drain()
 
     def _end_drain(self) -> None:
+        with self._guarded():
+            self._log_end()
+        if self._fault is not None:
+            self._arbiter.log.error("A part of the drain failed", exc_info=self._fault)
+        self._stop()
+
+    def _log_end(self) -> None:
         self._page.master[MasterCell.ENDED] = time.monotonic_ns()
         self._arbiter.log.info(
             "Drain ended: %s; %d requests answered in %.1f s, %d still in flight, %d waiting to be accepted; "
@@ -136,14 +156,22 @@ class Master:
                 in_drain[StreamCounter.CLOSED_AT_DEADLINE],
                 now[StreamCounter.OPEN],
             )
-        self._stop()
 
     def _on_stop(self, graceful: bool = True) -> None:
         """Stop the workers, for whatever reason: a signal, the drain's end, a worker that cannot boot."""
-        self._page.master[MasterCell.PHASE] = Phase.STOPPING
+        with self._guarded():
+            self._page.master[MasterCell.PHASE] = Phase.STOPPING
         # A tick after Python has given up its handlers would end the process with SIGALRM.
         signal.setitimer(signal.ITIMER_REAL, 0)
         self._stop_workers(graceful)
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """Keep a fault in the block for the log, and continue: no request must fail because of it."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - whatever it is
+            self._fault = self._fault or error
 
     def child_exit(self, server: Any, worker: Any) -> None:  # noqa: ARG002 - Gunicorn's signature
         """Free the slot of a worker that has exited, however it did (Gunicorn's hook)."""

@@ -25,6 +25,8 @@ HOOKED = {
 }
 """Worker classes, subclasses included, that call the hooks of each request of a WSGI application."""
 
+EVENTLET = "gunicorn.workers.geventlet.EventletWorker"
+
 TORNADO = {"gunicorn.workers.gtornado.TornadoWorker"}
 """Worker classes, subclasses included, of tornado's server."""
 
@@ -60,6 +62,36 @@ def stop_accepting(worker: Any) -> None:
     for listener in worker.sockets:
         with contextlib.suppress(KeyError, ValueError, OSError):
             poller.unregister(listener)
+
+
+def keep_listener_names(worker: Any) -> None:
+    """Let an eventlet worker serve the connections that it has accepted last.
+
+    It closes its listeners when it stops, and then requests the address of one for each connection that it
+    has accepted and not begun to serve. The error would end that connection.
+    """
+    if EVENTLET not in _names(type(worker)):
+        return
+    handle = worker.handle
+    names: dict[int, _Named] = {}
+
+    def handle_named(listener: Any, client: Any, address: Any) -> Any:
+        if id(listener) not in names:
+            names[id(listener)] = _Named(listener)
+        return handle(names[id(listener)], client, address)
+
+    worker.handle = handle_named
+
+
+class _Named:
+    """The address of a listener, which is all that Gunicorn requests of it for a connection."""
+
+    def __init__(self, listener: Any) -> None:
+        self._listener = listener  # kept, because its id must not be used again
+        self._name = listener.getsockname()
+
+    def getsockname(self) -> Any:
+        return self._name
 
 
 def is_asgi(worker_class: type) -> bool:

@@ -124,7 +124,6 @@ class Worker:
             signal.signal(signal.SIGTERM, worker.handle_exit)
             signal.siginterrupt(signal.SIGTERM, False)
         self._gunicorn_worker = worker
-        self.mark_ready()
 
     # ---- requests --------------------------------------------------------------------------------------
 
@@ -152,7 +151,7 @@ class Worker:
         try:
             yield
         except Exception:  # noqa: BLE001 - whatever it is
-            self._log_once(part)
+            self.log_once(part)
 
     def leave_requests_to(self, on_request: Callable[[Any], object]) -> None:
         """Let a middleware count requests and announce closes; it is told of each request of the hooks."""
@@ -160,18 +159,18 @@ class Worker:
 
     def pre_request(self, worker: Any, req: Any) -> None:  # noqa: ARG002 - Gunicorn's signature
         """Count a request in, and let its response announce the close (Gunicorn's hook)."""
-        if self._on_request is not None:
-            self._on_request(req)
-            return
         try:
+            if self._on_request is not None:
+                self._on_request(req)
+                return
             if self.policy is not None:
                 req.should_close = partial(self._should_close, req)
             if self.probes.matches(req):
                 return
-            req.is_client_request = True
             self.count_in()
+            req.is_client_request = True
         except Exception:  # noqa: BLE001 - the request must not fail because of the drain
-            self._log_once("pre_request")
+            self.log_once("pre_request")
 
     def post_request(self, worker: Any, req: Any, environ: Any = None, resp: Any = None) -> None:  # noqa: ARG002 - Gunicorn's signature
         """Count a request out (Gunicorn's hook)."""
@@ -184,7 +183,7 @@ class Worker:
                 return
             self.count_out()
         except Exception:  # noqa: BLE001 - as above
-            self._log_once("post_request")
+            self.log_once("post_request")
 
     def _should_close(self, req: Any) -> bool:
         """Replace a request's should_close() until Gunicorn calls it to write the headers.
@@ -193,14 +192,18 @@ class Worker:
         again after the response, and a drain that began in between must not close a connection that was kept.
         """
         req.__dict__.pop("should_close", None)
-        if self.retiring_since or self._master[PHASE]:
-            if not hasattr(req, "force_close"):  # before Gunicorn 22
-                req.should_close = lambda: True
-            else:
-                req.force_close()
+        try:
+            if self.retiring_since or self._master[PHASE]:
+                if not hasattr(req, "force_close"):  # before Gunicorn 22
+                    req.should_close = lambda: True
+                else:
+                    req.force_close()
+        except Exception:  # noqa: BLE001 - as above
+            self.log_once("should_close")
         return bool(req.should_close())
 
-    def _log_once(self, hook: str) -> None:
+    def log_once(self, hook: str) -> None:
+        """Log the exception that is being handled, the first time that it is of `hook`."""
         if hook not in self._faults:
             self._faults.add(hook)
             logger.exception("The drain's %s hook failed; requests are served without it", hook)
@@ -217,21 +220,33 @@ class Worker:
             self.retiring_since = time.monotonic_ns()
             # Not threading.Thread: its start() takes a lock that this signal may have interrupted the
             # holder of, and waits, which gevent cannot do in a signal handler.
-            _thread.start_new_thread(self._retire, ())
+            try:
+                _thread.start_new_thread(self._retire, ())
+            except RuntimeError:  # no thread is to be had
+                self._retired = True
+                handle_exit(sig, frame)
 
     def _retire(self) -> None:
         policy = self.policy or DrainPolicy()
         while not self._retired:
-            if time.monotonic_ns() - self.retiring_since > policy.minimum * NANOSECONDS:
-                stop_accepting(self._gunicorn_worker)
-            status = status_since(
-                self.retiring_since,
-                last_request=self._slot[LAST_REQUEST],
-                in_flight=self._slot[IN_FLIGHT],
-                backlog=0,  # the other workers accept what waits there
-                streams=open_streams(self._slot),
-            )
-            self._retired = end_reason(policy, status) is not None
+            try:
+                self._retired = self._is_over(policy)
+            except Exception:  # noqa: BLE001 - the requests in flight are worth the wait
+                self.log_once("retirement")
+                self._retired = time.monotonic_ns() - self.retiring_since > policy.maximum * NANOSECONDS
             time.sleep(TICK)
         # A signal and not a call, because a signal wakes every kind of worker from its wait.
         os.kill(os.getpid(), signal.SIGTERM)
+
+    def _is_over(self, policy: DrainPolicy) -> bool:
+        """Return whether this worker may stop."""
+        if time.monotonic_ns() - self.retiring_since > policy.minimum * NANOSECONDS:
+            stop_accepting(self._gunicorn_worker)
+        status = status_since(
+            self.retiring_since,
+            last_request=self._slot[LAST_REQUEST],
+            in_flight=self._slot[IN_FLIGHT],
+            backlog=0,  # the other workers accept what waits there
+            streams=open_streams(self._slot),
+        )
+        return end_reason(policy, status) is not None

@@ -25,8 +25,13 @@ def with_readiness(application: WSGIApplication, path: str, drain: Drain) -> WSG
     wanted = route(path.encode())
 
     def respond(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        found = environ.get("PATH_INFO", "").encode("latin-1")
-        if route(found) != wanted or environ["REQUEST_METHOD"] not in METHODS:
+        try:
+            found = environ.get("PATH_INFO", "").encode("latin-1")
+            is_probe = route(found) == wanted and environ["REQUEST_METHOD"] in METHODS
+        except Exception:  # noqa: BLE001 - the request must not fail because of the drain
+            drain.worker.log_once("readiness")
+            is_probe = False
+        if not is_probe:
             return application(environ, start_response)
         status, body = drain.readiness()
         headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]

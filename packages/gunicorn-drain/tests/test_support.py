@@ -1,0 +1,39 @@
+"""gunicorn_drain.support: what the drain adds to workers that would lose connections when they stop."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from gunicorn_drain.support import EVENTLET, keep_listener_names
+
+
+class Worker:
+    def __init__(self) -> None:
+        self.served: list[Any] = []
+
+    def handle(self, listener: Any, client: Any, address: Any) -> None:
+        self.served.append(listener.getsockname())
+
+
+def eventlet_worker() -> Any:
+    module, _, name = EVENTLET.rpartition(".")
+    return type(name, (Worker,), {"__module__": module})()
+
+
+def test_eventlet_worker_serves_what_it_accepted_before_its_listener_was_closed() -> None:
+    worker = eventlet_worker()
+    keep_listener_names(worker)
+    with socket.create_server(("127.0.0.1", 0)) as first, socket.create_server(("127.0.0.1", 0)) as second:
+        names = [first.getsockname(), second.getsockname()]
+        for each in (first, second):
+            worker.handle(each, None, None)
+    for each in (second, first):  # closed
+        worker.handle(each, None, None)
+    assert worker.served == [*names, *reversed(names)]
+
+
+def test_other_workers_are_unchanged() -> None:
+    worker = Worker()
+    keep_listener_names(worker)
+    assert "handle" not in vars(worker)
