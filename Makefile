@@ -122,7 +122,7 @@ $(VENV)-$(GUNICORN)/.dev: requirements-dev.txt $(PACKAGES:src=pyproject.toml)
 	@touch $@
 
 .PHONY: drain-matrix
-drain-matrix: $(VENV)/.dev ## gunicorn-drain with Gunicorn 20.1 to 27, each worker class and Python; takes 40 minutes (ARGS=... as python -m tools.matrix --help)
+drain-matrix: $(VENV)/.dev ## gunicorn-drain with Gunicorn 20.1 to 27, each worker class and Python; takes half an hour (ARGS=... as python -m tools.matrix --help)
 	$(BIN)/python -m tools.matrix --environments $(VENV)-matrix $(ARGS)
 
 .PHONY: check

@@ -1,6 +1,7 @@
 """Run gunicorn-drain on each Gunicorn and worker class, and write the table of the package's README.
 
-    python -m tools.matrix [--environments DIRECTORY] [--only VERSION/CLASS[/PYTHON] ...] [--write]
+    python -m tools.matrix [--environments DIRECTORY] [--only VERSION/CLASS[/PYTHON] ...]
+                           [--jobs 2] [--write]
     python -m tools.matrix --applications
     python -m tools.matrix --compare [--rounds 5] [--write]
 
@@ -18,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from itertools import product
 from pathlib import Path
@@ -36,7 +38,7 @@ CLASSES = ("gthread", "sync", "gevent", "eventlet", "tornado", "asgi", UVICORN)
 OLDEST_PYTHON = "3.11"
 PYTHONS = (OLDEST_PYTHON, "3.12", "3.13")
 """Every version of Gunicorn runs on the oldest one, those from NEWER on run on all."""
-NEWER = 25
+NEWER = 26
 
 
 class MissingPythonError(Exception):
@@ -178,17 +180,19 @@ def run_comparison(environments: Path, rounds: int, write: bool) -> int:
     return int(any(each.lost or each.unannounced for each in drained(outcomes)))
 
 
-def run_matrix(environments: Path, only: Sequence[str], write: bool) -> int:
-    """Run the scenarios on each pair and Python; return 1 if anything failed."""
-    results = {}
+def run_matrix(environments: Path, only: Sequence[str], jobs: int, write: bool) -> int:
+    """Run the scenarios on each pair and Python, `jobs` pairs at a time; return 1 if anything failed."""
+    pairs = {}
     for version, worker_class, python_version in product(VERSIONS, CLASSES, PYTHONS):
         name = f"{version}/{worker_class}"
         wanted = not only or name in only or f"{name}/{python_version}" in only
         if wanted and exists(version, worker_class, python_version):
             home = environments / f"{version}-{python_version}"
             python = environment(home, version, alongside(version), python_version)
-            pair = Pair(version, worker_class, python)
-            results[version, worker_class, python_version] = run(pair, python_version)
+            pairs[version, worker_class, python_version] = Pair(version, worker_class, python)
+    with ThreadPoolExecutor(jobs) as pool:
+        found = pool.map(lambda key: run(pairs[key], key[2]), pairs)
+        results = dict(zip(pairs, found, strict=True))
     print(table(results))
     if write:
         replace_block(README, "matrix", table(results))
@@ -208,15 +212,17 @@ def main() -> int:
     parser.add_argument("--applications", action="store_true", help="run published applications instead")
     parser.add_argument("--compare", action="store_true", help="compare with other ways to stop a service")
     parser.add_argument("--rounds", type=int, default=5, help="rollouts of each approach, 5 if not given")
+    parser.add_argument("--jobs", type=int, default=2, help="pairs that run at the same time, 2 if not given")
     options = parser.parse_args()
-    if options.rounds < 1:
-        parser.error(f"--rounds is {options.rounds}; allowed is 1 or more")
+    for name in ("rounds", "jobs"):
+        if (value := getattr(options, name)) < 1:
+            parser.error(f"--{name} is {value}; allowed is 1 or more")
     try:
         if options.applications:
             return run_applications(options.environments)
         if options.compare:
             return run_comparison(options.environments, options.rounds, options.write)
-        return run_matrix(options.environments, options.only, options.write)
+        return run_matrix(options.environments, options.only, options.jobs, options.write)
     except MissingPythonError as error:
         parser.error(str(error))
 

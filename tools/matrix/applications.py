@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.process.clients import Crowd, Kind, Router, get
 from tests.process.service import Service, wait_until
 from tools.matrix.scenario import DRAIN
+from tools.matrix.wagtail import PASSWORD, USER, Editing
 
 FASTAPI = """
 from fastapi import FastAPI
@@ -48,6 +51,22 @@ async def slow(request):
 application = Starlette(routes=[Route("/", index), Route("/slow", slow)])
 """
 
+TORNADO = """
+import asyncio
+from tornado.web import Application, RequestHandler
+
+class Index(RequestHandler):
+    def get(self):
+        self.write({"message": "Hello"})
+
+class Slow(RequestHandler):
+    async def get(self):
+        await asyncio.sleep(1)
+        self.write({"message": "slow"})
+
+application = Application([("/", Index), ("/slow", Slow)])
+"""
+
 
 @dataclass(frozen=True)
 class Published:
@@ -61,6 +80,8 @@ class Published:
     """Paths that get 200, or a redirect as Django's admin gives it."""
     create: Callable[[Path, str], None]
     """Writes what is needed into a directory, with an interpreter that has REQUIREMENTS."""
+    smoke_test: Callable[[Callable[[], int]], Editing] | None = None
+    """Runs during the replacement, in addition to the other clients; it takes the port's function."""
 
 
 def _nothing(directory: Path, python: str) -> None:
@@ -82,6 +103,20 @@ def _django_project(directory: Path, python: str) -> None:
     subprocess.run([python, "manage.py", "migrate", "-v", "0"], check=True, cwd=directory)
 
 
+def _wagtail_site(directory: Path, python: str) -> None:
+    wagtail = str(Path(python).with_name("wagtail"))
+    subprocess.run([wagtail, "start", "site1", str(directory)], check=True, stdout=subprocess.DEVNULL)
+    (directory / "site1/settings/local.py").write_text(
+        "from .base import DATABASES\n"
+        "DATABASES['default']['OPTIONS'] = {'timeout': 20}  # SQLite has one writer at a time\n"
+    )
+    manage = [python, "manage.py"]
+    subprocess.run([*manage, "migrate", "-v", "0"], check=True, cwd=directory)
+    account = ["--noinput", "--username", USER, "--email", "editor@example.org", "-v", "0"]
+    environ = {**os.environ, "DJANGO_SUPERUSER_PASSWORD": PASSWORD}
+    subprocess.run([*manage, "createsuperuser", *account], check=True, cwd=directory, env=environ)
+
+
 UVICORN = "uvicorn_worker.UvicornWorker"
 ADMIN = ("/admin/login/",)
 REQUIREMENTS = (
@@ -90,6 +125,8 @@ REQUIREMENTS = (
     "fastapi==0.165.0",
     "uvicorn==0.54.0",
     "uvicorn-worker==0.4.0",
+    "tornado==6.6.1",
+    "wagtail==8.0.1",
 )
 
 APPLICATIONS = (
@@ -105,6 +142,15 @@ APPLICATIONS = (
     Published("FastAPI", "service:application", UVICORN, ("/", "/slow", "/sync"), _file(FASTAPI)),
     Published("FastAPI", "service:application", "asgi", ("/", "/slow", "/sync"), _file(FASTAPI)),
     Published("Starlette", "service:application", "asgi", ("/", "/slow"), _file(STARLETTE)),
+    Published("tornado", "service:application", "tornado", ("/", "/slow"), _file(TORNADO)),
+    Published(
+        "Wagtail",
+        "site1.wsgi",
+        "gthread",
+        ("/", "/admin/login/", "/search/?query=home"),
+        _wagtail_site,
+        smoke_test=Editing,
+    ),
 )
 
 
@@ -128,14 +174,21 @@ def replaced_under_load(published: Published, python: str, directory: Path) -> N
         router = Router(old.ready("/ready").port)
         for path in published.paths:
             assert get(old.port, path).status == 200, path
-        with Crowd(lambda: router.port, tuple(kinds), each=1) as crowd:
+        with ExitStack() as stack:
+            crowd = stack.enter_context(Crowd(lambda: router.port, tuple(kinds), each=1))
+            editing = published.smoke_test and stack.enter_context(published.smoke_test(lambda: router.port))
             wait_until(crowd.everyone_answered, "a response of every kind")
+            if editing:
+                wait_until(lambda: editing.has_passed(1), "the smoke test")
             new.ready("/ready")
             old.begin_drain("/ready")
             answered = crowd.answered
             wait_until(lambda: crowd.answered > answered + 10, "requests that still arrive at the old one")
             router.switch(new.port)
             old.wait(60)
+            if editing:
+                passes = editing.passes
+                wait_until(lambda: editing.has_passed(passes + 2), "the smoke test after the replacement")
             crowd.stop()
         assert (crowd.lost, crowd.unannounced) == (0, 0), str(crowd)
         assert old.said("Drain ended: quiet") == 1, old.log
