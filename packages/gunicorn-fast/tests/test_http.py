@@ -11,12 +11,20 @@ import pytest
 from gunicorn.config import Config
 from gunicorn.http import wsgi
 from gunicorn.http.body import Body, LengthReader
+from gunicorn.http.errors import InvalidHeader, InvalidHeaderName
 from gunicorn.http.message import Request
 from gunicorn.http.unreader import IterUnreader
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gunicorn_fast.http import ConnectionParser, EnvironBuilder, FastParser, LazyErrors, SingleWriteResponse
+from gunicorn_fast.http import (
+    CHECKED_MAX,
+    ConnectionParser,
+    EnvironBuilder,
+    FastParser,
+    LazyErrors,
+    SingleWriteResponse,
+)
 
 TRUSTED, STRANGER = ("127.0.0.1", 4711), ("192.0.2.1", 4711)
 SERVER = ("192.0.2.2", 8080)
@@ -209,6 +217,7 @@ def told(thing: Any) -> dict[str, Any]:
     return {
         name: type(value) if name in ("unreader", "body", "req", "sock") else value
         for name, value in vars(thing).items()
+        if name not in ("_before", "_total", "_lines")  # of SingleWriteResponse alone
     }
 
 
@@ -366,7 +375,11 @@ def test_responses_have_the_same_bytes_on_the_wire(
         headers = [*headers, ("Content-Length", str(length))]
     logging.getLogger("gunicorn.http.wsgi").setLevel(logging.ERROR)  # it warns of dropped bodies
     wires = []
-    for kind in (wsgi.Response, SingleWriteResponse):
+    for kind in (
+        wsgi.Response,
+        SingleWriteResponse,
+        SingleWriteResponse,
+    ):  # the last finds its headers checked
         request = Request(CONFIGURATIONS["defaults"], IterUnreader([HEADS[name]]), STRANGER)
         wire = Wire()
         response = kind(request, wire, request.cfg)
@@ -381,7 +394,46 @@ def test_responses_have_the_same_bytes_on_the_wire(
                 told(response),
             )
         )
-    assert wires[0] == wires[1]
+    assert wires[0] == wires[1] == wires[2]
+
+
+@pytest.mark.parametrize(
+    ("headers", "error"),
+    [
+        ([("A", "b\r\nc")], "A"),
+        ([("A b", "c")], "A b"),
+        ([("A", b"c")], "is not a string"),
+        ([["A", "b\n"]], "A"),
+    ],
+)
+def test_invalid_response_header_is_refused_each_time(headers: Any, error: str) -> None:
+    for _ in range(3):
+        request = Request(Config(), IterUnreader([HEADS["wrk"]]), STRANGER)
+        with pytest.raises((TypeError, ValueError, InvalidHeaderName, InvalidHeader), match=error):
+            SingleWriteResponse(request, Wire(), request.cfg).start_response("200 OK", headers)
+
+
+def test_headers_that_are_added_around_checked_ones_are_sent() -> None:
+    for number in range(3):
+        wire = Wire()
+        request = Request(Config(), IterUnreader([HEADS["wrk"]]), STRANGER)
+        response = SingleWriteResponse(request, wire, request.cfg)
+        response.headers.append(("X-Before", f"{number}"))
+        response.start_response("200 OK", [("Content-Length", "2"), ("A", "b")])
+        if number == 2:
+            response.headers.append(("X-After", "c"))
+        response.write(b"hi")
+        lines = b"".join(wire.pieces).decode().split("\r\n")
+        after = ["X-After: c"] if number == 2 else []
+        assert lines[4:] == [f"X-Before: {number}", "Content-Length: 2", "A: b", *after, "", "hi"]
+
+
+def test_number_of_cached_response_headers_is_bounded() -> None:
+    for number in range(2 * CHECKED_MAX + 10):
+        request = Request(Config(), IterUnreader([HEADS["wrk"]]), STRANGER)
+        headers = [("Content-Length", "2"), ("Set-Cookie", f"a={number}")]
+        SingleWriteResponse(request, Wire(), request.cfg).start_response("200 OK", headers)
+    assert len(SingleWriteResponse._checked) <= CHECKED_MAX
 
 
 def test_complete_response_is_sent_with_one_call() -> None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple
 
 from gunicorn import util
 from gunicorn.config import Config
@@ -29,6 +30,12 @@ _HEADERS = re.compile(
 )
 
 _FRAMING = frozenset({"CONTENT-LENGTH", "TRANSFER-ENCODING", "EXPECT", "UPGRADE"})
+
+CHECKED_MAX = 256
+"""Maximum number of cached response headers: clients may choose some of their values."""
+
+CHECKED_SIZE = 1024
+"""Maximum size of cached response headers, in bytes."""
 
 _PER_CONNECTION = (
     *("wsgi.version", "wsgi.multithread", "wsgi.multiprocess", "wsgi.run_once", "wsgi.file_wrapper"),
@@ -186,11 +193,58 @@ class EnvironBuilder:
         return response, environ
 
 
+class CheckedHeaders(NamedTuple):
+    """A status and headers that Gunicorn has checked, and what it made of them."""
+
+    status_code: int
+    headers: list[tuple[str, str]]
+    lines: str
+    response_length: int
+
+
 class SingleWriteResponse(Response):  # type: ignore[misc] # Gunicorn has no types
     """Gunicorn's response; headers and a complete body are sent with one system call."""
 
+    headers: list[tuple[str, str]]
     headers_sent: bool
+    status: str | None
     _date = (0, "")
+    _checked: ClassVar[dict[tuple[Any, ...], CheckedHeaders]] = {}
+    _before, _total, _lines = 0, 0, ""
+    """`_lines` are those of the headers from number `_before` on, if there are `_total`."""
+
+    def start_response(
+        self, status: str, headers: list[tuple[str, str]], exc_info: Any = None
+    ) -> Callable[[bytes], None]:
+        """Set status and headers (Gunicorn checks each of them, for each response)."""
+        key: tuple[Any, ...] = (status, *headers)
+        try:
+            checked = self._checked.get(key)
+        except TypeError:  # a header that is a list
+            return super().start_response(status, headers, exc_info)  # type: ignore[no-any-return]
+        before = len(self.headers)
+        if checked is None or exc_info is not None or self.status is not None or self.req.method == "HEAD":
+            super().start_response(status, headers, exc_info)
+            if checked is None:
+                self._remember(key, before)
+        else:
+            self.status = status
+            self.status_code, added, self._lines, self.response_length = checked
+            self.headers += added
+            self._before, self._total = before, len(self.headers)
+        return self.write
+
+    def _remember(self, key: tuple[Any, ...], before: int) -> None:
+        """Cache what Gunicorn has checked, if a body of known length follows."""
+        if self._omits_body or self.upgrade or self.response_length is None:
+            return
+        added = self.headers[before:]
+        lines = "".join([f"{name}: {value}\r\n" for name, value in added])
+        if len(lines) > CHECKED_SIZE:
+            return
+        if len(self._checked) >= CHECKED_MAX:
+            self._checked.clear()
+        self._checked[key] = CheckedHeaders(self.status_code, added, lines, self.response_length)
 
     def default_headers(self) -> list[str]:
         """Return the status line and first headers (Gunicorn formats the date for each response)."""
@@ -219,7 +273,11 @@ class SingleWriteResponse(Response):  # type: ignore[misc] # Gunicorn has no typ
             super().write(arg)
             return
         lines = self.default_headers()
-        lines += [f"{name}: {value}\r\n" for name, value in self.headers]
+        if len(self.headers) == self._total:
+            lines += [f"{name}: {value}\r\n" for name, value in self.headers[: self._before]]
+            lines.append(self._lines)
+        else:
+            lines += [f"{name}: {value}\r\n" for name, value in self.headers]
         self.headers_sent = True
         self.sent = len(arg)
         util.write(self.sock, b"%b\r\n%b" % ("".join(lines).encode("latin-1"), arg))
