@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from kubectl_lossless.kubectl import Kubectl, to_list
+from kubectl_lossless.measure.propagation import Propagation
 from tests.cluster import argo
 from tests.cluster.conftest import ROUTED, wait_until
 from tests.cluster.relay import Relay
@@ -591,6 +592,34 @@ def test_load_in_the_cluster_finds_the_cause_too(shop: Shop, web: str, load_imag
     wait_until(
         lambda: objects(shop.kubectl).keys() == before.keys(), 60, "no object that was not there before"
     )
+
+
+# ---- propagation ------------------------------------------------------------------------------------------
+
+
+def test_propagation_measures_how_long_each_route_leads_to_a_terminating_pod(shop: Shop, web: str) -> None:
+    before = objects(shop.kubectl)
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "kubectl_lossless", "propagation", "deploy/web", "-n", NAMESPACE),
+            *("--context", str(shop.kubectl.context), "--report", str(shop.folder), "--url", web),
+            *("--yes", "--pods", "3", "--rps", "100"),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    found = Propagation.read(shop.folder / "propagation.json")
+    assert found.ways() == ["EndpointSlice", web]
+    assert len({leave.pod for leave in found.leaves}) == 3
+    # The server refuses connections from SIGTERM on, so each loss shows that the route still led to the pod.
+    assert found.lost[web] > 0
+    assert 0 < max(found.times(web)) < 20
+    assert f"of at least {found.drain_min} s" in done.stdout
+    assert (shop.folder / "propagation.svg").read_text().startswith("<svg")
+    assert objects(shop.kubectl) == before
 
 
 # ---- the way in -------------------------------------------------------------------------------------------

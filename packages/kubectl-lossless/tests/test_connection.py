@@ -29,13 +29,13 @@ def connect() -> Iterator[Connect]:
 @pytest.mark.parametrize(
     ("behaviour", "kind", "detail"),
     [
-        ("reset", Kind.RESET, "waiting for the answer"),
-        ("close", Kind.CLOSED, "instead of answering"),
+        ("reset", Kind.RESET, "waiting for the response"),
+        ("close", Kind.CLOSED, "instead of responding"),
         ("cut", Kind.CLOSED, "ended after 1 bytes"),
         ("unavailable", Kind.SERVER_ERROR, "status 503"),
         ("missing", Kind.OTHER, "status 404"),
         ("foreign", Kind.OTHER, "without a version: hi"),
-        ("garbage", Kind.OTHER, "no HTTP answer"),
+        ("garbage", Kind.OTHER, "no HTTP response"),
         ("stall", Kind.TIMEOUT, "timed out"),
         ("refuse", Kind.REFUSED, "while connecting"),
     ],

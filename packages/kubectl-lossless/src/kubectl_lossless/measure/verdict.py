@@ -10,6 +10,7 @@ look alike, and names the line to change.
 from __future__ import annotations
 
 import math
+import re
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -73,6 +74,15 @@ class Group:
     def explained(self) -> bool:
         """Whether a cause was found."""
         return self.cause not in (UNEXPLAINED, BEFORE)
+
+    @property
+    def kinds(self) -> str:
+        """The kinds of losses in words, with their numbers where there are several kinds."""
+        parts = []
+        for how, count in self.how.items():
+            words = how if count == 1 else re.sub(r"\b(connection|timeout)\b", r"\1s", how, count=1)
+            parts.append(f"{count:,} {words}" if len(self.how) > 1 else words)
+        return ", ".join(parts)
 
 
 UNEXPLAINED, BEFORE = "unexplained", "before"

@@ -75,15 +75,15 @@ class Connection:
             response = connection.getresponse()
             body = response.read()
         except http.client.RemoteDisconnected:  # is a ConnectionResetError too, so it comes first
-            raise Lost(Kind.CLOSED, "the server closed the connection instead of answering") from None
+            raise Lost(Kind.CLOSED, "the server closed the connection instead of responding") from None
         except http.client.IncompleteRead as error:
             raise Lost(
-                Kind.CLOSED, f"the answer ended after {len(error.partial)} bytes of its body"
+                Kind.CLOSED, f"the response ended after {len(error.partial)} bytes of its body"
             ) from None
         except http.client.HTTPException as error:
-            raise Lost(Kind.OTHER, f"no HTTP answer: {error!r}") from None
+            raise Lost(Kind.OTHER, f"no HTTP response: {error!r}") from None
         except OSError as error:
-            raise lost_by(error, "while sending or waiting for the answer") from None
+            raise lost_by(error, "while sending or waiting for the response") from None
         if response.will_close:
             self.close()
         return target.check(

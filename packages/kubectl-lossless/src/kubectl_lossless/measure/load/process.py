@@ -117,7 +117,7 @@ class Load:
                 raise LoadError(f"The load ended before it was steady. {self._why()}")
             if time.monotonic() > until:
                 raise LoadError(
-                    f"Not every client got an answer from {self.result.url} within "
+                    f"Not every client got a response from {self.result.url} within "
                     f"{self._patience:.0f} s. {self._seen()}"
                 )
 

@@ -1,4 +1,4 @@
-"""The chart of one experiment, as SVG: what was lost, who answered, how fast, and each pod's life.
+"""The chart of one experiment, as SVG: losses, responses, latencies, and each pod's life.
 
 All panels share one time axis, seconds since the update was applied. Nothing is told by colour alone:
 versions differ in lightness, states of pods in their filling, lost requests have their own panel.
@@ -77,7 +77,7 @@ def chart(report: Report, width: int = 960, name: str = "chart", style: bool = F
     last = max([report.load.ended or zero, *(at for pod in report.pods for at, _ in pod.states)])
     frame = Frame(
         width=width,
-        left=84 if width >= WIDE else 66,
+        left=84 if width >= WIDE else 76,
         start=math.floor(report.load.started - zero),
         end=math.ceil(last - zero),
     )
@@ -243,9 +243,9 @@ def _lost(report: Report, frame: Frame, _versions: Sequence[str], _name: str, y:
 
 
 def _answers(report: Report, frame: Frame, versions: Sequence[str], _name: str, y: float) -> Drawn:
-    """Answers per second, one column a second, stacked by version."""
+    """Responses per second, one column a second, stacked by version."""
     named = [version for version in versions if version and version in report.load.versions()]
-    drawn = _title(frame, y, "Answers", "per second, by version" if named else "per second")
+    drawn = _title(frame, y, "Responses", "per second, by version" if named else "per second")
     x = frame.right
     for version in reversed(named):
         x -= 7 * len(version) + 22
@@ -340,7 +340,7 @@ def _pods(report: Report, frame: Frame, versions: Sequence[str], name: str, y: f
     for state in (State.PENDING, State.NOT_READY, State.READY, State.DRAINING):
         drawn.append(_bar(_filling(state, 1, name), x, x + 16, y - 1))
         drawn.append(_text(x + 20, y + 10, state, "soft"))
-        x += 34 + 6.4 * len(state)
+        x += (34 if frame.width >= WIDE else 26) + 6.4 * len(state)
     y += 20
     pods = sorted(report.pods, key=lambda pod: (pod.name not in report.old, pod.states[0][0], pod.name))
     for pod in pods:

@@ -162,23 +162,17 @@ class Summary:
         if self.verdict.groups:
             lines += ["", "| lost | how | when | why | what to change |", "|---:|---|---|---|---|"]
             for group in self.verdict.groups:
-                cells = (str(group.count), _how(group), group.when, _why(group), group.do)
+                cells = (str(group.count), group.kinds, group.when, _why(group), group.do)
                 lines.append(f"| {' | '.join(_cell(cell) for cell in cells)} |")
         for note in self.verdict.notes:
             lines += ["", _cell(note)]
         return "\n".join(lines)
 
 
-def _how(group: Group) -> str:
-    if len(group.how) == 1:
-        return next(iter(group.how))
-    return ", ".join(f"{count} {how}" for how, count in group.how.items())
-
-
 def _what(group: Group, lost: int) -> str:
     at = f"{group.first:.1f} s" if group.first == group.last else f"{group.first:.1f} to {group.last:.1f} s"
     when = group.when or f"{at} after the rollout began"
-    return f"{group.count:,} of {lost:,}: {_how(group)}, {when}"
+    return f"{group.count:,} of {lost:,}: {group.kinds}, {when}"
 
 
 def _why(group: Group) -> str:
