@@ -185,7 +185,7 @@ def test_unknown_command_has_no_completions(bin_directory: Path) -> None:
     assert complete(bin_directory, "heal", "") == [":4"]
 
 
-def test_folder_is_completed_without_a_space_behind_it(bin_directory: Path) -> None:
+def test_folder_is_completed_without_a_trailing_space(bin_directory: Path) -> None:
     (bin_directory.parent / "manifests of the shop").mkdir()
     prefix = f"{bin_directory.parent}/manifests"
     assert complete(bin_directory, "doctor", "-f", prefix)[-1] == ":6"

@@ -64,7 +64,7 @@ def test_a_lost_request_is_told_by_its_kind(
     assert detail in seen[0].detail
 
 
-def test_nobody_listening_is_refused() -> None:
+def test_connection_to_a_closed_port_is_refused() -> None:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))  # bound, never listening: nobody else can take the port either
         connection = Connection(Target.of(f"http://127.0.0.1:{sock.getsockname()[1]}"), timeout=0.5)

@@ -69,7 +69,7 @@ def test_text_names_each_group_its_cause_and_its_line() -> None:
     assert max(map(len, said.splitlines())) <= 100
 
 
-def test_json_has_a_schema_version_and_what_the_text_has() -> None:
+def test_json_has_a_schema_version_and_the_figures_of_the_text() -> None:
     found = json.loads(summary(3, max_lost=5).json())
     assert found["schemaVersion"] == SCHEMA == 1
     assert (found["held"], found["lost"], found["requests"], found["explained"]) == (True, 3, 100, 2)

@@ -83,7 +83,7 @@ def test_a_request_in_flight_at_the_end_is_not_cut_off(serve: Serve) -> None:
     assert set(load.result.lost_kinds()) == {Kind.TIMEOUT}
 
 
-def test_no_answer_at_all_is_an_error_that_says_what_was_seen(serve: Serve) -> None:
+def test_load_without_any_response_is_an_error_with_the_first_failure(serve: Serve) -> None:
     server = serve("close")
     server.misbehave()
     with (
@@ -166,7 +166,7 @@ def test_records_survive_their_line() -> None:
         assert from_line(json.loads(to_line(record))) == record
 
 
-def test_a_part_of_a_result_keeps_what_was_sent_in_it(serve: Serve) -> None:
+def test_part_of_a_result_keeps_the_requests_sent_in_its_time(serve: Serve) -> None:
     with load_on(serve("well").url, {"new": 2}) as load:
         wait_for(lambda: load.result.requests >= 30, "30 requests")
     middle = load.result.answers[10].at

@@ -40,7 +40,7 @@ def test_route_leads_to_the_pod_until_its_last_response() -> None:
     assert found.gone == 6.0
 
 
-def test_route_whose_responses_name_no_pod_is_judged_by_what_it_loses() -> None:
+def test_route_whose_responses_name_no_pod_is_judged_by_its_losses() -> None:
     records: list[Answer | Failure] = [Answer(99, "new", 1, "", ""), lost(99.9), lost(100.4), lost(120)]
     assert leave_of(POD, {"edge": result(*records)}).learned["edge"] == 0.4
     assert leave_of(POD, {"edge": result(lost(120))}).learned["edge"] == 0.0

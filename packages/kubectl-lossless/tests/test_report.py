@@ -100,7 +100,7 @@ def test_percentiles_are_values_that_were_measured(share: float, value: float) -
     assert percentile(list(range(100, 0, -1)), share) == value
 
 
-def test_one_value_is_every_percentile() -> None:
+def test_single_value_is_every_percentile() -> None:
     assert latency_of([7.0]).p50 == latency_of([7.0]).p99 == 7.0
 
 
@@ -117,7 +117,7 @@ def test_another_format_is_refused(small: Report) -> None:
         Report.from_json({**small.to_json(), "format": 2})
 
 
-def test_the_recorded_run_is_told_as_it_was(recorded: Report) -> None:
+def test_recorded_run_has_its_figures(recorded: Report) -> None:
     found = json.loads(RECORDED.read_text())
     figures = Figures.of(recorded)
     assert figures.requests == len(found["answers"]["rows"]) + len(found["failures"])
@@ -166,7 +166,7 @@ def test_the_page_needs_no_network_and_holds_the_figures(recorded: Report, tmp_p
     ET.parse(tmp_path / "chart.svg")
 
 
-def test_what_a_server_says_is_never_markup(small: Report) -> None:
+def test_text_of_a_server_is_never_markup(small: Report) -> None:
     evil = "<script>alert(1)</script>"
     small.load.add(Failure(107, "new", 1, Kind.OTHER, evil, kept=False))
     small.load.add(Answer(107, "new", 1, evil, "p"))

@@ -47,7 +47,7 @@ def test_response_is_good_by_its_status() -> None:
         replace(TARGET, expect=((503, 503),)).check(200, {}, b"")
 
 
-def test_response_names_its_version_where_it_does() -> None:
+def test_response_names_its_version_by_header_or_field() -> None:
     headers = {"content-type": "application/json"}
     assert TARGET.check(200, headers, b'{"version": 3, "pod": "a"}') == {"version": "3", "pod": "a"}
     assert TARGET.check(200, {"x-version": "v2"}, b"hello") == {"version": "v2", "pod": ""}

@@ -1,4 +1,4 @@
-"""What the verdict makes of losses, pods' lives and a manifest."""
+"""The verdict on losses, pods' lives and a manifest."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_hook_delays_sigterm() -> None:
     assert "0.4 s after the preStop hook of 5 s" in late.groups[0].why
 
 
-def test_pod_that_is_killed_loses_what_it_holds() -> None:
+def test_killed_pod_loses_its_requests_in_flight() -> None:
     old = pod(
         "old", (900, State.READY), (1010, State.DRAINING), (1014, State.GONE), end=1014, code=137, grace=4
     )
@@ -151,7 +151,7 @@ def test_pod_without_readiness_probe_gets_requests_too_early() -> None:
     assert found.groups[0].when == "0.5-2.0 s after new became ready"
 
 
-def test_both_causes_are_named_where_they_cannot_be_told_apart() -> None:
+def test_indistinguishable_causes_are_both_named() -> None:
     coming = replace(FACTS, readiness=False)
     new = pod("new", (1002, State.PENDING), (1010, State.READY))
     found = judged([lost(1010.5), lost(1012.5)], (STAYS, OLD, new), coming=coming)
@@ -196,7 +196,7 @@ def test_doctor_s_finding_names_check_and_line() -> None:
     assert (found.groups[0].check, found.groups[0].do) == ("drain", "spec.x: 1")
 
 
-def test_pods_that_are_listed_are_seen_later_than_requests_feel_them() -> None:
+def test_listed_pods_are_seen_later_than_their_losses() -> None:
     assert causes(judged([lost(1007.5)], (STAYS, OLD))) == {"unexplained": 1}
     found = judged([lost(1007.5)], (STAYS, OLD), listed=frozenset({"pods"}))
     assert causes(found) == {"drain": 1}

@@ -1,4 +1,4 @@
-"""What kubectl's objects say about pods and Deployments."""
+"""Pods and workloads in kubectl's objects."""
 
 import io
 import json
@@ -42,7 +42,7 @@ def test_the_version_is_app_version_or_else_the_tag() -> None:
     assert version_of(found) == "v5"
 
 
-def test_what_keeps_a_pod_from_starting() -> None:
+def test_reason_that_keeps_a_pod_from_starting() -> None:
     waiting = {"reason": "ImagePullBackOff", "message": "no such image"}
     assert (
         stuck_of(pod(containerStatuses=[{"state": {"waiting": waiting}}]))
@@ -91,7 +91,7 @@ COMPLETE = {"replicas": 3, "updatedReplicas": 3, "availableReplicas": 3}
         (deployment(), False),
     ],
 )
-def test_complete_is_what_rollout_status_calls_so(found: dict[str, Any], complete: bool) -> None:
+def test_workload_is_complete_by_the_rules_of_rollout_status(found: dict[str, Any], complete: bool) -> None:
     watch = Watch(Kubectl(), "n", "d")
     watch.deployment = found
     assert watch.rolled_out() is complete
@@ -122,7 +122,7 @@ def test_the_deployment_s_own_complaints_are_passed_on() -> None:
 
 
 @pytest.mark.parametrize("indent", [None, 4])
-def test_a_stream_of_objects_is_read_as_it_comes(indent: int | None) -> None:
+def test_stream_of_objects_is_read_as_each_completes(indent: int | None) -> None:
     objects = [{"type": "ADDED", "object": {"a": [1, {"b": "}\n{"}]}}, {"type": "DELETED", "object": {}}]
     text = "".join(json.dumps(each, indent=indent) + "\n" for each in objects)
     assert list(follow(io.StringIO(text))) == objects
@@ -263,7 +263,7 @@ def test_degraded_argo_rollout_is_a_problem() -> None:
     assert watch.problem() == "Degraded: ProgressDeadlineExceeded"
 
 
-def test_pod_has_left_when_no_endpoint_of_it_is_ready() -> None:
+def test_pod_has_left_when_none_of_its_endpoints_is_ready() -> None:
     watch = Watch(Kubectl(), "n", "web", wide=True)
     watch._take_pod("ADDED", seen("web-5d4f-aaaaa", "a"))
     (one,) = watch.pods

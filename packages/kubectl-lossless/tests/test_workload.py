@@ -1,4 +1,4 @@
-"""What a manifest says about how pods come and go."""
+"""References to workloads, and the facts of their manifests."""
 
 from __future__ import annotations
 

@@ -188,7 +188,7 @@ class Kubectl:
         )
 
     def check(self) -> str:
-        """Whether there is a cluster: its version.
+        """Return the version of the cluster.
 
         Raises KubectlError.
         """

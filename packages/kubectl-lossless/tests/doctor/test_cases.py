@@ -131,7 +131,7 @@ REFUSED = {
     "b-97-pdb-expression-unknown": "operator is 'Gt'; allowed is one of In, NotIn, Exists, DoesNotExist",
     "k08-patch-with-containers": "Deployment web is not whole (no image, or no pod template): is it a patch?",
 }
-"""What is said of the cases that cannot be checked."""
+"""Messages about the cases that cannot be checked."""
 
 
 def test_every_case_has_an_expectation() -> None:

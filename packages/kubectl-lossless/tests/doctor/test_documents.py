@@ -82,7 +82,7 @@ def test_line_counts_from_the_start_of_the_file() -> None:
         ('{"a":\t}', "is not JSON"),
     ],
 )
-def test_what_is_no_manifest_is_said(data: str | bytes, says: str) -> None:
+def test_document_that_is_no_manifest_is_named(data: str | bytes, says: str) -> None:
     assert says in problem(data)
 
 

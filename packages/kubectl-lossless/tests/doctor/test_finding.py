@@ -9,7 +9,7 @@ import pytest
 from kubectl_lossless.doctor.finding import REMOVE, Change, apply, shown
 
 
-def test_path_is_written_as_kubectl_explain_writes_it() -> None:
+def test_path_has_the_form_of_kubectl_explain() -> None:
     assert shown(("spec", "containers", 0, "env", 1, "value")) == "spec.containers[0].env[1].value"
     assert shown(("metadata", "annotations", "a.b/c")) == 'metadata.annotations["a.b/c"]'
     assert shown(()) == ""

@@ -51,7 +51,7 @@ def test_sarif_is_valid(name: str) -> None:
     assert schema_errors(FORMATS["sarif"](found)) == []
 
 
-def test_schema_refuses_what_is_no_sarif() -> None:
+def test_schema_refuses_invalid_sarif() -> None:
     assert schema_errors('{"version": "2.1.0", "runs": [{"results": []}]}')
 
 
@@ -69,7 +69,7 @@ def test_sarif_has_the_rule_the_level_and_the_line() -> None:
     assert run["invocations"][0]["exitCode"] == 1
 
 
-def test_sarif_suppresses_what_is_ignored(ignored: Report) -> None:
+def test_sarif_suppresses_ignored_findings(ignored: Report) -> None:
     text = FORMATS["sarif"](ignored)
     assert schema_errors(text) == []
     (run,) = json.loads(text)["runs"]
@@ -77,7 +77,7 @@ def test_sarif_suppresses_what_is_ignored(ignored: Report) -> None:
     assert suppressed["drain"] == [{"kind": "inSource", "justification": "our proxy retries"}]
 
 
-def test_sarif_names_what_was_not_checked() -> None:
+def test_sarif_names_skipped_objects() -> None:
     found = report("k05-patch-beside", "b-70-envsubst")
     (run,) = json.loads(FORMATS["sarif"](found))["runs"]
     (invocation,) = run["invocations"]
@@ -113,7 +113,7 @@ def test_json_has_version_summary_and_lines() -> None:
     assert "${REPLICAS:-3}" in found["refused"][0]["reason"]
 
 
-def test_json_has_what_is_ignored(ignored: Report) -> None:
+def test_json_has_ignored_findings(ignored: Report) -> None:
     (workload,) = json.loads(FORMATS["json"](ignored))["workloads"]
     assert {each["check"]: each["reason"] for each in workload["ignored"]} == {
         "drain": "our proxy retries",
@@ -134,7 +134,7 @@ def test_github_annotation_escapes_its_properties() -> None:
     assert line == "::notice file=a%2Cb%3Ac.yaml,line=3,title=not checked::x 50%25%0Aof"
 
 
-def test_junit_fails_what_counts_and_passes_the_rest() -> None:
+def test_junit_fails_findings_that_count_and_passes_the_rest() -> None:
     root = ET.fromstring(junit(report("h02-prestop-1s")))
     (suite,) = root
     assert (suite.get("name"), suite.get("failures"), suite.get("tests")) == ("demo/Deployment web", "1", "2")
@@ -144,24 +144,24 @@ def test_junit_fails_what_counts_and_passes_the_rest() -> None:
     assert not list(none.iter("failure"))
 
 
-def test_junit_has_errors_for_what_cannot_be_checked() -> None:
+def test_junit_has_errors_for_refused_objects() -> None:
     root = ET.fromstring(junit(Report([], [], [Refused("is \x00 bad", "Deployment x", "f.yaml", 3)])))
     (error,) = root.iter("error")
     assert error.get("message") == "f.yaml:3: Deployment x is � bad"
 
 
-def test_text_says_what_why_where_and_the_line_to_change() -> None:
+def test_text_has_finding_reason_place_and_change() -> None:
     text = FORMATS["text"](report("h02-prestop-1s"))
     assert "LOSES REQUESTS\n  prestop: preStop waits 1 s, shorter than endpoints take.\n" in text
     assert '-> spec.template.spec.containers[0].lifecycle.preStop: {"sleep": {"seconds": 15}}' in text
     assert re.search(r"h02-prestop-1s\.yaml:\d+\n", text)
 
 
-def test_text_names_what_was_ignored(ignored: Report) -> None:
+def test_text_names_ignored_findings(ignored: Report) -> None:
     assert "\nIGNORED\n  drain: preStop only delays the stop" in FORMATS["text"](ignored)
 
 
-def test_text_of_a_worker_says_that_it_serves_nothing() -> None:
+def test_text_of_a_worker_says_that_the_worker_serves_nothing() -> None:
     assert "serves no requests as far as can be seen" in FORMATS["text"](report("w01-celery"))
 
 

@@ -66,7 +66,7 @@ def test_list_has_every_check(capsys: pytest.CaptureFixture[str]) -> None:
     assert [line.split()[0] for line in lines if not line.startswith(" ")] == list(NAMES)
 
 
-def test_options_tell_what_only_the_user_knows(capsys: pytest.CaptureFixture[str]) -> None:
+def test_options_state_facts_that_only_the_user_knows(capsys: pytest.CaptureFixture[str]) -> None:
     well_kept = str(CASES.parent / "examples" / "well-kept.yaml")
     assert main(["-f", well_kept, "--strict", "--ignore", "spread"]) == 1
     told = ["--drain-max", "15", "--graceful-timeout", "20", "--keepalive", "75"]

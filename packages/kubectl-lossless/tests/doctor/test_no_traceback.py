@@ -64,7 +64,7 @@ def paths(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 @thorough
 @given(st.sampled_from([each for each in paths(WELL) if each]), junk, st.booleans())
-def test_one_wrong_value_in_a_well_kept_manifest(path: tuple[Any, ...], value: Any, remove: bool) -> None:
+def test_single_wrong_value_in_a_well_kept_manifest(path: tuple[Any, ...], value: Any, remove: bool) -> None:
     objects = parse(dump(WELL))
     target: Any = objects
     for key in path[:-1]:

@@ -41,7 +41,7 @@ def test_wrong_value_is_named(name: str, value: str) -> None:
     assert "; allowed is " in wrong
 
 
-def test_misspelt_setting_is_named_and_what_kubernetes_injects_is_not() -> None:
+def test_misspelt_setting_is_named_and_injected_variables_are_not() -> None:
     (found,) = read(
         {"DRAIN_MAXX": "1", "DRAIN_SERVICE_HOST": "10.0.0.1", "DRAIN_PORT": "tcp://10.0.0.1:80"}
     ).ignored

@@ -1,4 +1,4 @@
-"""What a preStop hook does."""
+"""Effects of preStop hooks."""
 
 from __future__ import annotations
 

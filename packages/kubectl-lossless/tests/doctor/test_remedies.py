@@ -80,7 +80,7 @@ def test_there_are_remedies_of_most_checks() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_changes_mend_what_they_are_for_and_break_nothing(name: str) -> None:
+def test_changes_mend_their_findings_and_break_nothing(name: str) -> None:
     text, before = suggested(name)
     if not before:
         pytest.skip("no change is suggested")

@@ -27,7 +27,7 @@ def test_finding_fails_at_its_severity_and_milder_limits(
     assert report.status is (Status.FOUND if fails else Status.PASSED)
 
 
-def test_what_cannot_be_checked_counts_before_what_is_found() -> None:
+def test_refused_objects_count_before_findings() -> None:
     result = Result(only(BASE), (Finding(LOSES, "a", "b", ()),))
     assert Report([result], refused=[Refused("is bad")]).status is Status.NOT_CHECKED
     assert Report([result], skipped=[Skipped("x", "is skipped")]).status is Status.FOUND

@@ -1,4 +1,4 @@
-"""What is known of a server."""
+"""Known facts of servers."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_server_is_recognized_by_its_command(words: list[str], name: str) -> Non
     assert known(Start(words), {}).name == name
 
 
-def test_gunicorns_settings_are_read_as_gunicorn_reads_them() -> None:
+def test_gunicorns_settings_are_read_as_by_gunicorn() -> None:
     line = ["python", "-m", "gunicorn", "app:app", "-k", "gthread", "--keep-alive", "5"]
     found = known(Start(line), {"GUNICORN_CMD_ARGS": "--keep-alive 9 --graceful-timeout=12"})
     assert (found.keepalive, found.graceful, found.drain) == (5, 12, 0)  # the command line wins

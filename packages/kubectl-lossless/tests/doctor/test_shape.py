@@ -35,7 +35,7 @@ def test_whole_manifest_has_no_problem() -> None:
         ("resources", {"limits": {"cpu": "lots"}}, "cpu is 'lots'; allowed is a quantity"),
     ],
 )
-def test_wrong_type_is_named_with_path_value_and_what_is_allowed(field: str, value: Any, says: str) -> None:
+def test_wrong_type_is_named_with_path_value_and_allowed_types(field: str, value: Any, says: str) -> None:
     objects = base()
     container(objects)[field] = value
     ((path, sentence),) = problems("Deployment", "apps", objects[0])

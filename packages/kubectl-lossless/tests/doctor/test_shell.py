@@ -49,7 +49,7 @@ def test_outcome_is_the_measured_one(shell: Shell, script: str) -> None:
 
 @pytest.mark.parametrize("script", MEASURED)
 @pytest.mark.parametrize("shell", SHELLS)
-def test_shell_does_what_was_measured(shell: Shell, script: str, tmp_path: Path) -> None:
+def test_shell_behaves_as_measured(shell: Shell, script: str, tmp_path: Path) -> None:
     """The server tells its own process: the shell's, where that was replaced."""
     program = shutil.which(SHELLS[shell])
     if program is None:
@@ -116,7 +116,7 @@ time.sleep(60)
         ("trap exit TERM; {b} & wait", False),
     ],
 )
-def test_program_finishes_where_the_trap_waits_for_it(
+def test_program_finishes_where_the_trap_waits(
     tmp_path: Path, shell: Shell, script: str, finishes: bool
 ) -> None:
     """As process 1 of a PID namespace, whose end is the end of the program too."""
@@ -159,7 +159,7 @@ def test_script_that_cannot_be_parsed_is_unclear(script: str) -> None:
         ("cat <<E\nb; c\nE\nd", ["cat", "E", "d"]),
     ],
 )
-def test_words_are_split_as_a_shell_splits_them(script: str, words: list[str]) -> None:
+def test_words_are_split_as_by_a_shell(script: str, words: list[str]) -> None:
     assert [each.word.text for each in tokens(script) if each.word] == words
 
 
@@ -180,7 +180,7 @@ def test_words_are_split_as_a_shell_splits_them(script: str, words: list[str]) -
         ("exec gunicorn app", None),
     ],
 )
-def test_exec_is_put_only_where_it_is_all_that_is_missing(script: str, mended: str | None) -> None:
+def test_exec_is_added_only_where_nothing_else_is_missing(script: str, mended: str | None) -> None:
     assert with_exec(script, outcome(script, Shell.DASH), server.serves) == mended
     if mended:
         assert outcome(mended, Shell.DASH).end is REPLACED

@@ -1,4 +1,4 @@
-"""Where the objects come from."""
+"""Sources of the objects."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ BASE = (CASES / "00-base.yaml").read_text()
         ([], []),
     ],
 )
-def test_names_are_read_as_kubectl_reads_them(words: list[str], expected: list[Wanted]) -> None:
+def test_names_are_read_as_by_kubectl(words: list[str], expected: list[Wanted]) -> None:
     assert wanted(words) == expected
 
 
@@ -84,7 +84,7 @@ def test_folder_without_manifests_is_refused(tmp_path: Path) -> None:
         from_files(Selection(files=[str(tmp_path)]), io.BytesIO())
 
 
-def test_one_workload_of_many_is_chosen() -> None:
+def test_single_workload_of_many_is_chosen() -> None:
     text = named("a") + "---\n" + named("b")
     (chosen,) = load(text, words=["deploy/b"]).workloads
     assert chosen.metadata_name == "b"
@@ -132,7 +132,7 @@ def test_items_of_lists_are_checked() -> None:
     assert (workload.name, len(workload.services)) == ("Deployment web", 1)
 
 
-def test_rollout_has_the_pods_of_the_workload_that_it_refers_to() -> None:
+def test_rollout_has_the_pods_of_its_workload_ref() -> None:
     (workload,) = load((CASES / "k03-workload-ref.yaml").read_text()).workloads
     assert (workload.kind, workload.app.name) == ("Rollout", "web")
     alone = parse((CASES / "k03-workload-ref.yaml").read_text())[-1:]
@@ -171,7 +171,7 @@ def test_kustomize_is_asked_where_there_is_no_kubectl(
     assert from_files(Selection(kustomize="overlay"), io.BytesIO()).workloads
 
 
-def test_what_kustomize_says_is_said(programs: Path) -> None:
+def test_error_of_kustomize_is_passed_on(programs: Path) -> None:
     program(programs, "kubectl", "sys.exit('no such base')")
     with pytest.raises(SourceError, match="with kustomize: `kubectl kustomize o` said: no such base"):
         from_files(Selection(kustomize="o"), io.BytesIO())
@@ -218,7 +218,7 @@ def test_cluster_is_read_as_far_as_the_user_may(programs: Path) -> None:
     assert workload.processes == {"web": ["sh", "-c", "gunicorn app; true"]}
 
 
-def test_cluster_without_the_workload_says_what_there_is(programs: Path) -> None:
+def test_missing_workload_is_reported_with_those_of_the_cluster(programs: Path) -> None:
     program(programs, "kubectl", KUBECTL.format(objects=hidden_shell()))
     with pytest.raises(
         SourceError, match=r"no Deployment x in the namespace demo\. Workloads there: Deploym"
@@ -226,9 +226,7 @@ def test_cluster_without_the_workload_says_what_there_is(programs: Path) -> None
         from_cluster(Selection(words=["deploy/x"]), Kubectl())
 
 
-def test_report_of_a_cluster_names_what_was_not_seen(
-    programs: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_report_of_a_cluster_names_unseen_kinds(programs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     program(programs, "kubectl", KUBECTL.format(objects=hidden_shell()))
     assert main(["deploy/web", "-n", "demo"]) == 1
     said = capsys.readouterr().out

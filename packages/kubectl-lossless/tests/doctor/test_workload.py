@@ -50,12 +50,12 @@ def test_workload_without_port_and_service_serves_nothing() -> None:
     assert not only(dump(base(without_service, command("celery", "worker")))).serves
 
 
-def test_arguments_are_expanded_as_kubernetes_expands_them() -> None:
+def test_arguments_are_expanded_as_by_kubernetes() -> None:
     found = only(dump(base(command("x", "$(A)", "$(B)"), env(A="1"))))
     assert list(found.app.start.words) == ["x", "1", "$(B)"]
 
 
-def test_environment_has_what_config_maps_hold() -> None:
+def test_environment_includes_config_maps() -> None:
     maps = {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -66,7 +66,7 @@ def test_environment_has_what_config_maps_hold() -> None:
     assert only(dump(objects)).app.environment == {"P_A": "1"}
 
 
-def test_image_starts_what_the_manifest_does_not() -> None:
+def test_image_provides_the_command_that_the_manifest_leaves_out() -> None:
     objects = base()
     del container(objects)["command"]
     found = only(dump(objects))
@@ -77,7 +77,7 @@ def test_image_starts_what_the_manifest_does_not() -> None:
 
 
 @pytest.mark.parametrize("title", [["gunicorn: master [app]"], ["/pause"]])
-def test_manifest_counts_before_what_pid_1_is_called(title: list[str]) -> None:
+def test_manifest_has_precedence_over_the_title_of_pid_1(title: list[str]) -> None:
     found = only(dump(base(command("gunicorn", "app"))))
     assert Workload(found.document, found.others, processes={"web": title}).server.name == "Gunicorn"
 

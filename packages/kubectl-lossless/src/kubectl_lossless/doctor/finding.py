@@ -11,7 +11,7 @@ Path = tuple[str | int, ...]
 
 
 class Severity(enum.StrEnum):
-    """How bad a finding is, the worst first."""
+    """Severity of a finding, the worst first."""
 
     LOSES = "loses"
     """Requests are lost in an ordinary rolling update."""
@@ -48,13 +48,13 @@ class Finding:
     what: str
     """The cause, a sentence."""
     why: str
-    """How requests are lost by it."""
+    """The way in which it loses requests."""
     path: Path
     """The field that causes it, whether it is there or not."""
     changes: tuple[Change, ...] = ()
     """The changes that mend it. Empty where no change of the manifest is known to work."""
     advice: str = ""
-    """What to do, in words, where `changes` is empty or not all of it."""
+    """Advice in words, where `changes` is empty or incomplete."""
     object: str = ""
     """Kind and name of the object that holds `path`; the workload's if empty."""
     check: str = ""

@@ -22,7 +22,7 @@ class Setting:
 
     @property
     def allowed(self) -> str:
-        """What is allowed, in words."""
+        """Allowed values, in words."""
         if self.whole:
             return f"a whole number from {self.low:g} to {self.high:g}"
         return f"seconds from {self.low:g} to {self.high:g}, whole or decimal"

@@ -29,7 +29,7 @@ STOPS = re.compile(
 
 
 class Effect(enum.Enum):
-    """What a hook does."""
+    """Effect of a hook."""
 
     WAITS = "waits"
     RETURNS = "returns at once"
@@ -44,7 +44,7 @@ class PreStop:
 
     effect: Effect
     seconds: float | None
-    """How long the hook runs in all; None where that cannot be known."""
+    """Duration of the hook; None where that cannot be known."""
     reason: str = ""
     """The part of the hook that the judgement rests on."""
 

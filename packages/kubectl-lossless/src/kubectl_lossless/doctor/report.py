@@ -1,4 +1,4 @@
-"""What was found in all workloads, what was skipped and refused, and what the exit status is."""
+"""Findings of all workloads, skipped and refused objects, and the exit status."""
 
 from __future__ import annotations
 

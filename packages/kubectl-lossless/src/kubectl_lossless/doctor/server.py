@@ -1,4 +1,4 @@
-"""What is known of the server that a container runs, from its command line and its environment.
+"""Known facts of a container's server, from its command line and its environment.
 
 What each server does at SIGTERM was measured with a request in flight for 3 s and an idle kept connection,
 on loopback with defaults: uvicorn, hypercorn, granian and Gunicorn finish the request; daphne, waitress and
@@ -108,7 +108,7 @@ OWN_NAME = "this service"
 
 @dataclass(frozen=True)
 class Kind:
-    """How a server behaves at SIGTERM, and how long it keeps idle connections."""
+    """Behaviour of a server at SIGTERM, and its keep-alive timeout."""
 
     name: str
     keepalive: float | None
@@ -119,7 +119,7 @@ class Kind:
     """Seconds that requests in flight get; None where there is no limit."""
     drops_in_flight: bool = False
     announces_close: bool = False
-    """Whether it sends `Connection: close` while it stops."""
+    """True where it sends `Connection: close` while it stops."""
     development: bool = False
     ignores_sigterm: bool = False
     """As PID 1, since it installs no handler."""
@@ -144,7 +144,7 @@ KINDS: dict[str, Kind] = {
 
 @dataclass(frozen=True)
 class Server:
-    """What a container runs. None: not known."""
+    """Server of a container. None: not known."""
 
     name: str = ""
     """OWN_NAME, "Gunicorn", a Kind's name, or "" where nothing tells."""
@@ -156,21 +156,21 @@ class Server:
     """Seconds for which it keeps an idle connection; 0 closes after each response, and announces that."""
     max_requests: int | None = None
     setting: str = ""
-    """Where its settings are changed: "env" or "args"."""
+    """Field with its settings: "env" or "args"."""
     file: str = ""
     """A configuration file that it reads and that cannot be seen from here."""
     wrong: tuple[str, ...] = ()
-    """What is wrong with its settings; it does not start with them."""
+    """Errors in its settings, with which it does not start."""
     ignored: tuple[str, ...] = ()
     """Settings that have no effect."""
     kind: Kind | None = None
     reloads: bool = False
-    """Whether it restarts when a file changes, a setting for development."""
+    """True where it restarts when a file changes, a setting for development."""
 
 
 @dataclass(frozen=True)
 class Start:
-    """How a container starts: its command line with wrappers and shells taken off."""
+    """A container's command line, with wrappers and shells taken off."""
 
     words: Sequence[str]
     """Command and arguments, as the container has them."""
@@ -178,7 +178,7 @@ class Start:
 
     @cached_property
     def behind_init(self) -> bool:
-        """Whether an init is PID 1, so that a program without a handler is ended by SIGTERM."""
+        """True where an init is PID 1, so that SIGTERM ends a program without a handler."""
         return bool(self.words) and Path(self.words[0]).name in INITS
 
     @cached_property
@@ -195,7 +195,7 @@ class Start:
 
     @cached_property
     def script_index(self) -> int | None:
-        """Where among `words` the script behind the shell's -c stands."""
+        """Index among `words` of the script behind the shell's -c."""
         if self.shell is None:
             return None
         offset = len(self.words) - len(self.program)
@@ -223,7 +223,7 @@ class Start:
 
     @cached_property
     def outcome(self) -> Outcome | None:
-        """What becomes of that shell."""
+        """Outcome of that shell."""
         return shell.outcome(self.script, self.shell) if self.script is not None and self.shell else None
 
     @cached_property
@@ -342,7 +342,7 @@ def serves(words: Sequence[str]) -> bool:
 
 
 def takes_work_from_a_queue(start: Start) -> bool:
-    """Whether the command is a worker's or a scheduler's, which serves no requests."""
+    """Return whether the command is a worker's or a scheduler's, which serves no requests."""
     for words in start.commands:
         rest = list(words)
         if rest and re.fullmatch(r"python[0-9.]*", Path(rest[0]).name):

@@ -93,7 +93,7 @@ class Shell(enum.Enum):
 
 
 class End(enum.Enum):
-    """What PID 1 is once the script has started what it is there for."""
+    """State of PID 1 once the script has started its program."""
 
     REPLACED = "replaced"
     STAYS = "stays"
@@ -508,7 +508,7 @@ def parse(script: str) -> Script:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What becomes of the shell, and the command that it ends with where that is one simple command."""
+    """The shell's end, and the script's last command where that is one simple command."""
 
     end: End
     last: Simple | None = None
@@ -590,7 +590,7 @@ def _tails_of(command: Command, functions: dict[str, Command], depth: int) -> It
 
 
 def _replaces(tail: Tail) -> bool:
-    """Whether a script that ends so leaves no shell: exec with a program, or the end of the container."""
+    """Return whether a script that ends so leaves no shell: exec with a program, or an exit."""
     if isinstance(tail, str):
         return False
     evaluated = tail.name == "eval" and " ".join(each.text for each in tail.words[1:]).startswith("exec ")

@@ -1,4 +1,4 @@
-"""Where the objects come from: files, standard input, kustomize, a cluster; and docker's copies of images."""
+"""Sources of the objects: files, standard input, kustomize, a cluster; and docker's copies of images."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ WIDER = (
 """Resources that are read in the whole cluster."""
 
 NOT_SERVED = ("the server doesn't have a resource type", "could not find the requested resource")
-"""What kubectl says of a kind that the cluster does not know."""
+"""kubectl's messages about a kind that the cluster does not know."""
 
 SUFFIXES = (".yaml", ".yml", ".json")
 
@@ -167,7 +167,7 @@ def _kind(word: str) -> str:
 
 @dataclass(frozen=True)
 class Selection:
-    """What is asked for."""
+    """Files, folders and workloads that are asked for."""
 
     words: Sequence[str] = ()
     """Names of workloads; none: all."""

@@ -84,7 +84,7 @@ class Neighbours:
 
 @dataclass(frozen=True)
 class Overrides:
-    """What the user of the doctor knows of the server. None: nothing."""
+    """Facts of the server that the user of the doctor states. None: not stated."""
 
     drain: float | None = None
     graceful: float | None = None
@@ -93,7 +93,7 @@ class Overrides:
 
 @dataclass(frozen=True)
 class Image:
-    """What docker knows of an image."""
+    """Configuration of an image, as docker has it."""
 
     command: Sequence[str] = ()
     """Its entry point."""
@@ -109,7 +109,7 @@ class Container:
     path: FieldPath
     """Of it in the workload."""
     sidecar: bool
-    """Whether it is a native one: it stops after the others."""
+    """True for a native sidecar, which stops after the others."""
     environment: Mapping[str, str]
     start: Start
     observed: Start | None = None
@@ -127,12 +127,12 @@ class Container:
 
     @cached_property
     def helper(self) -> bool:
-        """Whether it is known to answer no requests of the pod's clients."""
+        """True where it is known to serve no requests of the pod's clients."""
         return bool(HELPERS.search(self.name) or HELPERS.search(Path(self.image).name))
 
     @cached_property
     def proxy(self) -> bool:
-        """Whether requests, or what they need, go through it to somewhere else."""
+        """True for a proxy of requests, or of connections that requests need."""
         if self.helper:
             return False
         image = Path(self.image).name
@@ -140,13 +140,13 @@ class Container:
 
     @cached_property
     def database(self) -> bool:
-        """Whether it runs a known database or queue, which has one writer."""
+        """True where it runs a known database or queue, which has one writer."""
         name = Path(self.image.split("@")[0]).name.split(":")[0]
         return not self.helper and bool(server.DATABASES.search(name))
 
     @cached_property
     def server(self) -> Server:
-        """What is known of the server in it. What the manifest starts counts before what PID 1 is called."""
+        """Known facts of its server. The manifest's command has precedence over PID 1's title."""
         found = server.known(self.start, self.environment, self.image)
         if found.name or self.observed is None:
             return found
@@ -169,7 +169,7 @@ class Container:
         return found or None
 
     def has_port(self, port: object) -> bool:
-        """Whether it declares a port of this name or number."""
+        """Return whether it declares a port of this name or number."""
         return any(port in (own.get("name"), own["containerPort"]) for own in self.ports)
 
     def _words(self) -> Iterator[tuple[FieldPath, str]]:
@@ -200,7 +200,7 @@ class Container:
 
     @property
     def speaks_http(self) -> bool:
-        """Whether something says that its first port takes HTTP."""
+        """True where something says that its first port takes HTTP."""
         probes = [self.probe(kind) or {} for kind in ("readiness", "liveness", "startup")]
         if any("httpGet" in probe for probe in probes):
             return True
@@ -220,7 +220,7 @@ class Workload:
 
     document: Document
     others: Neighbours = field(default_factory=lambda: Neighbours(()))
-    """What else was found, its neighbours of the same kind included."""
+    """All other objects, its neighbours of the same kind included."""
     overrides: Overrides = Overrides()
     images: Mapping[str, Image] = field(default_factory=dict)
     processes: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -363,7 +363,7 @@ class Workload:
 
     @cached_property
     def server(self) -> Server:
-        """What is known of the server in `app`."""
+        """Known facts of the server in `app`."""
         known = self.overrides
         return server.overridden(self.app.server, known.drain, known.graceful, known.keepalive)
 
@@ -380,7 +380,7 @@ class Workload:
 
     @cached_property
     def serves(self) -> bool:
-        """Whether anything says that it serves requests: a port, a Service, a probe, a known server.
+        """True where anything says that it serves requests: a port, a Service, a probe, a known server.
 
         A worker's or scheduler's command says that it does not.
         """
@@ -413,7 +413,7 @@ class Workload:
 
     @property
     def _many_may_write(self) -> bool:
-        """Whether its PersistentVolumeClaims are known to be for several nodes."""
+        """True where its PersistentVolumeClaims are known to be for several nodes."""
         modes = {
             each.metadata_name: each.spec.get("accessModes") for each in self.of_kind("PersistentVolumeClaim")
         }
@@ -421,7 +421,7 @@ class Workload:
 
     @cached_property
     def single_writer(self) -> str:
-        """Why two of its pods cannot serve at the same time; "" where they can as far as is known."""
+        """Reason for which two of its pods cannot serve at the same time; "" where none is known."""
         if self.kind != "StatefulSet" and self.claims and self.replicas < 2 and not self._many_may_write:
             return f"its pods share the volume {self.claims[0]}"
         database = next((each for each in self.plain if each.database), None)
@@ -481,7 +481,7 @@ class Workload:
 
     @property
     def replicas(self) -> int:
-        """How many pods it has at least; with an autoscaler, that is its minimum."""
+        """Minimum number of its pods; with an autoscaler, the autoscaler's."""
         if self.autoscaler is not None:
             spec = self.autoscaler.spec
             if self.autoscaler.kind == "ScaledObject":
@@ -491,7 +491,7 @@ class Workload:
 
     @property
     def scaled_to_zero(self) -> bool:
-        """Whether the manifest itself asks for no pods."""
+        """True where the manifest itself asks for no pods."""
         return self.autoscaler is None and self.kind != "DaemonSet" and self.spec.get("replicas") == 0
 
 

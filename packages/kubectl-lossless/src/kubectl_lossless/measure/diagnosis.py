@@ -1,4 +1,4 @@
-"""What the doctor finds in the workload that is measured."""
+"""The doctor's findings in the workload that is measured."""
 
 from __future__ import annotations
 

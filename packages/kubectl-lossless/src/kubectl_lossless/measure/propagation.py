@@ -1,4 +1,4 @@
-"""How long after a pod begins to terminate it still gets new connections, on each route to the service.
+"""Time for which a terminating pod still gets new connections, on each route to the service.
 
 That time is what a drain's minimum or a preStop sleep has to cover. Pods are deleted one after the other
 while
@@ -44,7 +44,7 @@ class Leave:
 
 @dataclass(frozen=True)
 class Propagation:
-    """What was measured. `lost`: requests lost on each way; the times mean nothing unless there are none."""
+    """A measurement. `lost`: requests lost on each route."""
 
     rung: str
     kubernetes: str

@@ -59,7 +59,7 @@ def wait_for_rollout(
 
 
 def only_one_revision(watch: Watch) -> bool:
-    """Whether all pods that are left are of one template and none of them leaves."""
+    """Return whether all remaining pods are of one template and none of them terminates."""
     present = watch.present()
     return len({pod.revision for pod in present}) <= 1 and all(
         pod.state is not State.DRAINING for pod in present
@@ -67,7 +67,7 @@ def only_one_revision(watch: Watch) -> bool:
 
 
 def advice(problem: str) -> str:
-    """What to do about a rollout that does not go on."""
+    """Return advice for a rollout that does not continue."""
     for part, text in {
         "Image": "Does the image exist in a registry that the nodes reach, and may they pull it?",
         "exceeded quota": "Raise the ResourceQuota of the namespace, or use another one.",

@@ -51,7 +51,7 @@ class Console:
 
 @dataclass(frozen=True)
 class Action:
-    """What is done to roll the workload: one of them."""
+    """Action that rolls the workload: one of these."""
 
     restart: bool = False
     images: tuple[str, ...] = ()
@@ -62,7 +62,7 @@ class Action:
     """Seconds to wait for a rollout that comes from elsewhere."""
 
     def words(self, reference: Reference) -> str:
-        """What is done, for people."""
+        """Return the action in words."""
         if self.wait is not None:
             return f"change nothing; wait {self.wait:g} s at most for a rollout of {reference} from elsewhere"
         if self.images:
@@ -81,7 +81,7 @@ class Action:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What to measure."""
+    """A measurement to make."""
 
     reference: Reference
     namespace: str
@@ -98,7 +98,7 @@ class Outcome:
 
     report: Report
     blind: bool = False
-    """Whether the rollout's end could not be seen."""
+    """True where the rollout's end could not be seen."""
 
 
 def check_targets(plan: Plan, place: Place) -> None:

@@ -1,4 +1,4 @@
-"""Why requests were lost: each loss brought together with what happened to the pods at that moment.
+"""Causes of lost requests: each loss brought together with the pods' events at that moment.
 
 A loss has a time and a kind (refused, reset, closed, 5xx, timeout). A pod has a life: ready, deleted, SIGTERM
 (after its preStop hook), its containers' end, gone. A loss belongs to the pod whose life explains it; what no
@@ -72,7 +72,7 @@ class Group:
 
     @property
     def explained(self) -> bool:
-        """Whether a cause was found."""
+        """True where a cause was found."""
         return self.cause not in (UNEXPLAINED, BEFORE)
 
     @property
@@ -90,7 +90,7 @@ UNEXPLAINED, BEFORE = "unexplained", "before"
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a rollout lost, and why."""
+    """Losses of a rollout, with their causes."""
 
     headline: str
     requests: int
@@ -98,7 +98,7 @@ class Verdict:
     explained: int
     groups: list[Group] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    """What was tested, and what could not be seen."""
+    """Notes on the extent of the test, and on what could not be seen."""
 
     def to_json(self) -> dict[str, Any]:
         """As JSON has it."""
@@ -117,7 +117,7 @@ class Advice:
     check: str
     what: str
     line: str
-    """What to change where."""
+    """Change, with the path of its field."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ class Evidence:
     events: Sequence[Happening] = ()
     unseen: Mapping[str, str] = field(default_factory=dict)
     listed: frozenset[str] = frozenset()
-    """What was listed again and again, because it could not be watched."""
+    """Resources that were listed again and again, because they could not be watched."""
 
 
 @dataclass(frozen=True)
@@ -326,7 +326,7 @@ class Judge:
     def _words(  # noqa: PLR0911 - one for each cause
         self, cause: str, since: Sequence[float], pods: Sequence[str], losses: Sequence[tuple[Failure, Blame]]
     ) -> tuple[str, str]:
-        """Why, and what to do."""
+        """Return the cause and the advice in words."""
         leaving, coming = self._evidence.leaving, self._evidence.coming
         slept = leaving.pre_stop or 0.0
         hook = f"spec.template.spec.containers[name={leaving.container}].lifecycle.preStop"
@@ -442,7 +442,7 @@ class Judge:
         )
 
     def notes(self) -> list[str]:
-        """What was tested, and what could not be seen."""
+        """Notes on the extent of the test, and on what could not be seen."""
         evidence = self._evidence
         load = evidence.load
         during = load.between(evidence.zero, math.inf)

@@ -50,7 +50,7 @@ STUCK = {
 
 
 class State(StrEnum):
-    """What a pod is, for the one who sends it requests."""
+    """State of a pod, as its clients see it."""
 
     PENDING = "pending"
     NOT_READY = "not ready"
@@ -86,14 +86,14 @@ class Pod:
     states: list[tuple[float, State]] = field(default_factory=list)
     uid: str = ""
     marks: list[tuple[float, str]] = field(default_factory=list)
-    """What else happened to it, `Mark` or free text, and when."""
+    """Other events of its life: (time, `Mark` or free text)."""
     exit: int | None = None
     """The exit code of its first container that ended."""
     grace: float | None = None
     """Seconds that its deletion gave it."""
 
     def marked(self, mark: str) -> float | None:
-        """When the mark was set first; None if it never was."""
+        """Return the time at which the mark was set first; None if it never was."""
         return next((at for at, this in self.marks if this == mark), None)
 
     @property
@@ -102,7 +102,7 @@ class Pod:
         return self.states[-1][1]
 
     def since(self, state: State) -> float | None:
-        """When the state began first; None if it never did."""
+        """Return the time at which the state began first; None if it never did."""
         return next((at for at, this in self.states if this is state), None)
 
     def state_at(self, at: float) -> State | None:
@@ -123,7 +123,7 @@ def state_of(pod: Object) -> State:
 
 
 def version_of(pod: Object) -> str:
-    """What the pod will answer as its version: APP_VERSION, else the tag of its first image."""
+    """Return the version in the pod's responses: APP_VERSION, else the tag of its first image."""
     containers = pod["spec"]["containers"]
     for container in containers:
         for variable in container.get("env", []):
@@ -133,7 +133,7 @@ def version_of(pod: Object) -> str:
 
 
 def stuck_of(pod: Object) -> str | None:
-    """Why the pod does not start, in kubectl's words; None if nothing is wrong."""
+    """Return the reason, in kubectl's words, for which the pod does not start; None if nothing is wrong."""
     status = pod.get("status", {})
     for container in [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]:
         waiting = container.get("state", {}).get("waiting", {})
@@ -191,7 +191,7 @@ class Watch:
         self.unseen: dict[str, str] = {}
         self.events: list[Happening] = []
         self.listed: set[str] = set()
-        """What may be listed and not watched: the times of its changes are those of lists."""
+        """Resources that may be listed and not watched: the times of their changes are those of lists."""
         self.trouble: tuple[float, str] | None = None
         """Since when (monotonic) the cluster cannot be asked any more, and what kubectl said."""
         self.replicasets: list[tuple[float, str, int]] = []
@@ -251,7 +251,7 @@ class Watch:
         return self
 
     def _around(self) -> list[Stream]:
-        """What else is followed, as far as this user may list it."""
+        """Return the other streams, as far as this user may list them."""
         found = [
             Stream(
                 "endpointslices",
@@ -290,7 +290,7 @@ class Watch:
             return self._changed.wait_for(condition, timeout)
 
     def rolled_out(self, generation: int = 0) -> bool:
-        """Whether the workload is complete by the rules of `kubectl rollout status`.
+        """Return whether the workload is complete by the rules of `kubectl rollout status`.
 
         Old pods may still be draining then. `generation`: at least this one, as the caller applied it.
         """
@@ -322,7 +322,7 @@ class Watch:
         )
 
     def problem(self, generation: int = 0) -> str | None:
-        """What the workload's own conditions say is wrong, in kubectl's words."""
+        """Return the problem in the workload's own conditions, in kubectl's words."""
         found = self.deployment
         observed = int(found.get("status", {}).get("observedGeneration", 0))
         if observed < max(generation, found["metadata"]["generation"]):
@@ -482,7 +482,7 @@ class Watch:
 
     @property
     def sees_pods(self) -> bool:
-        """Whether the pods are followed, be it by their EndpointSlices."""
+        """True where the pods are followed, be it by their EndpointSlices."""
         return "pods" not in self.unseen or bool(self.by_uid)
 
     def _new_pod(self, uid: str, name: str, version: str, revision: str) -> Pod:

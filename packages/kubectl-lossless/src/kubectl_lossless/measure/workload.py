@@ -103,7 +103,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class Facts:
-    """What a workload's manifest says, as far as the verdict asks for it. Times in seconds.
+    """Facts of a workload's manifest, as far as the verdict needs them. Times in seconds.
 
     `pre_stop` is None where a hook runs a command whose duration is not known.
     """
@@ -116,7 +116,7 @@ class Facts:
     pre_stop: float | None
     grace: float
     readiness: bool
-    """Whether the containers with ports have a readiness probe."""
+    """True where the containers with ports have a readiness probe."""
     container: str
     image: str
 

@@ -42,7 +42,7 @@ def test_annotation_without_a_reason_leaves_out_nothing() -> None:
     ]
 
 
-def test_annotation_of_another_object_leaves_out_what_is_found_in_that() -> None:
+def test_annotation_of_another_object_leaves_out_the_findings_in_that_object() -> None:
     name = "externalTrafficPolicy Local"
     assert "external-traffic-policy" in {check for _, check in ALL[name][1]}
     found = examined("external-traffic-policy: one node only; drain: x", on=1, name=name)

@@ -22,7 +22,7 @@ def test_zero_means_the_default() -> None:
         ("registry.test/web:1", [], None),
     ],
 )
-def test_suggested_probe_speaks_what_the_port_speaks(
+def test_suggested_probe_has_the_protocol_of_the_port(
     name: str, ports: list[dict[str, object]], handler: str | None
 ) -> None:
     objects = base(image(name), of_container(ports=ports))

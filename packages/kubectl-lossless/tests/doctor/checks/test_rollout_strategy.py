@@ -1,4 +1,4 @@
-"""How pods are replaced. More of these checks: doctor/kinds.py and doctor/test_cases.py."""
+"""Replacement of pods. More of these checks: doctor/kinds.py and doctor/test_cases.py."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ from kubectl_lossless.doctor.checks.rollout_strategy import amount
     ("value", "of", "up", "pods"),
     [("25%", 3, False, 0), ("25%", 3, True, 1), (2, 3, True, 2), ("100%", 3, False, 3)],
 )
-def test_percentage_is_rounded_as_the_controller_rounds_it(
-    value: object, of: int, up: bool, pods: int
-) -> None:
+def test_percentage_is_rounded_as_by_the_controller(value: object, of: int, up: bool, pods: int) -> None:
     assert amount(value, of, up) == pods
 
 
@@ -40,7 +38,7 @@ def test_budget_that_allows_nothing_and_one_that_allows_all() -> None:
 
 
 @pytest.mark.parametrize("name", ["StatefulSet", "DaemonSet"])
-def test_kinds_that_have_no_surge_are_not_judged_by_it(name: str) -> None:
+def test_kinds_without_a_surge_are_not_judged_by_a_surge(name: str) -> None:
     objects = base(kind(name, "strategy"), spec(updateStrategy={"rollingUpdate": {"maxUnavailable": 1}}))
     assert "strategy" not in {each.check for each in findings(dump(objects))}
 

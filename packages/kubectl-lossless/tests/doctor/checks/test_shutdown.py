@@ -1,4 +1,4 @@
-"""How a pod terminates. More of these checks: doctor/kinds.py and doctor/test_cases.py."""
+"""Termination of a pod. More of these checks: doctor/kinds.py and doctor/test_cases.py."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def of(check: str, found: list[Finding]) -> Finding:
     return one
 
 
-def test_suggested_grace_period_counts_what_the_suggested_hook_adds() -> None:
+def test_suggested_grace_period_includes_the_suggested_hook() -> None:
     found = findings(dump(base(command(*THREADS), no_hook, grace(30))))
     (hook_change, grace_change) = of("drain", found).changes
     assert hook_change.value == {"sleep": {"seconds": 15}}
@@ -103,7 +103,7 @@ def test_grace_that_was_left_out_is_30_seconds() -> None:
     )
 
 
-def test_option_is_changed_where_it_is_written() -> None:
+def test_option_is_changed_in_place() -> None:
     objects = base(command("gunicorn", "app", "--max-requests=100", "--threads", "2", "--reload"))
     found = findings(dump(objects))
     assert of("max-requests", found).changes[0].value == "--max-requests=0"

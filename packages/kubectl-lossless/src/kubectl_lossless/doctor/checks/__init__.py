@@ -84,7 +84,7 @@ class Ignored:
 
 @dataclass(frozen=True)
 class Result:
-    """What the checks found in one workload."""
+    """Findings of the checks in one workload."""
 
     workload: Workload
     findings: tuple[Finding, ...]

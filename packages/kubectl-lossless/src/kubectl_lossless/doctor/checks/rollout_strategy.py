@@ -1,4 +1,4 @@
-"""How pods are replaced, how many may be missing at a time, and what else replaces them."""
+"""Checks of the replacement of pods: order, number, and who else replaces them."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def scale_to_zero(workload: Workload) -> Iterator[Finding]:
 
 
 def replicas_and_autoscaler(workload: Workload) -> Iterator[Finding]:
-    """Where an autoscaler is in charge, each `kubectl apply` of a manifest with spec.replicas sets the number
+    """With an autoscaler in charge, each `kubectl apply` of a manifest with spec.replicas sets the number
     back: of 30 busy pods 3 are left.
     """
     scaler = workload.autoscaler
@@ -341,7 +341,7 @@ def anti_affinity(workload: Workload) -> Iterator[Finding]:
 
 
 def spread(workload: Workload) -> Iterator[Finding]:
-    """Where nothing spreads the pods, one node may hold them all, and take them with it when it fails."""
+    """Pods that nothing spreads may all be on one node, which takes them with it when it fails."""
     if workload.kind == "DaemonSet" or workload.replicas < 2:
         return
     if workload.pod.get("topologySpreadConstraints") or (workload.pod.get("affinity") or {}).get(

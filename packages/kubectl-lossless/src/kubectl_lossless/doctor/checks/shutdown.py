@@ -1,4 +1,4 @@
-"""How a pod terminates: preStop, drain, grace period, and which process gets SIGTERM."""
+"""Checks of a pod's termination: preStop, drain, grace period, and the process that gets SIGTERM."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _wait(workload: Workload) -> float | None:
 
 
 def _needs_prestop(workload: Workload) -> bool:
-    """Whether a preStop of PROPAGATION seconds is suggested."""
+    """Return whether a preStop of PROPAGATION seconds is suggested."""
     wait = _wait(workload)
     known = workload.server
     if known.drain or known.name == OWN_NAME or (known.kind and known.kind.ignores_sigterm):

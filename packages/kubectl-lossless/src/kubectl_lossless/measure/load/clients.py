@@ -33,7 +33,7 @@ class Client:
 
     @property
     def paced(self) -> bool:
-        """Whether it sends at its rate whatever became of the requests before.
+        """True where it sends at its rate whatever became of the requests before.
 
         A client that waits for responses sends fewer requests just while the service hangs, and so hides
         most of what is lost then.
@@ -42,7 +42,7 @@ class Client:
 
 
 Mix = Mapping[str, int]
-"""How many clients of each kind."""
+"""Number of clients of each kind."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Plan:
 
     @property
     def mix(self) -> dict[str, int]:
-        """How many clients of each kind."""
+        """Number of clients of each kind."""
         return {client.name: number for client, number in self.clients}
 
     @property

@@ -39,7 +39,7 @@ class Connection:
 
     @property
     def open(self) -> bool:
-        """Whether a connection is kept, as far as this side knows."""
+        """True while a connection is kept, as far as this side knows."""
         return self._http is not None
 
     def close(self) -> None:

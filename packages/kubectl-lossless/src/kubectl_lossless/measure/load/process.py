@@ -22,7 +22,7 @@ class LoadError(Exception):
 
 
 class Place(Protocol):
-    """Where the load's process runs."""
+    """Place of the load's process."""
 
     def start(self, plan: str) -> subprocess.Popen[str]:
         """Start `python -m kubectl_lossless.measure.load` with that plan; return a process whose stdout has
@@ -152,7 +152,7 @@ class Load:
 
     @property
     def running(self) -> bool:
-        """Whether it still sends requests; false also when it broke down."""
+        """True while it sends requests; false also when it broke down."""
         return not self._over.is_set()
 
     def _read_lines(self, process: subprocess.Popen[str]) -> None:

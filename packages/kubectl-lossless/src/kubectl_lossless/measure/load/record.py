@@ -1,4 +1,4 @@
-"""What the load observes: one record a request, and the lines that carry records between processes.
+"""Observations of the load: one record a request, and the lines that carry records between processes.
 
 Times (`at`) are seconds since the epoch by the clock of the machine that sent the request, taken just
 before it was sent; `ms` is how long it took from then, connecting included.
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Kind(StrEnum):
-    """How a request was lost."""
+    """Kind of a loss."""
 
     REFUSED = "refused"
     RESET = "reset"
@@ -60,7 +60,7 @@ class Failure:
 
     @property
     def seen(self) -> float:
-        """When it failed, seconds since the epoch."""
+        """Time of the failure, seconds since the epoch."""
         return self.at + self.ms / 1000
 
 

@@ -21,7 +21,7 @@ VERSION_HEADERS = ("x-app-version", "x-version")
 POD_HEADERS = ("x-pod", "x-pod-name")
 VERSION_FIELDS = ("version",)
 POD_FIELDS = ("pod", "hostname")
-"""Where a response may name its version and its pod, if the caller does not say where."""
+"""Default headers and fields in which a response names its version and its pod."""
 
 LARGEST_JSON = 65536
 """Bytes of a body that are searched for the fields at most."""

@@ -1,4 +1,4 @@
-"""What an experiment found: `Report`, and how it is told (figures, terminal table, chart, page)."""
+"""Results of an experiment: `Report`, and its forms (figures, terminal table, chart, page)."""
 
 from kubectl_lossless.measure.report.model import FORMAT, Report
 

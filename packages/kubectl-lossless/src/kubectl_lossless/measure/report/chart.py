@@ -48,7 +48,7 @@ VERSION_COLOURS = 3
 
 @dataclass(frozen=True)
 class Frame:
-    """Where things are: pixels from seconds."""
+    """Geometry of the chart: pixels from seconds."""
 
     width: float
     left: float
@@ -153,7 +153,7 @@ def _time_axis(frame: Frame, top: float, bottom: float) -> Iterator[str]:
 
 
 def _events(report: Report) -> list[tuple[float, str]]:
-    """What happened, in order: (seconds, words)."""
+    """Events in order: (seconds, words)."""
     gone = [pod.since(State.GONE) for pod in report.pods if pod.name in report.old]
     events = [(0.0, "the rollout begins" if report.verdict else f"apply {report.target}")]
     if report.complete is not None:

@@ -39,7 +39,7 @@ class Summary:
 
     @property
     def goal(self) -> Goal:
-        """What was to be shown, and whether it was."""
+        """The goal, and whether it was reached."""
         load = self.report.load
         allowed = f"at most {self.max_lost:,} may be" if self.max_lost else "none may be"
         says = f"{load.lost:,} of {load.requests:,} requests lost; {allowed}"

@@ -37,7 +37,7 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Report:
-    """What one experiment found. Times here are seconds since the epoch."""
+    """Result of one experiment. Times are seconds since the epoch."""
 
     title: str
     source: str

@@ -41,7 +41,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Collection:
-    """What a course page shows."""
+    """Content of a course's page."""
 
     title: str
     parts: Sequence[Part]
