@@ -1,5 +1,6 @@
-"""Keeps the pages in docs/ true: their commands are run, and their figures come from measurements.
+"""Tests and fills the pages in docs/: their commands run, and their figures come from measurements.
 
-blocks.py runs the commands of a page and compares what they print; figures.py puts the figures of the
-experiment's JSON into the pages. `python -m tools.docs --help` is the way in.
+blocks.py runs the commands of a page and compares their output; figures.py and pictures.py put the figures of
+the experiment's JSON into the pages; editions.py fills translations; load_tools.py runs load generators. The
+entry point is `python -m tools.docs --help`.
 """

@@ -1,4 +1,4 @@
-"""The command line: `python -m tools.docs run PAGE...`, `figures` and `arrows`."""
+"""Command line: `python -m tools.docs run PAGE...`, `figures`, `load-tools` and `arrows`."""
 
 import argparse
 import sys
@@ -11,7 +11,7 @@ TRUE, NOT_TRUE, COULD_NOT_RUN = 0, 1, 2
 
 
 def parser() -> argparse.ArgumentParser:
-    """The options."""
+    """Create the parser of the command line."""
     top = argparse.ArgumentParser(prog="python -m tools.docs", description="Keeps the pages in docs/ true.")
     commands = top.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="run a page's commands and compare what they print")
@@ -35,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main() -> int:
-    """Run one command; returns the exit status."""
+    """Run one command and return the exit status."""
     options = parser().parse_args()
     try:
         if options.command == "run":

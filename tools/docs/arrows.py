@@ -20,7 +20,7 @@ PIECES = (
     "tools.docs",
     "tools.matrix",
 )
-"""What is drawn as one box each; `tools` has a box for each tool."""
+"""Packages that are drawn as one box each; `tools` has a box for each tool."""
 
 
 def arrows() -> list[tuple[str, str]]:

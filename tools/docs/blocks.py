@@ -1,4 +1,4 @@
-"""The commands in a page: found, run in one shell in their order, and their output compared.
+"""Commands in a page: found, run in one shell in their order, and their output compared.
 
 A command block is fenced as `console`:
 
@@ -26,7 +26,7 @@ from pathlib import Path
 ANY = "..."
 FENCE = re.compile(r"^( *)```console(?: exit=(\d+))?( disruptive)?$")
 TIMEOUT = 300.0
-"""Seconds that one command may take."""
+"""Timeout of one command, in seconds."""
 
 VARIES = [
     (re.compile(r"\x1b\[[0-9;]*m"), ""),
@@ -39,7 +39,7 @@ VARIES = [
     (re.compile(r"\b(\d+[smhd])+\b"), "AGE"),
     (re.compile(r"\s+"), " "),
 ]
-"""What differs from run to run, and what stands for it in a comparison."""
+"""Patterns of text that differs from run to run, each with its replacement in a comparison."""
 
 
 class PageError(Exception):
@@ -59,7 +59,7 @@ class Step:
 
 
 def steps(text: str) -> list[Step]:
-    """The commands of a page, in their order.
+    """Return the commands of a page in their order.
 
     Raises PageError for a block that is not closed or begins with no command.
     """
@@ -90,14 +90,14 @@ def steps(text: str) -> list[Step]:
 
 
 def alike(line: str) -> str:
-    """A line without what differs from run to run."""
+    """Return a line without the text that differs from run to run."""
     for pattern, instead in VARIES:
         line = pattern.sub(instead, line)
     return line.strip()
 
 
 def matches(expected: Sequence[str], actual: Sequence[str]) -> bool:
-    """Whether the output is what the page says it is."""
+    """Return whether the output is as the page shows it."""
     # places: how many actual lines may have been matched so far.
     places = {0}
     have = [alike(line) for line in actual if line.strip()]
@@ -110,7 +110,7 @@ def matches(expected: Sequence[str], actual: Sequence[str]) -> bool:
 
 
 class Shell:
-    """A bash in which the commands run one after the other, as in the reader's terminal."""
+    """Bash in which the commands run one after the other, as in the reader's terminal."""
 
     def __init__(self, folder: Path) -> None:
         # A session of its own, so that whatever a command starts can be ended with it.
@@ -140,7 +140,7 @@ class Shell:
         self._process.communicate()
 
     def run(self, command: str, timeout: float = TIMEOUT) -> tuple[list[str], int]:
-        """Run a command: its output's lines and its exit status.
+        """Run a command and return the lines of its output and its exit status.
 
         Raises PageError if it takes more than `timeout` seconds or ends the shell.
         """
@@ -164,7 +164,7 @@ class Shell:
 
 
 def run(page: Path, folder: Path, *, rewrite: bool = False, disruptive: bool = False) -> list[str]:
-    """Run a page's commands in a folder; returns what is not as the page says, a text for each command.
+    """Run a page's commands in a folder and return a text for each one whose output differs from the page.
 
     It stops at the first wrong exit status: what follows depends on it. `rewrite` puts the real output where
     the page shows another; `disruptive` runs the blocks that are marked so, too. Raises PageError.

@@ -33,7 +33,7 @@ class EditionError(Exception):
 
 @dataclass(frozen=True)
 class Section:
-    """What a section of a page must have in every edition."""
+    """Properties that a section must share in all editions of a page."""
 
     level: int
     blocks: int

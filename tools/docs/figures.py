@@ -1,4 +1,4 @@
-"""The figures in the pages: kept as JSON in docs/figures/, put into the text where it asks for them.
+"""Figures in the pages: kept as JSON in docs/figures/, put into the text where it asks for them.
 
     <!-- figure lost of v1 → v2 -->103<!-- end -->
     <!-- figure table of transitions -->
@@ -20,6 +20,7 @@ from typing import Any
 
 import yaml
 
+from gunicorn_drain import DrainPolicy
 from kubectl_lossless.measure.propagation import Propagation
 from kubectl_lossless.measure.report import Report
 from kubectl_lossless.measure.report.figures import Figures, percentile
@@ -42,7 +43,7 @@ CHARTS = {
     "v5 → v5, 1/1": "surge-1-unavailable-1.svg",
 }
 """Experiments whose chart a page shows, and the picture's name."""
-DRAWN = ("transitions.svg", "rungs.svg", "propagation.svg")
+DRAWN = ("transitions.svg", "rungs.svg", "propagation.svg", "stops.svg")
 """Pictures that are drawn from docs/figures."""
 AFRESH = "without minReadySeconds"
 """End of the title of an update that was measured with minReadySeconds 0."""
@@ -131,14 +132,14 @@ COLUMNS = {
 
 
 def table(rows: list[list[str]]) -> str:
-    """A Markdown table, the headings first; on lines of its own."""
+    """Return a Markdown table on separate lines; the headings are the first row."""
     lines = ["| " + " | ".join(row) + " |" for row in rows]
     lines.insert(1, "|" + "---|" * len(rows[0]))
     return "\n" + "\n".join(lines) + "\n"
 
 
 class Kept:
-    """What docs/figures has."""
+    """Contents of docs/figures."""
 
     def __init__(self, folder: Path = KEPT) -> None:
         self.parts: dict[str, list[Experiment]] = json.loads((folder / "course.json").read_text())["parts"]
@@ -147,7 +148,7 @@ class Kept:
         self.load_tools = json.loads((folder / "load-tools.json").read_text())
 
     def figure(self, what: str, of: str) -> str:
-        """The text for one mark.
+        """Return the text for one mark.
 
         Raises FigureError.
         """
@@ -218,7 +219,19 @@ class Kept:
             "transitions.svg": pictures.leave_picture(self.rows("transitions")),
             "rungs.svg": pictures.pace_picture(self.rows("rungs")),
             "propagation.svg": pictures.routes_picture(ways, len(gone)),
+            "stops.svg": pictures.stops_picture(
+                routes=max(longest for _, _, longest in ways[:-1]),
+                stock=self._longest("v2 → v2"),
+                sleep=float(stop("v3").split()[2]),
+                preset=self._longest("v3 → v3"),
+                minimum=DrainPolicy().minimum,
+                drain=self._longest("v5 → v5"),
+            ),
         }
+
+    def _longest(self, title: str) -> float:
+        seconds: float = self.by_title[title]["draining_seconds"][-1]
+        return seconds
 
     def described(self) -> dict[str, str]:
         """Return the charts of single updates with their text alternatives, by their names."""
@@ -278,7 +291,7 @@ def fill(pages: Iterable[Path] = PAGES) -> None:
 
 
 def keep(courses: Iterable[Path], propagation: Path | None) -> None:
-    """Make docs/figures and docs/pictures of report folders; what they do not have stays as it is."""
+    """Create docs/figures and the charts of report folders; parts without a report stay as they are."""
     course = KEPT / "course.json"
     found: dict[str, Any] = {"kubernetes": "", "parts": {}}
     if course.exists():

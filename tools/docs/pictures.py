@@ -55,7 +55,10 @@ def _svg(height: float, title: str, description: str, parts: Sequence[str]) -> s
         '<rect width="4" height="1.6" class="v1"/></pattern>'
         '<pattern id="hatch" width="6" height="6" patternUnits="userSpaceOnUse"'
         ' patternTransform="rotate(45)">'
-        '<rect width="1.6" height="6" class="v0"/></pattern></defs>'
+        '<rect width="1.6" height="6" class="v0"/></pattern>'
+        '<pattern id="refuse" width="5" height="5" patternUnits="userSpaceOnUse"'
+        ' patternTransform="rotate(45)">'
+        '<rect width="2.5" height="5" class="lost"/></pattern></defs>'
     )
     return with_alternative(
         f'<svg class="chart" xmlns="http://www.w3.org/2000/svg" role="img" viewBox="0 0 {WIDTH} {height:.0f}"'
@@ -213,5 +216,59 @@ def routes_picture(rows: Sequence[tuple[str, float, float]], pods: int) -> str:
         TOP + ROW * len(rows) + 4,
         "Time for which each route still leads to a terminating pod",
         f"A bar chart. {said}.",
+        parts,
+    )
+
+
+def _lane(at: int, name: str, segments: Sequence[tuple[float, float, str, str]], scale: float) -> list[str]:
+    """Draw one way to stop: segments of (begin, end, filling, words), in seconds after the deletion."""
+    y, left = TOP + 46 * at, LABELS
+    parts = [_text(8, y + BAR + 2, name, "name")]
+    for begin, end, filling, words in segments:
+        x = left + begin * scale
+        parts.append(_bar(x, y, (end - begin) * scale, filling))
+        parts.append(_text(x + 2, y + BAR + 20, words, "soft"))
+    return parts
+
+
+def stops_picture(  # noqa: PLR0913 - all named
+    *, routes: float, stock: float, sleep: float, preset: float, minimum: float, drain: float
+) -> str:
+    """Draw the three ways to stop on one time axis.
+
+    All values are seconds after the pod's deletion: until the last route has changed, until a pod that stops
+    at once is gone, until preStop ends and its pod is gone, and until a
+    drain may end and its pod is gone.
+    """
+    scale = (WIDTH - LABELS - 24) / max(stock, preset, drain)
+    solid, stripe = 'class="v1"', 'class="s1" fill="url(#stripe)"'
+    refuses = 'stroke="var(--lost)" fill="url(#refuse)"'
+    x = LABELS + routes * scale
+    bottom = TOP + 46 * 3
+    parts = [
+        _text(LABELS, 18, "The pod is deleted", "name"),
+        *_lane(0, "Stock Gunicorn", [(0, stock, refuses, "refuses new connections")], scale),
+        *_lane(
+            1,
+            f"preStop sleep {sleep:.0f} s",
+            [(0, sleep, solid, "serves as before"), (sleep, preset, stripe, "stops")],
+            scale,
+        ),
+        *_lane(
+            2,
+            "The drain",
+            [(0, minimum, solid, "serves, announces closes"), (minimum, drain, stripe, "stops")],
+            scale,
+        ),
+        f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="26" y2="{bottom + 8}"/>',
+        _text(x + 6, bottom + 4, f"from here on no route leads to the pod ({routes:.1f} s)", "soft"),
+    ]
+    return _svg(
+        bottom + 16,
+        "Three ways to stop a pod: stock Gunicorn, preStop and the drain",
+        f"A timeline from the pod's deletion. Routes lead to the pod for up to {routes:.1f} s. Stock "
+        f"Gunicorn closes its listener at once and is gone after {stock:.1f} s. With preStop the pod serves "
+        f"for {sleep:.0f} s and is gone after {preset:.1f} s. With the drain it serves and announces closes "
+        f"for {minimum:.0f} s at least, and is gone after {drain:.1f} s.",
         parts,
     )

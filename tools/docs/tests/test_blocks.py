@@ -1,4 +1,4 @@
-"""The commands of a page are found, run and compared; what is not so is told."""
+"""tools.docs.blocks: the commands of a page are found, run and compared, and differences are reported."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_only_console_blocks_hold_commands() -> None:
 @pytest.mark.parametrize(
     ("text", "says"), [("```console\nls\n```\n", "line 2"), ("```console\n$ ls\n", "not closed")]
 )
-def test_a_page_that_cannot_be_read_is_told(text: str, says: str) -> None:
+def test_malformed_page_is_reported(text: str, says: str) -> None:
     with pytest.raises(PageError, match=says):
         steps(text)
 
@@ -68,17 +68,17 @@ def test_a_page_that_cannot_be_read_is_told(text: str, says: str) -> None:
         (["in 5.0 s from 10.0.0.1"], ["in 5.31 s from 10.2.3.4"], True),
     ],
 )  # fmt: skip
-def test_only_what_varies_from_run_to_run_may_differ(
+def test_only_names_times_and_addresses_may_differ(
     expected: list[str], actual: list[str], same: bool
 ) -> None:
     assert matches(expected, actual) is same
 
 
-def test_a_true_page(tmp_path: Path) -> None:
+def test_true_page_has_no_differences(tmp_path: Path) -> None:
     assert run(page(tmp_path, PAGE), tmp_path) == []
 
 
-def test_what_is_not_as_the_page_says_is_told_and_can_be_put_right(tmp_path: Path) -> None:
+def test_different_output_is_reported_and_can_be_written_into_the_page(tmp_path: Path) -> None:
     text = "```console\n$ echo one; echo two\nzwei\n$ echo three\nthree\n```\n"
     path = page(tmp_path, text)
     (wrong,) = run(path, tmp_path, rewrite=True)
@@ -87,12 +87,12 @@ def test_what_is_not_as_the_page_says_is_told_and_can_be_put_right(tmp_path: Pat
     assert run(path, tmp_path) == []
 
 
-def test_a_wrong_exit_status_ends_the_page(tmp_path: Path) -> None:
+def test_wrong_exit_status_ends_the_page(tmp_path: Path) -> None:
     (wrong,) = run(page(tmp_path, "```console\n$ ls nothing-there\n...\n$ touch after\n```\n"), tmp_path)
     assert wrong.startswith("page.md:2: exit status 2, not 0: ls nothing-there\n")
     assert not (tmp_path / "after").exists()
 
 
-def test_a_command_that_does_not_end_is_ended(tmp_path: Path) -> None:
+def test_command_is_terminated_at_its_timeout(tmp_path: Path) -> None:
     with Shell(tmp_path) as shell, pytest.raises(PageError, match="not over after 1 s: cat"):
         shell.run("cat", timeout=1)

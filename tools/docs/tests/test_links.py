@@ -1,4 +1,4 @@
-"""Every link from one page to another leads somewhere."""
+"""Pages: their links, their text alternatives, and their first sentences."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_index_lists_every_page() -> None:
     assert pages <= listed, sorted(page.name for page in pages - listed)
 
 
-def test_every_page_says_at_its_top_for_whom_it_is() -> None:
+def test_every_page_names_its_reader_in_its_first_paragraph() -> None:
     silent = []
     for page in (ROOT / "docs").glob("*.md"):
         first = next(part for part in page.read_text().split("\n\n")[1:] if not part.startswith("["))

@@ -7,7 +7,14 @@ import re
 import pytest
 
 from tools.docs import figures
-from tools.docs.pictures import Row, leave_picture, pace_picture, routes_picture, with_alternative
+from tools.docs.pictures import (
+    Row,
+    leave_picture,
+    pace_picture,
+    routes_picture,
+    stops_picture,
+    with_alternative,
+)
 
 ROWS = (
     Row("v1 → v2", "stop at once", 7, (3.0, 3.2), 0, 6.1, 9.3),
@@ -38,6 +45,13 @@ def test_pace_picture_separates_pace_from_leave() -> None:
 
 def test_routes_picture_names_median_and_longest() -> None:
     assert "NodePort: median 0.10 s, longest 0.60 s" in routes_picture([("NodePort", 0.1, 0.6)], 6)
+
+
+def test_stops_picture_draws_the_time_for_which_a_pod_serves() -> None:
+    svg = stops_picture(routes=0.6, stock=3.1, sleep=20.0, preset=24.0, minimum=5.0, drain=6.9)
+    sleep, drain = widths(svg, "v1")[-2:]
+    assert drain / sleep == pytest.approx(5 / 20, rel=0.01)
+    assert "With preStop the pod serves for 20 s and is gone after 24.0 s." in svg
 
 
 def test_new_text_alternative_replaces_the_old_one() -> None:
