@@ -40,13 +40,10 @@ K8S = Path(__file__).parents[2] / "k8s"
 
 Deploy = Callable[[Rung], str]
 
-DELETE_NAMESPACE = ("test_namespace_of_a_killed_experiment_is_deleted_by_the_next",)
-"""Tests after which the course's namespace is gone; they run after the others, as the guide does."""
-
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    # They delete the namespace, which the fixture `stage` keeps for all the others.
-    items.sort(key=lambda item: (item.path.name == "test_guide.py", item.name in DELETE_NAMESPACE))
+    # The fixture `stage` keeps the namespace for all the others.
+    items.sort(key=lambda item: item.get_closest_marker("deletes_namespace") is not None)
     here = Path(__file__).parent
     for item in items:
         if here in item.path.parents and not config.getoption("--cluster-context"):

@@ -164,6 +164,7 @@ def test_killed_experiment_is_put_back_by_the_next(
     is_as_found(stage)
 
 
+@pytest.mark.deletes_namespace
 def test_namespace_of_a_killed_experiment_is_deleted_by_the_next(stage: Stage, manifests: Path) -> None:
     stage.apply(Rung("v5"))  # so that the fixture knows its namespace
     delete = ("delete", "namespace", stage.namespace, "--ignore-not-found")

@@ -12,6 +12,7 @@ from tools.docs import blocks
 from tools.docs.figures import ROOT
 
 
+@pytest.mark.deletes_namespace
 @pytest.mark.timeout(1200)
 def test_every_command_does_what_the_guide_says(
     kubectl: Kubectl, disruptive: bool, manifests: Path, monkeypatch: pytest.MonkeyPatch

@@ -186,7 +186,7 @@ def assert_refused(ended: subprocess.CompletedProcess[str], path: object, why: s
     assert ended.returncode == 2, ended.stderr
     (line,) = [each for each in ended.stderr.splitlines() if " INFO " not in each]
     assert line.startswith(
-        f"settings: {VARIABLE} is {str(path)!r}; allowed is a directory that the service can write to"
+        f"gunicorn-drain: {VARIABLE} is {str(path)!r}; allowed is a directory that the service can write to"
     )
     assert why in line
 

@@ -11,10 +11,21 @@ Gunicorn's own graceful stop follows when the traffic has stopped.
 
 from gunicorn_drain.drain import Drain, get_drain
 from gunicorn_drain.install import install
+from gunicorn_drain.open_files import raise_file_limit
 from gunicorn_drain.policy import DrainPolicy
 from gunicorn_drain.probes import Probe
 from gunicorn_drain.shared import State, StreamCounter
 from gunicorn_drain.wsgi import DETACH_KEY
 
-__all__ = ["DETACH_KEY", "Drain", "DrainPolicy", "Probe", "State", "StreamCounter", "get_drain", "install"]
+__all__ = [
+    "DETACH_KEY",
+    "Drain",
+    "DrainPolicy",
+    "Probe",
+    "State",
+    "StreamCounter",
+    "get_drain",
+    "install",
+    "raise_file_limit",
+]
 __version__ = "0.2.0"

@@ -9,8 +9,6 @@ what it replaces in Gunicorn 27.0.1.
 
 from __future__ import annotations
 
-import contextlib
-import resource
 import socket
 import sys
 import time
@@ -24,7 +22,7 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.http.errors import LimitRequestHeaders, NoMoreData
 from gunicorn.workers.gthread import DEFAULT_WORKER_DATA_TIMEOUT, ThreadWorker
 
-from gunicorn_drain import get_drain
+from gunicorn_drain import get_drain, raise_file_limit
 from gunicorn_fast.connection import Connection, DeadlineQueue, HeaderLimits, HeaderQueue
 
 HEADER_TIMEOUT = 10.0
@@ -63,9 +61,6 @@ Gunicorn's queue of callbacks runs up to 60 of them in a row: 300 connections, s
 
 UNREAD_THREADS = 2
 """Number of threads that wait for the rest of bodies which no application has read."""
-
-SPARE_FILES = 64
-"""File descriptors to keep for everything that is no client connection."""
 
 
 Callback = Callable[[Any, Any], None]
@@ -121,12 +116,7 @@ class ProbeLaneWorker(ThreadWorker):  # type: ignore[misc] # Gunicorn has no typ
         if (sentence := unsupported(self.cfg)) is not None:
             self.log.critical("%s", sentence)
             sys.exit(Arbiter.WORKER_BOOT_ERROR)
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        soft = min(max(soft, self.cfg.worker_connections + SPARE_FILES), hard)
-        with contextlib.suppress(ValueError, OSError):  # macOS has a lower limit that `hard` does not show
-            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        self.worker_connections: int = min(self.cfg.worker_connections, soft - SPARE_FILES)
+        self.worker_connections = raise_file_limit(self.cfg.worker_connections)
         self.max_keepalived = self.worker_connections - self.cfg.threads
         self.limits = HeaderLimits(self.cfg)
         super().init_process()

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import contextlib
 import logging
-import resource
 import socket
 import threading
 import time
@@ -20,6 +18,7 @@ from functools import partial
 from http import HTTPStatus
 
 from gunicorn_drain.drain import Drain
+from gunicorn_drain.open_files import SPARE_FILES, raise_file_limit
 from gunicorn_drain.shared import StreamCounter
 from gunicorn_drain.streams.detach import StreamRefusedError
 from gunicorn_drain.streams.schedule import GoAwaySchedule
@@ -29,9 +28,6 @@ logger = logging.getLogger("gunicorn.error")
 
 KINDS = ("events", "websocket")
 """Kinds of streams that this package has, which the drain counts separately."""
-
-SPARE_FILES = 64
-"""File descriptors for everything that is no connection of a client."""
 
 POLL = 0.1
 """Interval between two checks whether this process is to terminate, in seconds."""
@@ -248,13 +244,10 @@ class StreamLoop:
 
     def _start(self) -> asyncio.AbstractEventLoop:
         # An open file each, on top of the worker's own.
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        needed = self._drain.worker.connections_max + SPARE_FILES + self._limit
-        if needed > hard:
-            name, limit = self._limit_name, self._limit
-            logger.warning("Open files are limited to %d: too few for %s, %d", hard, name, limit)
-        with contextlib.suppress(ValueError, OSError):  # macOS has a lower limit that `hard` does not show
-            resource.setrlimit(resource.RLIMIT_NOFILE, (min(max(soft, needed), hard), hard))
+        needed = self._drain.worker.connections_max + self._limit
+        if (allowed := raise_file_limit(needed)) < needed:
+            files, name = allowed + SPARE_FILES, self._limit_name
+            logger.warning("Open files are limited to %d: too few for %s, %d", files, name, self._limit)
         loop = asyncio.new_event_loop()
         loop.call_soon(self._on_second)
         loop.call_soon(self._poll)
