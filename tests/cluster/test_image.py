@@ -18,7 +18,7 @@ LOADER = os.environ.get("IMAGE_LOADER")
 
 @pytest.mark.skipif(not LOADER, reason="IMAGE_LOADER does not say how to hand an image to the nodes")
 def test_loaded_image_is_deployed_without_a_registry(stage: Stage, deployed: Deploy) -> None:
-    """What README.md tells to do with kind: the same manifest, with a tag that is not latest."""
+    """Deploy as README.md shows with kind: the same manifest, with a tag that is not latest."""
     deployed(Rung("v5"))
     stage.kubectl("delete", "deployment", "--all", "-n", NAMESPACE, "--cascade=foreground", timeout=180)
     image = f"flask-loaded:{time.time_ns()}"  # which no registry has

@@ -227,7 +227,7 @@ def _lane(at: int, name: str, segments: Sequence[tuple[float, float, str, str]],
     for begin, end, filling, words in segments:
         x = left + begin * scale
         parts.append(_bar(x, y, (end - begin) * scale, filling))
-        parts.append(_text(x + 2, y + BAR + 20, words, "soft"))
+        parts.append(_text(x + 2, y + BAR + 20, words, "soft halo"))
     return parts
 
 
@@ -246,6 +246,7 @@ def stops_picture(  # noqa: PLR0913 - all named
     x = LABELS + routes * scale
     bottom = TOP + 46 * 3
     parts = [
+        f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="26" y2="{bottom + 8}"/>',
         _text(LABELS, 18, "The pod is deleted", "name"),
         *_lane(0, "Stock Gunicorn", [(0, stock, refuses, "refuses new connections")], scale),
         *_lane(
@@ -257,10 +258,9 @@ def stops_picture(  # noqa: PLR0913 - all named
         *_lane(
             2,
             "The drain",
-            [(0, minimum, solid, "serves, announces closes"), (minimum, drain, stripe, "stops")],
+            [(0, minimum, solid, "announces closes"), (minimum, drain, stripe, "stops")],
             scale,
         ),
-        f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="26" y2="{bottom + 8}"/>',
         _text(x + 6, bottom + 4, f"from here on no route leads to the pod ({routes:.1f} s)", "soft"),
     ]
     return _svg(
