@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from gunicorn_drain.prometheus import MEMORY, PREFIX, VARIABLE
+from gunicorn_drain.prometheus.exited import KEPT
 from gunicorn_fast import LEADER_WORKER
 from tests.process.clients import Connection
 from tests.process.namespaces import for_everyone
@@ -164,6 +165,23 @@ def test_directory_in_use_is_not_emptied(tmp_path: Path) -> None:
             assert count(first) == count(second) == 2 * REQUESTS
             assert second.said(f"{VARIABLE} is '{tmp_path}', which another running service uses") == 1
         assert first.said(" WARNING ") == 0
+
+
+def test_killed_workers_leave_their_counts_and_no_files(tmp_path: Path) -> None:
+    with Service(PROMETHEUS_MULTIPROC_DIR=tmp_path, WORKERS=2) as service:
+        requests = files = 0
+        for kills in range(1, 2 * KEPT):
+            request(service.ready())
+            requests += REQUESTS
+            os.kill(service.workers[0], signal.SIGKILL)
+            wait_until(lambda kills=kills: service.said("Booting worker") == 2 + kills, "its successor")  # type: ignore[misc] # mypy has no inference for such a default
+            service.ready()
+            assert count(service) == requests
+            if kills == KEPT:
+                files = len(databases(tmp_path))
+        # A worker that has begun serving has more kinds of files than one that has not.
+        assert len(databases(tmp_path)) <= files + 3
+        assert len([name for name in databases(tmp_path) if name.startswith("counter_")]) <= 4
 
 
 # ---- mistakes --------------------------------------------------------------------------------------------

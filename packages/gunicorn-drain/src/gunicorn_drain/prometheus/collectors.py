@@ -13,7 +13,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from gunicorn_drain.drain import Drain
-from gunicorn_drain.prometheus.directory import FILE
+from gunicorn_drain.prometheus.directory import DIRECTORY, FILE
 from gunicorn_drain.shared import StreamCounter
 
 FILE_TIMEOUT = 1.0
@@ -125,15 +125,21 @@ class WorkersCollector(MultiProcessCollector):
         self._path: str
 
     def collect(self) -> list[Metric]:
-        """Read the files; again if one is still empty, as it is while its worker creates it."""
+        """Read the files; again if a worker was creating one, or the master merging some, meanwhile."""
         deadline = time.monotonic() + FILE_TIMEOUT
         while True:
+            merges = DIRECTORY.exited.merges
             try:
-                return list(self.merge(self._files(), accumulate=True))  # type: ignore[no-untyped-call]
-            except struct.error:
+                metrics = list(self.merge(self._files(), accumulate=True))  # type: ignore[no-untyped-call]
+                if merges % 2 == 0 and merges == DIRECTORY.exited.merges:
+                    return metrics
+            except (struct.error, FileNotFoundError, RuntimeError, ValueError):
                 if time.monotonic() > deadline:
                     raise
-                time.sleep(0.01)
+            else:
+                if time.monotonic() > deadline:
+                    return metrics
+            time.sleep(0.01)
 
     def _files(self) -> list[str]:
         # Not by glob as prometheus_client does: the path may have brackets in it, and a directory that the

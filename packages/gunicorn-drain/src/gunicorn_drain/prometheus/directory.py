@@ -27,6 +27,7 @@ from typing import Any
 from gunicorn import util
 
 from gunicorn_drain.hooks import chain, exit_with
+from gunicorn_drain.prometheus.exited import ExitedWorkers
 
 VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
@@ -79,6 +80,7 @@ class MetricsDirectory:
 
     def __init__(self) -> None:
         self.path = ""
+        self.exited = ExitedWorkers()
         self._given = ""  # value of the variable; empty where the directory is our own
         self._descriptor = -1
         self._created: list[str] = []  # the directory and its parents, as far as they were missing
@@ -125,11 +127,15 @@ class MetricsDirectory:
         """Set the variable again: Gunicorn has set those of --env in this worker (Gunicorn's hook)."""
         self.export()
 
-    def child_exit(self, server: Any, worker: Any) -> None:  # noqa: ARG002 - Gunicorn's signature
-        """Remove the gauges of a worker that has exited; its counters stay (Gunicorn's hook)."""
+    def child_exit(self, server: Any, worker: Any) -> None:
+        """Remove the live gauges of an exited worker, and merge what else it counted (Gunicorn's hook)."""
         from prometheus_client.multiprocess import mark_process_dead
 
         mark_process_dead(worker.pid, glob.escape(self.path))  # type: ignore[no-untyped-call] # it has no types
+        try:
+            self.exited.merge(self.path, worker.pid, self._master)
+        except Exception:  # an exception would end the master
+            server.log.exception("The metrics of worker %s stay in files of its own", worker.pid)
 
     # ---- choosing ----------------------------------------------------------------------------------
 
