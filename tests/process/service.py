@@ -201,7 +201,7 @@ class Service:
 
     def metric(self, name: str) -> float:
         """Read one series of /metrics that has no labels."""
-        match = re.search(rf"^{name} (\S+)$", self.get("/metrics").body.decode(), re.MULTILINE)
+        match = re.search(rf"^{re.escape(name)} (\S+)$", self.get("/metrics").body.decode(), re.MULTILINE)
         assert match, name
         return float(match[1])
 

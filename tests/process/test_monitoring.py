@@ -213,6 +213,33 @@ def test_a_worker_that_is_killed_and_a_container_that_is_started_again(prometheu
     assert prometheus.firing() == expected
 
 
+def test_service_that_refuses_and_whose_clients_do_not_read(prometheus: Prometheus) -> None:
+    settings: dict[str, Any] = {"WORKERS": 1, "THREADS": 2, "STREAM_LIMIT": 1, "SEND_TIMEOUT": 1}
+    with Service(**settings) as service, contextlib.ExitStack() as stack:
+        port = service.ready().port
+        prometheus.targets("flask", {f"127.0.0.1:{port}": pod("greedy")})
+        wait_until(lambda: prometheus.scraped("greedy"), "a scrape", PATIENCE)
+        before = prometheus.firing()
+        stack.enter_context(Connection(port)).send("/api/events")
+        wait_until(lambda: service.metric('streams_open{kind="events"}') == 1, "a stream")
+        assert service.get("/api/events").status == 503
+        deaf = stack.enter_context(Connection(port))
+        deaf.socket.sendall(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n" * 4000)
+        refused = {(name, "greedy") for name in ("StreamsRefused", "RequestsRefused", "ResponsesStalled")}
+
+        def fire() -> bool:
+            for _ in range(5):
+                assert service.get("/api", "Cookie: " + 9000 * "a").status == 431
+            return prometheus.firing() - before >= refused
+
+        wait_until(fire, "what is refused and stalled", PATIENCE)
+        assert prometheus.firing() - before == refused
+        for _ in range(4):
+            stack.enter_context(Connection(port)).send("/api/sleep/60")
+        expected = refused | {("ReadinessBlocked", "greedy")}
+        wait_until(lambda: prometheus.firing() - before == expected, "ReadinessBlocked", PATIENCE)
+
+
 def test_a_version_that_fails(prometheus: Prometheus, tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text(BROKEN)
     with (
@@ -257,7 +284,11 @@ def test_the_dashboard_shows_all_of_it(tmp_path: Path) -> None:
         restarts.set()
         expected = {("RestartedByLiveness", "restarted"), ("ReadinessFlapping", "restarted")}
         wait_until(
-            lambda: get(service.port, "/api").status == 200 and prometheus.firing() == expected,
+            lambda: (
+                get(service.port, "/api").status == 200
+                and get(service.port, "/api", "Cookie: " + 9000 * "a").status == 431
+                and prometheus.firing() - {("RequestsRefused", "restarted")} == expected
+            ),
             "what the cluster's series say",
             3 * PATIENCE,
         )
@@ -273,5 +304,6 @@ def test_the_dashboard_shows_all_of_it(tmp_path: Path) -> None:
 
 def test_every_alert_was_tried() -> None:
     tried = {name for name, _ in EXPECTED} | {"RequestsCutOff", "ContainerRestarted", "VersionFails"}
-    tried |= {"RestartedByLiveness", "ReadinessFlapping"}
+    tried |= {"RestartedByLiveness", "ReadinessFlapping", "ReadinessBlocked", "ResponsesStalled"}
+    tried |= {"StreamsRefused", "RequestsRefused"}
     assert tried == {rule["alert"] for rule in rules() if "alert" in rule}
