@@ -70,8 +70,9 @@ def for_each_class(ask: Callable[[str], T]) -> dict[str, T]:
 class Service:
     """One master with its workers, on a port reserved until `stop()`, even after the master has ended.
 
-    `flags` are Gunicorn's, `settings` the service's environment, `program` begins the command. A context
-    manager: at its end every process is gone, and one that outlived the master fails the test.
+    `flags` are Gunicorn's, `settings` the service's environment, `program` begins the command, `pass_fds` are
+    inherited. A context manager: at its end every process is gone, and one that outlived the master fails the
+    test.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Service:
         bind: bool = True,
         group: bool = False,
         program: Sequence[str] = (sys.executable, "-m", "gunicorn"),
+        pass_fds: Collection[int] = (),
         **settings: object,
     ) -> None:
         self._log = tempfile.NamedTemporaryFile(prefix="gunicorn-", suffix=".log")  # noqa: SIM115 - closed in stop()
@@ -98,6 +100,7 @@ class Service:
             stdout=self._output.fileno(),
             stderr=self._log.fileno(),
             process_group=0 if group else None,
+            pass_fds=pass_fds,
         )
         self._workers = int(str(settings.get("WORKERS", Settings.workers if directory == ROOT else 1)))
         self.signalled = 0.0
