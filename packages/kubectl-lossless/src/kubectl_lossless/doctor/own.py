@@ -53,6 +53,18 @@ OTHERS = ("APP_VERSION", "WORKER_CLASS", "LOG_FORMAT", "STREAM_LIMIT", "SLEEP_LI
 NAMES = ("DRAIN", "DRAIN_MIN", "DRAIN_QUIET", "DRAIN_MAX")
 """Environment variables that a service with the drain is recognized by."""
 
+PACKAGE = "python:gunicorn_drain.config"
+"""Gunicorn's configuration file of a service that has the drain without a file of its own."""
+
+PACKAGE_GRACEFUL = 10.0
+"""`graceful_timeout` of that configuration, in seconds."""
+
+OF_PACKAGE = ("DRAIN_READINESS", "DRAIN_PROBES")
+"""More settings of that configuration."""
+
+NOT_OF_PACKAGE = tuple(name for name in SETTINGS if name not in NAMES)
+"""Settings of the service that are Gunicorn's flags with that configuration."""
+
 LIKE = 0.75
 """Similarity from which an unknown DRAIN_ variable is reported as a likely typo, as difflib measures it."""
 
@@ -108,7 +120,7 @@ def read(environment: Mapping[str, str]) -> Own:
 def _misspelt(environment: Mapping[str, str]) -> list[str]:
     found = []
     for name in sorted(environment):
-        if not name.startswith("DRAIN_") or name in NAMES or INJECTED.fullmatch(name):
+        if not name.startswith("DRAIN_") or name in (*NAMES, *OF_PACKAGE) or INJECTED.fullmatch(name):
             continue
         like = difflib.get_close_matches(name, NAMES, n=1, cutoff=LIKE)
         meant = f"{like[0]} may be meant" if like else f"the settings of the drain are {', '.join(NAMES)}"

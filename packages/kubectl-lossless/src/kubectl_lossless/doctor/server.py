@@ -386,6 +386,10 @@ def known(start: Start, environment: Mapping[str, str], image: str = "") -> Serv
     """Return what can be known of the server from the command line, the environment and the image."""
     words = start.serving
     name = _server_name(words) or ("" if words else _by_image(image))
+    if name == "gunicorn":
+        arguments = _gunicorn_arguments(words), environment.get("GUNICORN_CMD_ARGS", "")
+        if (found := _gunicorn(*arguments)).file == own.PACKAGE:
+            return _with_package(found, environment)
     if own.is_own(environment, name == "gunicorn"):
         return _own(environment)
     if name == "gunicorn" or (not name and "GUNICORN_CMD_ARGS" in environment):
@@ -448,6 +452,18 @@ def _number(words: Sequence[str], option: str, default: float | None) -> float |
     if found is None:
         return default
     return float(found) if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", found) else None
+
+
+def _with_package(server: Server, environment: Mapping[str, str]) -> Server:
+    """Return Gunicorn with the drain of gunicorn-drain, which has its settings from the environment."""
+    read = own.read({name: value for name, value in environment.items() if name not in own.NOT_OF_PACKAGE})
+    return replace(
+        server,
+        drain=read.values["DRAIN_MAX"] if read.drains else 0.0,
+        file="",
+        wrong=(*server.wrong, *read.wrong),
+        ignored=read.ignored,
+    )
 
 
 def _own(environment: Mapping[str, str]) -> Server:
@@ -533,15 +549,18 @@ def _gunicorn(line: Sequence[str], variable: str) -> Server:
             )
         given |= {name: value for name, value in vars(found).items() if value is not None}
     file = str(given.get("config", ""))
+    defaults = file in ("", own.PACKAGE)  # whose file sets nothing else
 
     def value(name: str) -> float | None:
         if name in unknown:
             return None
         if name in given:
             return _as_number(given[name])
-        return None if file else _as_number(DEFAULTS.settings[name].default)
+        if file == own.PACKAGE and name == "graceful_timeout":
+            return own.PACKAGE_GRACEFUL
+        return _as_number(DEFAULTS.settings[name].default) if defaults else None
 
-    threads, worker = value("threads"), given.get("worker_class", None if file else "sync")
+    threads, worker = value("threads"), given.get("worker_class", "sync" if defaults else None)
     sync = worker == "sync" and threads == 1 and "worker_class" not in unknown
     max_requests = value("max_requests")
     return Server(
