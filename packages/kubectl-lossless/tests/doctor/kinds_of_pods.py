@@ -489,4 +489,46 @@ PODS: dict[str, tuple[Sequence[Change], set[tuple[Severity, str]]]] = {
         {(RISKS, "cpu-limit")},
     ),
     "cpu limit roomy": ([of_container(resources={"limits": {"cpu": "4"}, "requests": {"cpu": "1"}})], set()),
+    # API versions.
+    "deployment of an old API": (
+        [lambda objects: objects[0].update(apiVersion="extensions/v1beta1")],
+        {(LOSES, "refused")},
+    ),
+    "autoscaler of an old API": (
+        [spec(replicas=None), added("autoscaling/v2beta2", "HorizontalPodAutoscaler", "web", AUTOSCALER)],
+        {(LOSES, "refused")},
+    ),
+    "budget with both limits": (
+        [lambda objects: objects[2]["spec"].update(minAvailable=1)],
+        {(LOSES, "refused")},
+    ),
+    "port's name twice": (
+        [
+            of_container(
+                ports=[{"name": "http", "containerPort": 8000}, {"name": "http", "containerPort": 8001}]
+            )
+        ],
+        {(LOSES, "refused")},
+    ),
+    "two handlers of a hook": (
+        [pre_stop(sleep={"seconds": 15}, exec={"command": ["sleep", "15"]})],
+        {(LOSES, "refused")},
+    ),
+    "target port in quotes": ([target_port("8000")], {(LOSES, "refused")}),
+    "Recreate with rollingUpdate": (
+        [spec(strategy={"type": "Recreate", "rollingUpdate": {"maxSurge": 1}})],
+        {(LOSES, "refused"), (LOSES, "strategy")},
+    ),
+    "liveness probe with two successes": (
+        [
+            of_container(
+                livenessProbe={
+                    "httpGet": {"path": "/alive", "port": "http"},
+                    "timeoutSeconds": 5,
+                    "successThreshold": 2,
+                }
+            )
+        ],
+        {(LOSES, "refused")},
+    ),
 }

@@ -106,3 +106,9 @@ def test_aliases_cannot_expand_without_a_bound(merge: bool) -> None:
 
 def test_merge_keys_are_merged() -> None:
     assert one("a: &a {x: 1, y: 1}\nb:\n  <<: *a\n  y: 2\n").data["b"] == {"x": 1, "y": 2}
+
+
+def test_json_documents_may_stand_one_after_the_other() -> None:
+    text = '{"kind": "A", "spec": {"x": null}}\n{"kind": "B"} \n'
+    found = [each for each in read(text.encode(), "file") if isinstance(each, Document)]
+    assert [each.data for each in found] == [{"kind": "A", "spec": {}}, {"kind": "B"}]

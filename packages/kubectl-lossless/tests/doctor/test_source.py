@@ -273,3 +273,9 @@ def test_image_that_docker_does_not_have_is_said(
     said = capsys.readouterr()
     assert "docker does not have registry.test/web:1 (`docker pull` it)" in said.err
     assert "Deployment web in demo" in said.out
+
+
+def test_kind_in_the_wrong_case_is_refused_with_the_right_one() -> None:
+    text = dump(base()).replace("kind: Deployment", "kind: deployment")
+    (refused,) = load(text).refused
+    assert str(refused) == "stdin:2: deployment web is of no known kind: 'deployment' is written 'Deployment'"

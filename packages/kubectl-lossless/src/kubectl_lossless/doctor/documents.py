@@ -143,13 +143,18 @@ def read(data: bytes, file: str) -> Iterator[Document | Problem]:
 
 def _from_text(text: str, file: str) -> Iterator[Document | Problem]:
     # Kubernetes reads JSON as JSON, tabs included; YAML forbids tabs in indentation.
-    if text.lstrip()[:1] == "{" and "\t" in text:
+    # It also reads JSON documents one after the other, which are no YAML.
+    if text.lstrip()[:1] == "{":
         try:
-            value = json.loads(text)
+            values = list(_json_documents(text))
         except ValueError as error:
-            raise Problem(f"is not JSON: {error}") from None
-        yield from unfolded(Document(without_nulls(_mapping(value)), file))
-        return
+            if "\t" in text:
+                raise Problem(f"is not JSON: {error}") from None
+            values = []
+        if len(values) > 1 or (values and "\t" in text):
+            for value in values:
+                yield from unfolded(Document(without_nulls(_mapping(value)), file))
+            return
     try:
         for node in yaml.compose_all(text, Loader=Loader):
             try:
@@ -166,6 +171,16 @@ def _from_text(text: str, file: str) -> Iterator[Document | Problem]:
         raise Problem(f"is not YAML{where}: {getattr(error, 'problem', None) or error}") from None
     except ValueError as error:  # characters that no YAML may have
         raise Problem(f"is not YAML: {error}") from None
+
+
+def _json_documents(text: str) -> Iterator[Any]:
+    """Yield JSON values that stand one after the other. Raises ValueError."""
+    decoder = json.JSONDecoder()
+    at = 0
+    while at < len(text):
+        value, end = decoder.raw_decode(text, at)
+        yield value
+        at = len(text) - len(text[end:].lstrip())
 
 
 def _mapping(value: Any) -> Object:

@@ -364,6 +364,9 @@ def _choose(
                 )
             continue
         if each.kind not in KINDS:
+            if meant := next((kind for kind in KINDS if kind.lower() == each.kind.lower()), ""):
+                reason = f"is of no known kind: {each.kind!r} is written {meant!r}"
+                loaded.refused.append(Refused(reason, each.name, each.file, each.line(("kind",))))
             continue
         if (rollout := referred.get((each.kind, each.metadata_name, each.namespace))) is not None:
             loaded.skipped.append(

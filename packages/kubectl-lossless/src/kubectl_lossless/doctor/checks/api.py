@@ -15,11 +15,32 @@ LONGEST_PORT_NAME = 15
 HANDLERS = ("exec", "httpGet", "tcpSocket", "grpc", "sleep")
 ZERO = (0, "0", "0%")
 
+NOT_SERVED = {
+    "extensions/v1beta1": ("apps/v1", "1.16"),
+    "apps/v1beta1": ("apps/v1", "1.16"),
+    "apps/v1beta2": ("apps/v1", "1.16"),
+    "policy/v1beta1": ("policy/v1", "1.25"),
+    "autoscaling/v2beta1": ("autoscaling/v2", "1.25"),
+    "autoscaling/v2beta2": ("autoscaling/v2", "1.26"),
+}
+"""API versions that are no longer served: what to write instead, and since which Kubernetes."""
+
 
 def refused(workload: Workload) -> Iterator[Finding]:
     """The API server refuses the manifest, so the update never happens: a port's number in quotes, a strategy
-    that may neither add nor remove a pod, two handlers in one probe or hook, a port's name twice.
+    that may neither add nor remove a pod, two handlers in one probe or hook, a port's name twice, an API
+    version that is no longer served.
     """
+    around = [*workload.budgets, *([workload.autoscaler] if workload.autoscaler else [])]
+    for document in [workload.document, *around]:
+        version = str(document.data.get("apiVersion", ""))
+        if version in NOT_SERVED:
+            instead, since = NOT_SERVED[version]
+            path: Path = ("apiVersion",)
+            of = "" if document is workload.document else document.name
+            yield _refusal(
+                f"{version} is not served since Kubernetes {since}", path, Change(path, instead), of
+            )
     yield from _strategy(workload)
     for each in workload.containers:
         yield from _ports(each)

@@ -22,10 +22,15 @@ class Kind(StrEnum):
 
     REFUSED = "refused"
     RESET = "reset"
-    CLOSED = "closed before an answer"
+    CLOSED = "closed before a response"
     SERVER_ERROR = "5xx"
     TIMEOUT = "timeout"
     OTHER = "other"
+
+    @classmethod
+    def _missing_(cls, value: object) -> Kind | None:
+        """Read reports of before 0.2.0."""
+        return cls.CLOSED if value == "closed before an answer" else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -340,7 +340,7 @@ def _pods(report: Report, frame: Frame, versions: Sequence[str], name: str, y: f
     for state in (State.PENDING, State.NOT_READY, State.READY, State.DRAINING):
         drawn.append(_bar(_filling(state, 1, name), x, x + 16, y - 1))
         drawn.append(_text(x + 20, y + 10, state, "soft"))
-        x += (34 if frame.width >= WIDE else 26) + 6.4 * len(state)
+        x += (34 if frame.width >= WIDE else 29) + 6.4 * len(state)
     y += 20
     pods = sorted(report.pods, key=lambda pod: (pod.name not in report.old, pod.states[0][0], pod.name))
     for pod in pods:
