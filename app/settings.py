@@ -321,6 +321,12 @@ def _shown(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
+def _refuse_renamed(worker_class: str | None) -> None:
+    # Gunicorn applies its flag later, and would report only that there is no such module.
+    if worker_class in RENAMED:
+        raise SettingsError(f"-k is {worker_class!r}; its name is {RENAMED[worker_class]} now")
+
+
 def settings_or_exit(environ: Mapping[str, str] = os.environ, worker_class: str | None = None) -> Settings:
     """Read the settings of `environ`; report what is wrong with them and exit with status 2.
 
@@ -328,6 +334,7 @@ def settings_or_exit(environ: Mapping[str, str] = os.environ, worker_class: str 
     """
     try:
         settings = Settings.from_environment(environ)
+        _refuse_renamed(worker_class)
     except SettingsError as error:
         from gunicorn_drain.logs import line as log_line  # the logger is not there yet
 

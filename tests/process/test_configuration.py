@@ -7,6 +7,9 @@ import subprocess
 import sys
 from typing import Any
 
+import pytest
+
+from app.settings import RENAMED
 from gunicorn_fast import LEADER_WORKER
 from tests.ports import reserve_port
 from tests.process.service import ROOT, Service, wait_until
@@ -128,3 +131,18 @@ def test_workers_takes_precedence_over_web_concurrency() -> None:
         service.ready()
         assert len(service.workers) == 1
         assert service.said("WEB_CONCURRENCY is '3' and has no effect; WORKERS applies, 1") == 1
+
+
+@pytest.mark.parametrize("old", RENAMED)
+def test_flag_with_an_old_worker_class_is_refused_with_its_new_name(old: str) -> None:
+    with Service("-k", old) as service:
+        assert service.process.wait(20) == 2
+        assert service.said(f"settings: -k is {old!r}; its name is {RENAMED[old]} now") == 1
+        assert service.said("Traceback") == 0
+
+
+@pytest.mark.parametrize("value", ["0", "65"])
+def test_web_concurrency_out_of_range_is_refused_with_one_sentence(value: str) -> None:
+    with Service(WEB_CONCURRENCY=value) as service:
+        assert service.process.wait(20) == 2
+        assert service.said(f"settings: WEB_CONCURRENCY is {value!r}; allowed is a whole number") == 1
