@@ -1,7 +1,7 @@
 """Run gunicorn-drain on each Gunicorn and worker class, and write the table of the package's README.
 
     python -m tools.matrix [--environments DIRECTORY] [--only VERSION/CLASS[/PYTHON] ...]
-                           [--jobs 2] [--write]
+                           [--jobs 1] [--write]
     python -m tools.matrix --applications
     python -m tools.matrix --compare [--rounds 5] [--write]
 
@@ -47,7 +47,7 @@ class MissingPythonError(Exception):
 
 def alongside(version: str) -> tuple[str, ...]:
     """Return what is installed beside a version of Gunicorn."""
-    common = ("gevent==26.9.0", "tornado==6.6.1")
+    common = ("gevent==26.9.0", "packaging==26.4", "tornado==6.6.1")  # packaging: gunicorn[gevent]
     if version == "20.1.0":
         # It imports pkg_resources, which later setuptools no longer have; uvicorn-worker 0.4 needs 21.
         return (*common, "setuptools==79.0.1", "uvicorn==0.35.0", "uvicorn-worker==0.3.0")
@@ -212,7 +212,7 @@ def main() -> int:
     parser.add_argument("--applications", action="store_true", help="run published applications instead")
     parser.add_argument("--compare", action="store_true", help="compare with other ways to stop a service")
     parser.add_argument("--rounds", type=int, default=5, help="rollouts of each approach, 5 if not given")
-    parser.add_argument("--jobs", type=int, default=2, help="pairs that run at the same time, 2 if not given")
+    parser.add_argument("--jobs", type=int, default=1, help="pairs that run at the same time, 1 if not given")
     options = parser.parse_args()
     for name in ("rounds", "jobs"):
         if (value := getattr(options, name)) < 1:

@@ -73,7 +73,7 @@ class Approach:
 
     @property
     def drains(self) -> bool:
-        """Whether the drain is installed."""
+        """True where the drain is installed."""
         return DRAINED[1] in self.command
 
 

@@ -1,4 +1,4 @@
-"""What each pair of a Gunicorn version and a worker class has to hold, on real processes."""
+"""Scenarios in which each pair of a Gunicorn version and a worker class must lose nothing."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Pair:
 
     @property
     def is_asgi(self) -> bool:
-        """Whether the class serves ASGI applications."""
+        """True for a class that serves ASGI applications."""
         return self.worker_class == "asgi" or "uvicorn" in self.worker_class
 
     def start(self, directory: Path, application: str = "", **settings: str) -> Service:

@@ -123,7 +123,7 @@ def test_workers_share_one_page_and_exited_ones_leave_no_count(drain: Drain) -> 
     assert drain.status().quiet < drain.status().elapsed
 
 
-def test_request_before_the_drain_does_not_count_as_arrived_in_it(drain: Drain) -> None:
+def test_request_before_the_drain_does_not_count_as_arrival(drain: Drain) -> None:
     drain.worker.pre_request(WORKER, Request())
     drain.begin_drain()
     assert drain.last_arrival_seconds == 0

@@ -82,7 +82,7 @@ def test_variables_of_a_service_called_drain_are_no_settings() -> None:
         ({"DRAIN_MIN": "20"}, "DRAIN_MIN is 20; allowed is at most DRAIN_MAX, which is 15"),
     ],
 )
-def test_wrong_variable_is_named_with_what_is_allowed(environ: dict[str, str], sentence: str) -> None:
+def test_wrong_variable_is_named_with_allowed_values(environ: dict[str, str], sentence: str) -> None:
     with pytest.raises(PolicyError) as caught:
         DrainPolicy.from_environment(environ)
     assert str(caught.value) == sentence

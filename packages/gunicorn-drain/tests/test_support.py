@@ -21,7 +21,7 @@ def eventlet_worker() -> Any:
     return type(name, (Worker,), {"__module__": module})()
 
 
-def test_eventlet_worker_serves_what_it_accepted_before_its_listener_was_closed() -> None:
+def test_eventlet_worker_serves_connections_accepted_before_the_close_of_its_listener() -> None:
     worker = eventlet_worker()
     keep_listener_names(worker)
     with socket.create_server(("127.0.0.1", 0)) as first, socket.create_server(("127.0.0.1", 0)) as second:

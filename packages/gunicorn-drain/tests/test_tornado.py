@@ -104,7 +104,9 @@ def application(request: pytest.FixtureRequest, drain: Drain) -> Any:
     return wsgi if request.param == "WSGI" else native(drain, [])
 
 
-def test_connection_is_kept_before_the_drain_and_closed_in_it(drain: Drain, application: Any) -> None:
+def test_connection_is_kept_before_the_drain_and_closed_during_the_drain(
+    drain: Drain, application: Any
+) -> None:
     async def talk(client: Client) -> None:
         status, headers, body = await client.get()
         assert (status, body) == (200, b"Hello")
@@ -179,7 +181,7 @@ def test_request_whose_client_disconnects_is_counted_out(drain: Drain) -> None:
     assert in_flight == [1]
 
 
-def test_large_response_is_counted_out_when_it_is_written(drain: Drain) -> None:
+def test_large_response_is_counted_out_after_the_last_byte(drain: Drain) -> None:
     size = 50_000_000
     left: list[int] = []
 

@@ -13,7 +13,7 @@ from tools.matrix.compare import APPROACHES, Approach, Outcome, compare, compari
 HELD, FAILED = {"drain": "", "SIGHUP": ""}, {"drain": "AssertionError: 3 lost", "SIGHUP": ""}
 
 
-def test_cell_names_the_pythons_and_what_failed() -> None:
+def test_cell_names_the_pythons_and_the_failed_scenarios() -> None:
     results = {
         ("27.0.1", "gthread", "3.11"): HELD,
         ("27.0.1", "gthread", "3.12"): HELD,

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 from gunicorn_drain.policy import DrainPolicy
 from gunicorn_drain.probes import Probe, ProbeMatcher
 from gunicorn_drain.shared import StreamCounter
+from gunicorn_drain.support import LOOP
 
 if TYPE_CHECKING:
     from gunicorn_drain.drain import Drain
@@ -196,6 +197,7 @@ def take_over_sigterm(worker: Any, on_sigterm: Callable[[Handler, int, Any], Non
         nonlocal taken
         if not taken:
             taken = True
+            setattr(worker, LOOP, asyncio.get_running_loop())
             stop = signal.getsignal(signal.SIGTERM)
             signal.signal(signal.SIGTERM, partial(on_sigterm, cast("Handler", stop)))
         await notify()

@@ -63,7 +63,7 @@ class Drain:
 
     @property
     def ready(self) -> bool:
-        """Whether the service should receive new connections: the response of a readiness probe."""
+        """True while the service should receive new connections: the response of a readiness probe."""
         return self.state is State.READY
 
     def readiness(self) -> tuple[HTTPStatus, bytes]:
@@ -73,7 +73,7 @@ class Drain:
 
     @property
     def draining(self) -> bool:
-        """Whether SIGTERM has begun a drain. Stays true until the process exits."""
+        """True from SIGTERM until the process exits."""
         return self.page.draining
 
     @property

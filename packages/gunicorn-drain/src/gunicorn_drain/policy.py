@@ -1,4 +1,4 @@
-"""When a drain is over: a pure function of a policy and of what was observed."""
+"""End of a drain: a pure function of a policy and of an observation."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class DrainPolicy:
 
 @dataclass(frozen=True)
 class DrainStatus:
-    """What was observed of a drain at one moment."""
+    """Observation of a drain at one moment."""
 
     elapsed: float
     """Seconds since SIGTERM."""
@@ -85,7 +85,7 @@ class DrainStatus:
 
 
 class EndReason(enum.StrEnum):
-    """Why a drain ended."""
+    """Reason for the end of a drain."""
 
     QUIET = "quiet"
     MAXIMUM = "maximum"

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 METHODS = ("GET", "HEAD")
-"""What kubelets, load balancers and Prometheus send. A probe's path has nothing else to offer."""
+"""Methods of kubelets, load balancers and Prometheus. A probe's path supports no others."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Probe:
     path: str
     """The path as the application routes it: without a prefix."""
     header: str | None = None
-    """Where people request the same path too: the header that only the platform's request carries."""
+    """Header that only the platform's request carries, for a path that clients request too."""
 
 
 class ProbeMatcher:

@@ -40,7 +40,7 @@ STOPS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
 
 
 class Wait(enum.Enum):
-    """Why a wait ended."""
+    """Reason for the end of a wait."""
 
     OVER = enum.auto()
     TIMEOUT = enum.auto()
@@ -93,7 +93,7 @@ def close_removed_listeners(arbiter: Any) -> None:
 
 
 class _Before:
-    """What a reload changes, as it was."""
+    """State before a reload, of everything that a reload changes."""
 
     def __init__(self, arbiter: Any, drain: Drain) -> None:
         self._arbiter = arbiter

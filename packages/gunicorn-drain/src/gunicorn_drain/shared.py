@@ -109,12 +109,12 @@ class SharedPage:
 
     @property
     def draining(self) -> bool:
-        """Whether a drain has begun. Stays true until the process exits."""
+        """True from the beginning of a drain until the process exits."""
         return self.master[MasterCell.PHASE] != Phase.SERVING
 
     @property
     def blocked(self) -> bool:
-        """Whether a worker is blocked."""
+        """True while a worker is blocked."""
         return any(self.column(WorkerCell.BLOCKED))
 
     @property

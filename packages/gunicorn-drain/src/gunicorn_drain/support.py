@@ -1,4 +1,4 @@
-"""What the drain stands on: versions of Gunicorn, worker classes, settings."""
+"""Requirements of the drain: versions of Gunicorn, worker classes, settings."""
 
 from __future__ import annotations
 
@@ -51,11 +51,23 @@ def refusals(cfg: Any) -> list[str]:
     ]
 
 
+LOOP = "drain_loop"
+"""Attribute of a uvicorn worker with its event loop."""
+
+
 def stop_accepting(worker: Any) -> None:
     """Leave new connections to the other workers, where a worker would lose them when it exits.
 
-    gthread before Gunicorn 25 closes connections that it has accepted and not read. Safe to call again.
+    gthread before Gunicorn 25 closes connections that it has accepted and not read; so do uvicorn and, in a
+    loop that a request blocks, tornado. Called from another thread than the loop's; safe to call again.
     """
+    if is_tornado(type(worker)):
+        worker.ioloop.add_callback(worker.server.stop)
+        return
+    if (loop := getattr(worker, LOOP, None)) is not None:
+        for listener in worker.sockets:
+            loop.call_soon_threadsafe(loop.remove_reader, listener)
+        return
     poller = getattr(worker, "poller", None)
     if poller is None or gunicorn.version_info >= (25,):
         return

@@ -63,7 +63,7 @@ class Worker:
 
     @property
     def booted(self) -> bool:
-        """Whether this process can serve."""
+        """True from the moment at which this process can serve."""
         return bool(self._slot[WorkerCell.BOOTED])
 
     def mark_ready(self) -> None:
@@ -72,7 +72,7 @@ class Worker:
 
     @property
     def blocked(self) -> bool:
-        """Whether requests wait and no thread of this worker becomes free."""
+        """True while requests wait and no thread of this worker becomes free."""
         return bool(self._slot[WorkerCell.BLOCKED])
 
     @blocked.setter
