@@ -54,11 +54,11 @@ run: $(VENV)/.run ## serve on port 8080 (PORT=...); Ctrl-C stops
 	PORT=$(PORT) exec $(BIN)/gunicorn
 
 .PHONY: test
-test: $(VENV)/.dev check ## lint, types and every test that needs no cluster, JOBS=4 at a time
-	$(PYTEST) --ignore=tests/cluster
+test: test-fast ## lint, types and every test that needs no cluster, the fast ones first, JOBS=4 at a time
+	$(PYTEST) --ignore=tests/cluster -m slow
 
 .PHONY: test-fast
-test-fast: $(VENV)/.dev check ## the same without the slow tests: at most a minute, for the inner loop
+test-fast: $(VENV)/.dev check ## lint, types and the fast tests: at most a minute, for the inner loop
 	$(PYTEST) --ignore=tests/cluster -m "not slow"
 
 # COVERED= measures every test that needs no cluster.
