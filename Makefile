@@ -53,6 +53,10 @@ $(VENV)/.dev: $(VENV)/.run requirements-dev.txt
 run: $(VENV)/.run ## serve on port 8080 (PORT=...); Ctrl-C stops
 	PORT=$(PORT) exec $(BIN)/gunicorn
 
+.PHONY: demo
+demo: $(VENV)/.dev ## a rolling update on this machine, with the drain and without, in two browser pages; takes a minute
+	@$(BIN)/python -m tools.demo $(ARGS)
+
 .PHONY: test
 test: test-fast ## lint, types and every test that needs no cluster, the fast ones first, JOBS=4 at a time
 	$(PYTEST) --ignore=tests/cluster -m slow

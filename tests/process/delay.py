@@ -98,10 +98,12 @@ class _End(asyncio.Protocol):
 class DelayProxy:
     """Passes bytes, FIN and RST on to `target` and back, each `round_trip / 2` seconds late."""
 
-    def __init__(self, target: int, round_trip: float) -> None:
+    def __init__(self, target: int, round_trip: float, port: int = 0) -> None:
+        """Listen at `port`, or at a free one. Entering raises OSError where that is in use."""
         self.target = target
         self.one_way = round_trip / 2
-        self.port = 0
+        self.port = port
+        self._error: OSError | None = None
         self.tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
         self._up = threading.Event()
@@ -110,6 +112,9 @@ class DelayProxy:
     def __enter__(self) -> Self:
         self._thread.start()
         assert self._up.wait(5)
+        if self._error is not None:
+            self._thread.join()
+            raise self._error
         return self
 
     def __exit__(
@@ -127,7 +132,13 @@ class DelayProxy:
             ends.append(_End(self))
             return ends[-1]
 
-        server = loop.run_until_complete(loop.create_server(end, "127.0.0.1", 0, backlog=1024))
+        try:
+            server = loop.run_until_complete(loop.create_server(end, "127.0.0.1", self.port, backlog=1024))
+        except OSError as error:
+            self._error = error
+            loop.close()
+            self._up.set()
+            return
         self.port = server.sockets[0].getsockname()[1]
         self._up.set()
         loop.run_forever()
