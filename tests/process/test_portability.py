@@ -113,7 +113,7 @@ def test_service_without_any_writable_directory_ends_with_one_sentence(tmp_path:
     assert ended.returncode == 2, ended.stderr
     (line,) = ended.stderr.splitlines()
     assert line.startswith(
-        "settings: TMPDIR is '/nowhere'; allowed is a directory that the service can write to"
+        "gunicorn-drain: TMPDIR is '/nowhere'; allowed is a directory that the service can write to"
     )
 
 
