@@ -1,4 +1,4 @@
-"""What the platform asks: liveness, readiness, and the version probe of the course."""
+"""Probes of the platform: liveness, readiness, and the version probe of the course."""
 
 from __future__ import annotations
 

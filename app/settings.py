@@ -20,7 +20,7 @@ from gunicorn_drain.policy import DECIMAL, SWITCH
 from gunicorn_fast import LEADER_WORKER, PROBE_LANE_WORKER
 
 VERSION_PROBE_HEADER = "X-Custom-Header"
-"""What the course's readiness probe sends, and people and programs that ask for the version do not."""
+"""Header that the course's readiness probe sends and clients that request the version do not."""
 
 PROBES = (
     Probe("/health"),
@@ -28,7 +28,7 @@ PROBES = (
     Probe("/metrics"),
     Probe("/api/nowater/version", header=VERSION_PROBE_HEADER),
 )
-"""What kubelets and Prometheus ask here. A drain does not wait for them."""
+"""Requests of kubelets and Prometheus. A drain does not wait for them."""
 
 WORKER_CLASSES = (LEADER_WORKER, PROBE_LANE_WORKER, "gthread", "sync", "gevent")
 
@@ -73,7 +73,7 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True)
 class Rule:
-    """How a setting's text is read, and what to say is allowed where reading raises ValueError."""
+    """Reader of a setting's text, and the allowed values that an error names if it raises ValueError."""
 
     read: Callable[[str], Any]
     allowed: str
@@ -161,9 +161,9 @@ def _addresses(default: str) -> Any:
 
 @dataclass(frozen=True)
 class Settings:
-    """What can be set, each by the environment variable of its name in capitals.
+    """The settings, each read from the environment variable of its name in capitals.
 
-    README.md has the table. A default that Kubernetes' own defaults bear on says so here.
+    docs/settings.md has the table. A default that Kubernetes' own defaults bear on says so here.
     """
 
     bind: str = _addresses(",".join(ALL_ADDRESSES))
@@ -229,7 +229,7 @@ class Settings:
 
     @property
     def drain_policy(self) -> DrainPolicy | None:
-        """How to drain; None where the drain is switched off."""
+        """Policy of the drain; None if it is switched off."""
         return DrainPolicy(self.drain_min, self.drain_quiet, self.drain_max) if self.drain else None
 
     @property
@@ -239,12 +239,12 @@ class Settings:
 
     @property
     def is_sync(self) -> bool:
-        """Whether the worker class is Gunicorn's sync."""
+        """Return whether the worker class is Gunicorn's sync."""
         return self.worker_class == "sync" or self.worker_class.endswith("SyncWorker")
 
     @property
     def is_gevent(self) -> bool:
-        """Whether the worker class is one of Gunicorn's gevent classes."""
+        """Return whether the worker class is one of Gunicorn's gevent classes."""
         return "gevent" in self.worker_class
 
     @property

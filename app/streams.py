@@ -179,12 +179,12 @@ class TickSocket(TickStream, WebSocket):
 
 @dataclass(frozen=True)
 class Resume:
-    """Where a client's stream begins."""
+    """Beginning of a client's stream."""
 
     after: int | None = None
     """Number of the last tick that the client has; None: begin with the present one."""
     problem: str = ""
-    """Why that is None although the client sent an id."""
+    """Reason why that is None although the client sent an id."""
 
 
 def resume(*given: tuple[str, list[str]]) -> Resume:

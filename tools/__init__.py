@@ -1,1 +1,1 @@
-"""What only this repository needs: nothing here is installed or part of an image."""
+"""Tools of this repository alone: nothing here is installed or part of an image."""

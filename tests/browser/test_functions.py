@@ -58,7 +58,7 @@ def values(request: pytest.FixtureRequest) -> dict[str, object]:
     return found
 
 
-def test_functions_compute_what_the_page_shows(values: dict[str, object]) -> None:
+def test_functions_compute_the_figures_of_the_page(values: dict[str, object]) -> None:
     assert {each: values[each] for each in VALUES} == VALUES
 
 

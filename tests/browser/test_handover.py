@@ -39,7 +39,7 @@ def test_nothing_is_lost(browser: object, tab: Open) -> None:
         assert watched.complaints == [], watched.summary()
 
 
-def test_without_the_drain_it_turns_red(browser: object, tab: Open) -> None:
+def test_page_turns_red_without_the_drain(browser: object, tab: Open) -> None:
     """The same page, so that its green means something."""
     with handed_over(tab, **CUT) as watched:
         assert watched.number("failed") > 0
@@ -56,7 +56,7 @@ def test_without_the_drain_it_turns_red(browser: object, tab: Open) -> None:
         assert watched.page.is_visible("#failure")
 
 
-def test_streams_away_for_longer_than_stream_replay_go_on_and_count_what_they_missed(
+def test_streams_away_for_longer_than_stream_replay_continue_and_count_missed_ticks(
     browser: object, tab: Open
 ) -> None:
     settings: dict[str, Any] = {"STREAM_REPLAY": 2, "DRAIN": "off", "GRACEFUL_TIMEOUT": 0}

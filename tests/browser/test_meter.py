@@ -190,7 +190,7 @@ def test_lost_and_repeated_messages_are_counted(service: Service, tab: Open) -> 
     assert asked == ["", "?last=12"]
 
 
-def test_a_restart_waits_as_long_as_it_is_told(service: Service, tab: Open) -> None:
+def test_restart_waits_for_the_announced_interval(service: Service, tab: Open) -> None:
     watched = tab(service.port)
     socket(watched, closes(1012, '{"retry": 1500}', 10), sends(11))
     watched.open()

@@ -1,4 +1,4 @@
-"""What the page shows and takes, against a service that goes on."""
+"""Contents and controls of the page, with a service that continues."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def set_to(watched: Watched, path: str, rate: str) -> None:
     watched.page.click("text=Set")
 
 
-def test_it_opens_quietly_and_asks_nobody_else(service: Service, tab: Open) -> None:
+def test_page_opens_without_errors_and_requests_no_other_host(service: Service, tab: Open) -> None:
     watched = tab(service.port).open()
     answered(watched, 20)
     watched.wait_for_streams()
@@ -55,7 +55,9 @@ def test_it_opens_quietly_and_asks_nobody_else(service: Service, tab: Open) -> N
 
 
 @pytest.mark.parametrize("path", ["/flask", "/flask/"])
-def test_page_under_a_path_prefix_requests_what_lies_under_it(browser: Browser, tab: Open, path: str) -> None:
+def test_page_under_a_path_prefix_requests_paths_under_the_prefix(
+    browser: Browser, tab: Open, path: str
+) -> None:
     with Service(SCRIPT_NAME="/flask", **QUICK) as service:
         watched = tab(service.ready("/flask/health/ready").port)
         watched.page.goto(watched.origin + path)
@@ -104,7 +106,9 @@ def test_path_and_rate_are_set_and_kept_in_the_address(service: Service, tab: Op
     watched.wait("() => squares.lastChild?.answer.path === '/api/sleep/0.1'")
 
 
-def test_what_finds_no_place_is_held_back_and_no_failure(service: Service, tab: Open) -> None:
+def test_requests_without_a_free_connection_are_held_back_and_no_failures(
+    service: Service, tab: Open
+) -> None:
     """Five requests of a second each are all that fit beside the event stream."""
     watched = tab(service.port, "?path=/api/sleep&rate=50").open()
     watched.wait("() => Number(document.querySelector('#held').textContent) > 50")
@@ -115,7 +119,7 @@ def test_what_finds_no_place_is_held_back_and_no_failure(service: Service, tab: 
 
 
 @pytest.mark.parametrize("seconds", ["7.5", "x", "-1"])
-def test_what_the_service_says_of_a_path_is_shown_in_full(service: Service, tab: Open, seconds: str) -> None:
+def test_response_to_a_path_is_shown_in_full(service: Service, tab: Open, seconds: str) -> None:
     watched = tab(service.port).open()
     answered(watched, 1)
     set_to(watched, f"/api/sleep/{seconds}", "10")
@@ -144,7 +148,9 @@ def test_what_the_service_says_of_a_path_is_shown_in_full(service: Service, tab:
         ("/api", "", "allowed is a whole number from 1 to 50"),
     ],
 )
-def test_what_is_not_allowed_is_said(service: Service, tab: Open, path: str, rate: str, says: str) -> None:
+def test_value_that_is_not_allowed_is_reported(
+    service: Service, tab: Open, path: str, rate: str, says: str
+) -> None:
     watched = tab(service.port).open()
     set_to(watched, path, rate)
     watched.page.wait_for_selector("#problem p")

@@ -76,7 +76,7 @@ class Watched:
         return int(self.page.inner_text(f"#{name}").replace(",", ""))
 
     def stream(self, name: str, field: str) -> str:
-        """What is shown of the `event-stream` or the `websocket`."""
+        """Return a field of the `event-stream` or the `websocket`."""
         return self.page.inner_text(f"#{name} [data-field={field}]")
 
     def account(self, name: str) -> dict[str, int]:
@@ -84,12 +84,12 @@ class Watched:
         return {field: int(self.stream(name, field)) for field in ("lost", "repeated", "told", "cut")}
 
     def versions(self) -> dict[str, int]:
-        """How many answers the legend counts for each version."""
+        """Return the number of responses that the legend counts for each version."""
         entries = (each.split(": ") for each in self.page.locator("#legend li").all_inner_texts())
         return {name: int(number.replace(",", "")) for name, number in entries if name != "failed"}
 
     def squares(self, kind: str = "") -> int:
-        """How many squares there are, or how many of one class."""
+        """Return the number of squares, or of those of one class."""
         return self.page.locator(f"#squares i{'.' + kind if kind else ''}").count()
 
     def wait_for_streams(self) -> None:
@@ -127,6 +127,6 @@ class Watched:
         return [url for url in self.asked if urlsplit(url).netloc != urlsplit(self.origin).netloc]
 
     def summary(self) -> str:
-        """What it shows, for a failed test."""
+        """Return the page's contents, for a failed test."""
         log = self.page.inner_text("#log")
         return f"{self.page.inner_text('#verdict')}\n{log}\ncomplaints: {self.complaints}"

@@ -1,4 +1,4 @@
-"""What the cluster's tests check and say before the first of them."""
+"""Checks and messages before the first test on a cluster."""
 
 from __future__ import annotations
 

@@ -113,7 +113,7 @@ def test_set_image_to_one_that_does_not_exist_stops_and_undo_goes_back(stage: St
 
 
 @pytest.mark.matrix  # the guide, which CI runs, does it too
-def test_pause_is_a_canary_and_resume_completes_it(stage: Stage, course: Course) -> None:
+def test_pause_is_a_canary_and_resume_completes_the_rollout(stage: Stage, course: Course) -> None:
     with nothing_lost(course.url), course.watch as watch:
         course.set_version("canary")
         course("rollout", "pause", NAME)

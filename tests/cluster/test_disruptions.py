@@ -60,7 +60,7 @@ def test_a_node_is_drained(stage: Stage, watch: Watch, url: str) -> None:
 
 
 @pytest.mark.disruptive
-def test_an_eviction_beyond_the_budget_is_refused_and_one_within_it_loses_nothing(
+def test_eviction_beyond_the_budget_is_refused_and_one_within_loses_nothing(
     stage: Stage, watch: Watch, url: str
 ) -> None:
     def evict(pod: str) -> bool:

@@ -24,7 +24,7 @@ SOON = 90.0
 
 
 def failing(stage: Stage, source: Rung, destination: Rung) -> str:
-    """Why the update fails; meanwhile the old pods lose nothing."""
+    """Return why the update fails; meanwhile the old pods lose nothing."""
     began = time.monotonic()
     report = run(Experiment(source, destination, clients=SMALL), stage)
     assert report.problem
@@ -35,14 +35,14 @@ def failing(stage: Stage, source: Rung, destination: Rung) -> str:
 
 
 @pytest.mark.matrix
-def test_a_wrong_image_is_told_with_what_to_do(stage: Stage) -> None:
+def test_wrong_image_is_reported_with_a_remedy(stage: Stage) -> None:
     problem = failing(stage, Rung("v4"), Rung("v4", image="localhost:5000/flask:never-pushed"))
     assert "never-pushed" in problem
     assert "make push" in problem
 
 
 @pytest.mark.matrix
-def test_a_quota_is_told_with_what_to_do(stage: Stage) -> None:
+def test_quota_is_reported_with_a_remedy(stage: Stage) -> None:
     stage.apply(Rung("v4"))
     stage.wait_until_settled(SOON)
     quota = ["quota", "three-pods", "-n", stage.namespace]
@@ -119,7 +119,7 @@ def is_as_found(stage: Stage) -> None:
 
 @pytest.mark.matrix
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_experiment_puts_back_what_was_there(
+def test_interrupted_experiment_restores_the_objects_of_others(
     stage: Stage, deployed: Callable[[Rung], str], manifests: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
     deployed(Rung("v2", version="found"))
@@ -131,7 +131,7 @@ def test_an_interrupted_experiment_puts_back_what_was_there(
     assert not (tmp_path / "report").exists()
 
 
-def test_experiment_asks_before_it_touches_what_it_did_not_create(
+def test_experiment_asks_before_replacing_objects_of_others(
     stage: Stage, deployed: Callable[[Rung], str], manifests: Path
 ) -> None:
     deployed(Rung("v2", version="found"))
@@ -181,7 +181,7 @@ def test_namespace_of_a_killed_experiment_is_deleted_by_the_next(stage: Stage, m
 
 
 @pytest.mark.matrix
-def test_what_was_there_is_put_back_whatever_became_of_it(
+def test_objects_of_others_are_restored_after_any_change(
     stage: Stage, deployed: Callable[[Rung], str], manifests: Path
 ) -> None:
     deployed(Rung("v2", version="found"))

@@ -14,7 +14,7 @@ from tools.docs.figures import ROOT
 
 @pytest.mark.deletes_namespace
 @pytest.mark.timeout(1200)
-def test_every_command_does_what_the_guide_says(
+def test_every_command_of_the_guide_has_the_described_effect(
     kubectl: Kubectl, disruptive: bool, manifests: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if manifests != K8S:

@@ -384,7 +384,9 @@ def test_pods_that_may_be_listed_and_not_watched_are_listed(shop: Shop, web: str
 
 
 @matrix
-def test_credentials_that_expire_before_the_rollout_end_it_with_a_sentence(shop: Shop, web: str) -> None:
+def test_credentials_that_expire_before_the_rollout_end_the_command_with_a_sentence(
+    shop: Shop, web: str
+) -> None:
     path = kubeconfig_of(shop, "expires", WORKLOAD, SLICES)
     before = generation(shop)
     process = subprocess.Popen(
@@ -457,7 +459,7 @@ def test_rollout_that_is_lost_sight_of_in_the_middle_is_reported(shop: Shop, los
 
 @matrix
 @pytest.mark.parametrize("action", ["image", "apply", "wait"])
-def test_nothing_is_changed_but_what_was_asked(shop: Shop, action: str) -> None:
+def test_only_the_requested_change_is_made(shop: Shop, action: str) -> None:
     web = shop.deploy(WORKLOADS["nginx"])
     shop.kubectl(
         *("apply", "-n", NAMESPACE, "-f", "-"),

@@ -1,4 +1,4 @@
-"""What operators have: the doctor, and a Prometheus that scrapes the pods of a rolling update."""
+"""Tools of operators: the doctor, and a Prometheus that scrapes the pods of a rolling update."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tools.course.experiment import Experiment, run
 from tools.course.stage import Rung, Stage
 
 ENFORCED = os.environ.get("NETWORK_POLICIES") == "enforced"
-"""Whether the cluster is known to enforce NetworkPolicies; where it is not known, it may not."""
+"""True if the cluster is known to enforce NetworkPolicies; otherwise it may or may not."""
 
 
 # ---- the doctor ----------------------------------------------------------------------------------------
@@ -110,9 +110,7 @@ def test_v7_network_policy_closes_egress(stage: Stage, deployed: Deploy) -> None
 
 
 def targets(kubectl: Kubectl) -> dict[str, Labels]:
-    """What Prometheus' discovery of the role `pod` finds: a target for each declared port of each
-    container.
-    """
+    """Return the targets of Prometheus' role `pod`: one for each declared port of each container."""
     found: dict[str, Labels] = {}
     for pod in kubectl.objects("get", "pods", "-n", NAMESPACE):
         metadata, address = pod["metadata"], pod["status"].get("podIP")
@@ -159,7 +157,7 @@ def discovery(kubectl: Kubectl, prometheus: Prometheus) -> Iterator[None]:
 
 
 def seen_draining(prometheus: Prometheus) -> dict[str, float]:
-    """How long each pod's drain was seen to last, in seconds."""
+    """Return the observed duration of each pod's drain, in seconds."""
     found = prometheus.query("max_over_time(lifecycle_drain_duration_seconds[10m]) > 0")
     return {labels["pod"]: value for labels, value in found}
 

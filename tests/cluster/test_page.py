@@ -78,7 +78,7 @@ def test_nothing_turns_red(update: Update, source: Rung, target: Rung) -> None:
 
 
 @pytest.mark.matrix
-def test_without_the_drain_it_turns_red(update: Update) -> None:
+def test_page_turns_red_without_the_drain(update: Update) -> None:
     old, new = rung("v2"), rung("v2", "v2-new")
     watched = update(old, new)
     for name in STREAMS:

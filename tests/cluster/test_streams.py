@@ -38,7 +38,7 @@ def test_no_tick_is_lost_through_the_edge(stage: Stage, edge: str, name: str) ->
 
 
 @pytest.mark.matrix
-def test_without_jitter_they_come_back_at_once(stage: Stage) -> None:
+def test_streams_without_jitter_return_at_once(stage: Stage) -> None:
     source, into = onto_itself("v7")
     spread = rolled(stage, source, into, 500).seen.peak()
     at_once = (

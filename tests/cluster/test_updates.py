@@ -45,7 +45,7 @@ def test_nothing_is_lost(stage: Stage, source: Rung, target: Rung) -> None:
 @pytest.mark.parametrize(
     ("source", "target"), [pytest.param("v1", "v2", marks=pytest.mark.matrix), ("v2", "v3")]
 )
-def test_the_meter_sees_what_is_lost(stage: Stage, source: str, target: str) -> None:
+def test_load_observes_lost_requests(stage: Stage, source: str, target: str) -> None:
     if not any(rolled(stage, Rung(source), Rung(target)).load.lost for _ in range(4)):
         pytest.fail(f"{source} to {target} lost nothing in four updates: does the load see failures?")
 

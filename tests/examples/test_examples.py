@@ -41,7 +41,7 @@ class Example:
         self.process.communicate()
 
     def connected(self) -> bool:
-        """Whether it has reached the service."""
+        """Return whether it has reached the service."""
         connections = psutil.Process(self.process.pid).net_connections()
         return any(each.status == psutil.CONN_ESTABLISHED for each in connections)
 
@@ -93,7 +93,7 @@ def test_a_server_that_is_not_there_yet_is_waited_for(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["sse_client.py", "websocket_client.py"])
-def test_a_client_away_for_longer_than_stream_replay_counts_what_it_missed(name: str) -> None:
+def test_client_away_for_longer_than_stream_replay_counts_missed_ticks(name: str) -> None:
     settings: dict[str, Any] = {"STREAM_REPLAY": 2, "DRAIN": "off", "GRACEFUL_TIMEOUT": 0}
     with (
         Service(**settings) as before,

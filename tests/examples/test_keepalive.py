@@ -1,4 +1,4 @@
-"""What requests and urllib3 do with a kept connection that is closed, as docs/clients.md states it."""
+"""Behaviour of requests and urllib3 at a closed kept connection, as docs/clients.md states it."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_a_close_that_meets_the_request_is_an_error(serve: Serve, plain: request
 
 
 @pytest.mark.parametrize("how", ["hang up", "reset"])
-def test_what_may_be_done_twice_is_repeated(serve: Serve, careful: requests.Session, how: str) -> None:
+def test_idempotent_request_is_repeated(serve: Serve, careful: requests.Session, how: str) -> None:
     server = serve("answer", how, how, "answer")
     assert careful.get(server.url, timeout=10).text == "ok"
     assert careful.get(server.url, timeout=10).text == "ok"
@@ -125,7 +125,9 @@ def test_what_may_be_done_twice_is_repeated(serve: Serve, careful: requests.Sess
 
 
 @pytest.mark.parametrize("how", ["hang up", "reset"])
-def test_what_may_not_be_done_twice_is_not(serve: Serve, careful: requests.Session, how: str) -> None:
+def test_request_that_is_not_idempotent_is_not_repeated(
+    serve: Serve, careful: requests.Session, how: str
+) -> None:
     server = serve("answer", how, "answer")
     assert careful.post(server.url, timeout=10).text == "ok"
     with pytest.raises(requests.ConnectionError):
@@ -133,7 +135,7 @@ def test_what_may_not_be_done_twice_is_not(serve: Serve, careful: requests.Sessi
     assert server.methods == ["POST"] * 2
 
 
-def test_what_never_reached_the_server_is_repeated_whatever_it_is(
+def test_request_that_never_reached_the_server_is_always_repeated(
     serve: Serve, careful: requests.Session
 ) -> None:
     port = reserve_port()

@@ -83,7 +83,7 @@ def test_service_container_listens_on_its_default_port(rung: str) -> None:
 
 
 @pytest.mark.parametrize("rung", [rung for rung in RUNGS if rung != "v1"])
-def test_probes_ask_what_the_service_knows_as_probes(rung: str) -> None:
+def test_probes_of_the_manifests_are_probes_of_the_service(rung: str) -> None:
     flask = container(rung)
     known = {(probe.path, probe.header) for probe in PROBES}
     for name in ("startupProbe", "livenessProbe", "readinessProbe"):
@@ -97,7 +97,7 @@ def test_probes_ask_what_the_service_knows_as_probes(rung: str) -> None:
     assert flask["readinessProbe"]["httpGet"]["path"] == "/api/nowater/version"
 
 
-def test_service_is_what_the_course_calls() -> None:
+def test_service_has_the_name_and_ports_of_the_course() -> None:
     service = one("service", "Service")
     (port,) = service["spec"]["ports"]
     assert service["spec"]["type"] == "NodePort"

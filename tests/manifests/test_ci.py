@@ -28,13 +28,13 @@ def run_ci(directory: Path, *, audit: str = "", tests: str = "exit 0") -> subpro
     )
 
 
-def test_ci_without_a_cluster_names_it_on_its_last_line(tmp_path: Path) -> None:
+def test_ci_without_a_cluster_names_the_cluster_on_its_last_line(tmp_path: Path) -> None:
     done = run_ci(tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "not checked: everything on a cluster: there is no /no/cluster"
 
 
-def test_ci_without_a_source_of_vulnerabilities_names_them_in_its_last_lines(tmp_path: Path) -> None:
+def test_ci_without_a_source_of_vulnerabilities_names_the_check_in_its_last_lines(tmp_path: Path) -> None:
     done = run_ci(tmp_path, audit=UNREACHABLE)
     assert done.returncode == 0, done.stderr
     last = done.stdout.splitlines()[-2:]

@@ -45,11 +45,11 @@ def test_copy_instructions_are_found() -> None:
     assert copied(dockerfile, last_stage_only=True) == {"d", "e", "f"}
 
 
-def test_security_page_names_what_the_image_copies() -> None:
+def test_security_page_names_the_files_that_the_image_copies() -> None:
     assert documented() == copied((ROOT / "Dockerfile").read_text(), last_stage_only=True)
 
 
-def test_dockerignore_sends_only_what_is_copied() -> None:
+def test_dockerignore_sends_only_copied_files() -> None:
     ignored = (ROOT / ".dockerignore").read_text().splitlines()
     assert "*" in ignored
     sent = {line.removeprefix("!") for line in ignored if line.startswith("!")}

@@ -56,7 +56,7 @@ def brief(findings: list[Finding]) -> set[tuple[Severity, str]]:
 
 
 @pytest.mark.parametrize("rung", RUNGS)
-def test_rung_leaves_what_the_later_ones_are_for(rung: str) -> None:
+def test_rung_has_the_findings_that_later_rungs_remedy(rung: str) -> None:
     assert brief(examined(around(rung))) == LEFT[rung]
 
 
@@ -192,7 +192,7 @@ def test_default_keepalive_is_longer_than_common_ingresses(class_name: str) -> N
     assert examined([*around("v7"), kinds["Ingress"]]) == []
 
 
-def test_field_of_a_finding_is_written_as_kubectl_explain_writes_it() -> None:
+def test_field_of_a_finding_has_the_form_of_kubectl_explain() -> None:
     (found,) = (each for each in examined(around("v2")) if each.check == "drain")
     (change,) = found.changes
     assert (shown(change.path), change.value) == ("spec.template.spec.containers[0].env[1].value", "on")

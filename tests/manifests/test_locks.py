@@ -80,7 +80,7 @@ def test_every_pin_is_exact_and_has_hashes(source: Path) -> None:
 
 @pytest.mark.parametrize("python", PYTHONS)
 @pytest.mark.parametrize("source", SOURCES, ids=names)
-def test_lock_holds_what_its_source_asks_for(source: Path, python: str) -> None:
+def test_lock_has_the_requirements_of_its_source(source: Path, python: str) -> None:
     """Otherwise a line was changed without `make lock`."""
     installed = versions(source.with_suffix(".txt"), python)
     for requirement in wanted(source):

@@ -31,7 +31,7 @@ def expressions() -> list[str]:
 
 
 @needs_promtool
-def test_the_rules_are_valid_and_do_what_their_tests_say() -> None:
+def test_rules_are_valid_and_pass_their_tests() -> None:
     for arguments in (("check", "rules", str(RULES)), ("test", "rules", str(TESTS))):
         done = promtool(*arguments)
         assert done.returncode == 0, done.stdout + done.stderr

@@ -146,7 +146,7 @@ def test_v7_namespace_enforces_restricted() -> None:
     assert labels[f"{prefix}/enforce-version"] == labels[f"{prefix}/warn-version"]
 
 
-def test_v7_goes_beyond_the_standard_where_it_costs_nothing() -> None:
+def test_v7_exceeds_the_standard_at_no_cost() -> None:
     pod = pod_spec("v7")
     assert pod["automountServiceAccountToken"] is False
     assert all(each["securityContext"]["readOnlyRootFilesystem"] for each in containers(pod))

@@ -48,7 +48,7 @@ def seconds(duration: str) -> float:
 
 
 def probe_seconds(probe: Object) -> int:
-    """How long a probe fails before it counts."""
+    """Return the seconds for which a probe fails before it counts."""
     return int(probe["periodSeconds"] * probe["failureThreshold"])
 
 
@@ -99,7 +99,7 @@ def test_the_ways_in_let_connections_last() -> None:
 
 
 def ways_in() -> dict[tuple[str, str], str]:
-    """How long each way in waits for each path, by the manifest and the path."""
+    """Return the timeout of each route for each path, by manifest and path."""
     waits = {
         ("httproute", match["path"]["value"]): rule["timeouts"]["request"]
         for rule in one("httproute", "HTTPRoute")["spec"]["rules"]

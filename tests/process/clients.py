@@ -31,7 +31,7 @@ class Lost(Exception):  # noqa: N818 - it is the request that is lost
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back."""
+    """A response."""
 
     status: int
     headers: dict[str, str]
@@ -40,7 +40,7 @@ class Answer:
 
     @property
     def closes(self) -> bool:
-        """Whether it announces the close of its connection."""
+        """Return whether it announces the close of its connection."""
         return "close" in self.headers.get("connection", "").lower().split(", ")
 
 
@@ -133,7 +133,7 @@ def get(port: int, path: str, *headers: str) -> Answer:
 
 @dataclass
 class Tally:
-    """What one kind of client saw."""
+    """Observations of one kind of client."""
 
     answered: int = 0
     lost: Counter[str] = field(default_factory=Counter)
@@ -147,15 +147,15 @@ class Tally:
 
 @dataclass(frozen=True)
 class Kind:
-    """How a client behaves. Each asks again and again after a random pause."""
+    """Behaviour of a client. Each sends requests with random pauses between them."""
 
     name: str
     path: str = "/api"
     kept: bool = True
-    """Whether it keeps its connection for the next request."""
+    """True if it keeps its connection for the next request."""
     pause: tuple[float, float] = (0.0, 0.01)
     session: bool = False
-    """Whether it is a requests.Session and not a raw socket."""
+    """True for a requests.Session, false for a raw socket."""
 
 
 KINDS = (
@@ -227,7 +227,7 @@ class Crowd:
         return sum(tally.unannounced for tally in self.tallies.values())
 
     def everyone_answered(self) -> bool:
-        """Whether every kind of client has been answered."""
+        """Return whether every kind of client has had a response."""
         return all(tally.answered for tally in self.tallies.values())
 
     def __str__(self) -> str:

@@ -165,5 +165,5 @@ class Prometheus:
         }
 
     def scraped(self, pod: str) -> bool:
-        """Whether that pod has answered a scrape."""
+        """Return whether that pod has responded to a scrape."""
         return bool(self.query(f'up{{pod="{pod}"}} == 1'))

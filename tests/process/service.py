@@ -151,12 +151,12 @@ class Service:
 
     @property
     def log(self) -> str:
-        """What it has written to stderr so far."""
+        """Return the text that it has written to stderr so far."""
         return Path(self._log.name).read_text()
 
     @property
     def output(self) -> str:
-        """What it has written to stdout so far."""
+        """Return the text that it has written to stdout so far."""
         return Path(self._output.name).read_text()
 
     @property
@@ -237,7 +237,7 @@ def _lives(process: psutil.Process) -> bool:
 
 
 def catches(pid: int, number: signal.Signals) -> bool:
-    """Whether the process has a handler of its own for a signal."""
+    """Return whether the process handles a signal itself."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:

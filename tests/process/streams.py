@@ -24,7 +24,7 @@ class EventStream(Connection):
         self._http.send(h11.EndOfMessage())
         self._text = ""
         self.ended = False
-        """Whether the answer has come to its proper end."""
+        """True once the response is complete."""
         self.send("/api/events" + query, *headers)
         head = self._next()
         assert isinstance(head, h11.Response)

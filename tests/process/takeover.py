@@ -36,7 +36,7 @@ class Takeover:
 
     @property
     def port(self) -> int:
-        """Where clients connect."""
+        """Return the port to which clients connect."""
         return self.proxy.port
 
     def hand_over(self) -> None:

@@ -305,7 +305,7 @@ def test_preload_is_the_flags_with_reload() -> None:
         assert "  preload_app: True\n" in service.log
 
 
-def test_control_socket_is_there_where_it_is_asked_for(tmp_path: Path) -> None:
+def test_control_socket_exists_on_request(tmp_path: Path) -> None:
     path = tmp_path / "control"
     with Service("--control-socket", str(path)) as service:
         service.ready()

@@ -20,7 +20,7 @@ PROPAGATION = 3.0
 
 @dataclass
 class Handover:
-    """What clients saw of it. `far` ones have a round trip time, `near` ones have none to speak of."""
+    """Observations of its clients. `far` ones have a round trip time, `near` ones have none to speak of."""
 
     near: Crowd
     far: Crowd

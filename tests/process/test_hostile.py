@@ -83,7 +83,7 @@ def longest_wait(port: int) -> float:
 
 
 @pytest.mark.parametrize("worker_class", [*OURS, "gthread"])
-def test_they_delay_nobody_else(worker_class: str) -> None:
+def test_hostile_clients_delay_no_other_client(worker_class: str) -> None:
     with Service(WORKER_CLASS=worker_class, WORKERS=1, THREADS=THREADS) as service:
         port = service.ready().port
         with hostile(port):
@@ -96,7 +96,7 @@ def test_they_delay_nobody_else(worker_class: str) -> None:
 
 
 @pytest.mark.parametrize("worker_class", OURS)
-def test_they_do_not_delay_the_exit(worker_class: str) -> None:
+def test_hostile_clients_do_not_delay_the_exit(worker_class: str) -> None:
     with Service(WORKER_CLASS=worker_class, WORKERS=1, THREADS=THREADS, **QUICK) as service:
         port = service.ready().port
         with hostile(port):
@@ -225,7 +225,7 @@ def conversation(port: int, said: bytes, pieces: int, half_close: bool) -> tuple
 
 
 @pytest.mark.parametrize("worker_class", OURS)
-def test_odd_http_is_answered_as_gthread_answers_it(worker_class: str) -> None:
+def test_unusual_http_gets_the_response_of_gthread(worker_class: str) -> None:
     cases = [(*odd, pieces, half) for odd in ODDITIES.items() for pieces in (1, 3) for half in (False, True)]
     with (
         Service(WORKER_CLASS=worker_class, APP_VERSION="v") as service,

@@ -23,7 +23,7 @@ IMAGE = "localhost:5000/flask:test-image-"
 """And a word of each test run's own: Docker is one for all who test at the same time."""
 
 OWN = ("srv/", "venv/", "root/", "home/", "tmp/", "etc/", "run/", "var/tmp/", "usr/local/")
-"""Where a build may leave something; the rest is the base image's."""
+"""Folders in which a build may leave something; the rest is the base image's."""
 
 SECRET_NAMES = re.compile(
     r"(^|/)(\.env|\.git|\.git-credentials|\.netrc|\.npmrc|\.pypirc|\.dockercfg|\.docker/config\.json|\.kube/.*"
@@ -76,7 +76,7 @@ def image(tmp_path_factory: pytest.TempPathFactory, testrun_uid: str, worker_id:
 
 
 def secrets(path: str, content: str) -> list[str]:
-    """What in a file looks like a secret."""
+    """Return the parts of a file that look like a secret."""
     kinds = [kind for kind, pattern in SECRETS.items() if pattern.search(content)]
     if LIBRARIES.search(path):
         kinds = [kind for kind in kinds if kind in ("private key", "AWS key", "token")]
@@ -122,7 +122,7 @@ def test_no_secret_is_in_the_image(image: str) -> None:
 
 @needs_docker
 @pytest.mark.timeout(600)
-def test_the_user_it_runs_as_can_change_nothing_in_it(image: str) -> None:
+def test_user_of_the_image_cannot_change_its_files(image: str) -> None:
     uid = int(
         json.loads(docker("image", "inspect", "--format", "{{json .Config.User}}", image)).split(":")[0]
     )

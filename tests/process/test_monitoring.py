@@ -106,7 +106,7 @@ EXPECTED = {
     ("RequestsInFlightAtExit", "stuck"),
 }
 MAY_FIRE = {("RequestsInFlightAtExit", "endless")}
-"""Whether a scrape finds one of its quick requests in flight is chance."""
+"""By chance a scrape finds one of its quick requests in flight."""
 
 
 @contextlib.contextmanager
@@ -149,7 +149,7 @@ def cluster(restarts: threading.Event) -> Iterator[str]:
 
 
 def pod(name: str) -> dict[str, str]:
-    """What discovery says of a pod, as far as the relabelling of prometheus.yaml looks at it."""
+    """Return the discovered labels of a pod that the relabelling of prometheus.yaml reads."""
     return {
         "__meta_kubernetes_pod_label_app": "flask",
         "__meta_kubernetes_pod_container_name": "flask",
@@ -265,7 +265,7 @@ def test_a_version_that_fails(prometheus: Prometheus, tmp_path: Path) -> None:
         assert prometheus.firing() - before == {("VersionFails", "v2")}
 
 
-def test_the_dashboard_shows_all_of_it(tmp_path: Path) -> None:
+def test_dashboard_shows_the_whole_drain(tmp_path: Path) -> None:
     restarts = threading.Event()
     with (
         cluster(restarts) as address,

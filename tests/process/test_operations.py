@@ -45,7 +45,7 @@ def drain(slow: int, **settings: Any) -> list[str]:
         return messages(service.log.splitlines())
 
 
-def test_the_stories_are_what_a_drain_writes() -> None:
+def test_documented_log_lines_are_those_of_a_drain() -> None:
     healthy, cut_off = stories()
     assert drain(0, DRAIN_MIN=2, DRAIN_QUIET=0.5) == healthy
     assert drain(2, DRAIN_MIN=1, DRAIN_MAX=2, GRACEFUL_TIMEOUT=1) == cut_off

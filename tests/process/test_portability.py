@@ -91,7 +91,7 @@ def test_service_without_usable_shm_serves_and_drains(
         assert not directory.exists()
 
 
-def test_shm_of_the_namespaces_is_what_the_tests_say(tmp_path: Path) -> None:
+def test_namespaces_have_the_shm_of_their_names(tmp_path: Path) -> None:
     def shm(machine: str) -> str:
         command = [*unshared(machine.format(hold=tmp_path)), "touch", "/dev/shm/x"]
         return subprocess.run(command, check=False, capture_output=True, text=True).stderr
@@ -118,7 +118,9 @@ def test_service_without_any_writable_directory_ends_with_one_sentence(tmp_path:
 
 
 @pytest.mark.parametrize("worker_class", WORKER_CLASSES)
-def test_service_with_what_macos_has_serves_streams_and_drains(tmp_path: Path, worker_class: str) -> None:
+def test_service_with_the_system_calls_of_macos_serves_streams_and_drains(
+    tmp_path: Path, worker_class: str
+) -> None:
     (tmp_path / "sitecustomize.py").write_text(MACOS)
     with Service(WORKER_CLASS=worker_class, PYTHONPATH=tmp_path, DRAIN_MIN=1, DRAIN_MAX=6) as service:
         port = service.ready().port

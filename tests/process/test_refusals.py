@@ -1,4 +1,4 @@
-"""What is refused is said to the client as problem details, counted, and logged once a minute."""
+"""Refused requests: problem details for the client, a count, and a log line once a minute."""
 
 from __future__ import annotations
 

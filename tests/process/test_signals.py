@@ -1,4 +1,4 @@
-"""What each signal does to the service, at every moment of its life."""
+"""Effects of each signal on the service, at every moment of its life."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def in_flight(service: Service, seconds: float, count: int = 1) -> Iterator[list
 # ---- SIGTERM -----------------------------------------------------------------------------------------
 
 
-def test_idle_it_ends_as_soon_as_it_may() -> None:
+def test_idle_service_exits_after_drain_min() -> None:
     def seconds_to_exit(worker_class: str) -> float:
         with Service(WORKER_CLASS=worker_class, **QUICK) as service:
             service.ready().signal(signal.SIGTERM)
@@ -53,7 +53,7 @@ def test_idle_it_ends_as_soon_as_it_may() -> None:
 
 
 @pytest.mark.parametrize("worker_class", WORKER_CLASSES)
-def test_while_draining_it_serves_and_says_so(worker_class: str) -> None:
+def test_draining_service_serves_and_reports_its_state(worker_class: str) -> None:
     with Service(WORKER_CLASS=worker_class, **QUICK) as service:
         port = service.ready().port
         with Connection(port) as kept, Connection(port) as slow:
@@ -118,7 +118,7 @@ def test_the_metrics_are_the_whole_services() -> None:
         assert service.said("Drain ended: quiet; 11 requests answered")
 
 
-def test_it_waits_for_what_is_in_flight_beyond_the_minimum() -> None:
+def test_drain_waits_for_requests_in_flight_beyond_drain_min() -> None:
     with Service(**QUICK) as service, in_flight(service.ready(), 3) as (slow,):
         service.signal(signal.SIGTERM)
         assert slow.answer().status == 200
@@ -322,7 +322,7 @@ def test_a_killed_worker_leaves_no_count_behind(draining: bool) -> None:
         assert service.said("Drain ended: quiet") == 1
 
 
-def test_last_arrival_outlives_the_worker_that_served_it() -> None:
+def test_last_arrival_outlives_its_worker() -> None:
     settings = {**QUICK, "DRAIN_QUIET": 2, "WORKERS": 2}
     with Service(**settings) as service:
         service.ready()

@@ -21,7 +21,7 @@ LONG_DRAIN: dict[str, Any] = {"DRAIN_MIN": 20, "DRAIN_MAX": 20, "GRACEFUL_TIMEOU
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT])
 @pytest.mark.parametrize("draining", [False, True])
-def test_int_and_quit_do_not_wait_for_what_is_in_flight(number: signal.Signals, draining: bool) -> None:
+def test_int_and_quit_do_not_wait_for_requests_in_flight(number: signal.Signals, draining: bool) -> None:
     def seconds_to_exit(worker_class: str) -> float:
         with (
             Service(WORKER_CLASS=worker_class, **LONG_DRAIN) as service,

@@ -101,7 +101,7 @@ def test_the_websocket_ticks_and_echoes(every: Service) -> None:
         assert ws.closed_within(5)
 
 
-def test_what_comes_right_behind_the_handshake_is_heard(every: Service) -> None:
+def test_data_right_behind_the_handshake_is_received(every: Service) -> None:
     hello = bytes([0x81, 0x85, 0, 0, 0, 0]) + b"hello"  # masked with zeros
     with Socket(every.port, early=hello) as ws:
         assert ws.message("echo")["message"] == "hello"
@@ -120,7 +120,7 @@ def test_http_1_0_gets_its_events_unchunked(every: Service) -> None:
 
 
 @pytest.mark.parametrize("path", ["/api/events", "/api/ws"])
-def test_resuming_repeats_what_was_missed(service: Service, path: str) -> None:
+def test_resuming_repeats_missed_ticks(service: Service, path: str) -> None:
     after = now() - 10
     query = f"?last_event_id={after}" if path == "/api/events" else f"?last={after}"
     kind: type[EventStream | Socket] = EventStream if path == "/api/events" else Socket
@@ -143,7 +143,7 @@ def test_a_client_of_a_pod_whose_clock_is_ahead_gets_nothing_twice(service: Serv
 
 
 @pytest.mark.parametrize("events", [True, False])
-def test_on_another_instance_it_goes_on_without_gap_or_repeat(service: Service, events: bool) -> None:
+def test_stream_continues_on_another_instance_without_gap_or_repeat(service: Service, events: bool) -> None:
     with Service(WORKERS=2) as other:
         ports = [service.port, other.ready().port]
         last, seen = None, []
@@ -165,7 +165,7 @@ def forgetful() -> Iterator[Service]:
         yield service.ready()
 
 
-def test_an_event_stream_away_for_longer_than_stream_replay_is_told_what_it_missed(
+def test_event_stream_away_for_longer_than_stream_replay_gets_the_number_of_missed_ticks(
     forgetful: Service,
 ) -> None:
     after = now() - 100
@@ -180,7 +180,9 @@ def test_an_event_stream_away_for_longer_than_stream_replay_is_told_what_it_miss
         assert abs(now() - 6 - missing["first"]) <= 2  # the four of STREAM_REPLAY, and the present one
 
 
-def test_a_websocket_away_for_longer_than_stream_replay_is_told_what_it_missed(forgetful: Service) -> None:
+def test_websocket_away_for_longer_than_stream_replay_gets_the_number_of_missed_ticks(
+    forgetful: Service,
+) -> None:
     after = now() - 100
     with Socket(forgetful.port, query=f"?last={after}") as ws:
         missing = ws.message("missing")
@@ -274,7 +276,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("path", "headers", "status", "says"), REFUSED)
-def test_what_is_wrong_is_refused(
+def test_wrong_request_is_refused(
     service: Service, path: str, headers: list[str], status: int, says: str
 ) -> None:
     answer = service.get(path, *headers)
@@ -398,7 +400,7 @@ def test_a_protocol_error_after_the_restart_was_announced_ends_the_connection() 
         service.wait()
 
 
-def test_who_sends_into_an_event_stream_is_dropped(service: Service) -> None:
+def test_client_that_sends_into_an_event_stream_is_dropped(service: Service) -> None:
     wait_until(lambda: streams_open(service) == 0, "none open")  # of earlier tests
     before = count(service, "dropped_total", "events")
     with EventStream(service.port) as stream, contextlib.suppress(OSError):
@@ -407,7 +409,7 @@ def test_who_sends_into_an_event_stream_is_dropped(service: Service) -> None:
     wait_until(lambda: count(service, "dropped_total", "events") == before + 1, "it is dropped")
 
 
-def test_one_too_many_gets_503(service: Service) -> None:
+def test_stream_beyond_the_limit_gets_503(service: Service) -> None:
     wait_until(lambda: streams_open(service) == 0, "none open")
     with contextlib.ExitStack() as stack:
         for _ in range(60):
@@ -447,7 +449,7 @@ def test_a_client_that_does_not_read_is_dropped() -> None:
 # ---- what they cost the others -----------------------------------------------------------------------
 
 
-def test_they_hold_no_threads_and_are_no_requests_in_flight(every: Service) -> None:
+def test_streams_hold_no_threads_and_are_no_requests_in_flight(every: Service) -> None:
     with contextlib.ExitStack() as stack:
         streams = [stack.enter_context(EventStream(every.port)) for _ in range(10)]
         sockets = [stack.enter_context(Socket(every.port)) for _ in range(10)]
@@ -468,7 +470,7 @@ def test_they_hold_no_threads_and_are_no_requests_in_flight(every: Service) -> N
 
 
 @pytest.mark.parametrize("end", ["close", "half-close", "reset"])
-def test_who_goes_is_forgotten(every: Service, end: str) -> None:
+def test_closed_stream_is_forgotten(every: Service, end: str) -> None:
     worker = psutil.Process(every.workers[0])
     with EventStream(every.port) as first:  # which starts the loop, with files of its own
         first.tick()
@@ -520,7 +522,7 @@ def farewells(service: Service) -> tuple[float, ...]:
 
 
 @pytest.mark.parametrize("worker_class", WORKER_CLASSES)
-def test_at_sigterm_they_are_told_evenly_and_move_on(worker_class: str) -> None:
+def test_streams_are_notified_evenly_after_sigterm_and_move(worker_class: str) -> None:
     settings = {"WORKER_CLASS": worker_class, "WORKERS": 1, **QUICK, "DRAIN_MAX": 10}
     with Service(**settings) as leaving, Service(**settings) as successor:
         urls = [f"http://127.0.0.1:{each.ready().port}" for each in (leaving, successor)]
@@ -547,7 +549,7 @@ def test_at_sigterm_they_are_told_evenly_and_move_on(worker_class: str) -> None:
         assert took <= 10 + SLACK  # DRAIN_MAX, and mostly 7
 
 
-def test_what_they_are_told(every: Service) -> None:
+def test_notification_of_each_protocol(every: Service) -> None:
     settings = {"STREAM_RETRY_MIN": 1.5, "STREAM_RETRY_MAX": 2.5, "APP_VERSION": "v7", **QUICK}
     with Service(WORKERS=1, **settings) as service, contextlib.ExitStack() as stack:
         port = service.ready().port
@@ -575,7 +577,7 @@ def test_what_they_are_told(every: Service) -> None:
         service.wait()
 
 
-def test_who_ignores_it_is_closed_before_the_drain_ends() -> None:
+def test_client_that_ignores_the_notification_is_closed_before_the_drain_ends() -> None:
     def check(worker_class: str) -> None:
         with (
             Service(WORKER_CLASS=worker_class, WORKERS=1, **QUICK) as service,
@@ -603,7 +605,7 @@ def test_who_ignores_it_is_closed_before_the_drain_ends() -> None:
     for_each_class(check)
 
 
-def test_one_opened_during_the_drain_is_served_and_told_soon() -> None:
+def test_stream_opened_during_the_drain_is_served_and_notified_soon() -> None:
     with Service(WORKERS=1, **{**QUICK, "DRAIN_MIN": 5}) as service:
         port = service.ready().port
         service.begin_drain()
@@ -631,7 +633,7 @@ def test_hundreds_of_clients_move_without_loss() -> None:
             assert (streams.seen.lost, streams.seen.repeated) == (0, 0), str(streams.seen)
 
 
-def test_without_the_drain_they_are_cut() -> None:
+def test_streams_are_cut_without_the_drain() -> None:
     def check(worker_class: str) -> None:
         with (
             Service(WORKER_CLASS=worker_class, DRAIN="off", GRACEFUL_TIMEOUT=2) as service,
@@ -652,7 +654,9 @@ def test_without_the_drain_they_are_cut() -> None:
     ("worker_class", "number"),
     [*((name, signal.SIGTERM) for name in WORKER_CLASSES), (LEADER_WORKER, signal.SIGINT)],
 )
-def test_a_stop_without_a_drain_tells_them_without_waiting(worker_class: str, number: signal.Signals) -> None:
+def test_stop_without_a_drain_notifies_streams_without_waiting(
+    worker_class: str, number: signal.Signals
+) -> None:
     with (
         Service(WORKER_CLASS=worker_class, WORKERS=1, DRAIN_MIN=20, DRAIN_MAX=20) as service,
         EventStream(service.ready().port) as stream,

@@ -1,4 +1,4 @@
-"""What the service's own worker classes promise under load, and when something in them breaks."""
+"""Promises of gunicorn_fast's worker classes under load, and when something in them fails."""
 
 from __future__ import annotations
 

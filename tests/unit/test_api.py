@@ -15,7 +15,7 @@ from gunicorn_drain.policy import DECIMAL
 
 
 @pytest.mark.parametrize("path", ["/api", "/api/"])
-def test_index_says_who_answers(client: FlaskClient, path: str) -> None:
+def test_index_names_the_pod_that_responds(client: FlaskClient, path: str) -> None:
     response = client.get(path)
     assert response.status_code == 200
     assert response.mimetype == "application/json"
@@ -50,7 +50,7 @@ def test_sleep_takes_its_time(client: FlaskClient, path: str, seconds: float) ->
 @pytest.mark.parametrize(
     "seconds", ["2.01", "-1", "+1", "1e0", "nan", "inf", "x", "1.", ".5", "1_0", "٣", "9" * 99]
 )
-def test_sleep_says_what_is_allowed(client: FlaskClient, seconds: str) -> None:
+def test_sleep_names_the_allowed_values(client: FlaskClient, seconds: str) -> None:
     response = client.get(f"/api/sleep/{seconds}")
     assert response.status_code == 400
     assert response.mimetype == "application/problem+json"

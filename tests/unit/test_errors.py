@@ -25,7 +25,9 @@ def test_method_not_allowed(client: FlaskClient) -> None:
     assert response.get_json()["allowed"] == ["GET", "HEAD", "OPTIONS"]
 
 
-def test_the_log_has_what_the_client_must_not_see(app: Flask, caplog: pytest.LogCaptureFixture) -> None:
+def test_log_has_the_details_that_the_client_must_not_see(
+    app: Flask, caplog: pytest.LogCaptureFixture
+) -> None:
     @app.get("/breaks")
     def breaks() -> str:
         raise RuntimeError("the secret")
@@ -39,7 +41,7 @@ def test_the_log_has_what_the_client_must_not_see(app: Flask, caplog: pytest.Log
     assert "Traceback" in caplog.text
 
 
-def test_problem_under_a_path_prefix_names_what_the_client_requests(client: FlaskClient) -> None:
+def test_problem_under_a_path_prefix_names_the_requested_path(client: FlaskClient) -> None:
     problem = client.get("/no where?a=b", environ_overrides={"SCRIPT_NAME": "/flask"}).get_json()
     assert problem["instance"] == "/flask/no%20where"
     assert problem["detail"] == "There is nothing at /flask/no where."

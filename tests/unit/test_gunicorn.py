@@ -1,4 +1,4 @@
-"""What the packages and app/ lean on in Gunicorn's own code, by fingerprint.
+"""Fingerprints of the Gunicorn code that the packages and app/ depend on.
 
 Fails with each release that changes any of it. Then read what changed beside what leans on it, run
 `make test-gunicorn GUNICORN=...`, and note the new fingerprint here.
@@ -173,7 +173,7 @@ def fingerprint(thing: object) -> str:
 
 
 @pytest.mark.parametrize(("module", "name", "known", "leans"), LEANT_ON, ids=str)
-def test_it_is_as_it_was_read(module: str, name: str, known: str, leans: str) -> None:
+def test_gunicorn_code_has_the_known_fingerprint(module: str, name: str, known: str, leans: str) -> None:
     found = fingerprint(attrgetter(name)(importlib.import_module(f"gunicorn.{module}")))
     assert found in known.split(), (
         f"gunicorn.{module}.{name} of Gunicorn {gunicorn.__version__} is not what was read ({found}): "

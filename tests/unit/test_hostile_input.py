@@ -56,7 +56,7 @@ VALUES = st.one_of(NASTY, st.text(max_size=60)).map(lambda text: re.sub("[\r\n]"
 
 @dataclass(frozen=True)
 class Request:
-    """What a client says; every field is chosen apart from the others."""
+    """A client's request; every field is chosen independently."""
 
     part: str
     """In place of a route's parameter."""
@@ -105,7 +105,7 @@ def call(app: Flask, request: Request, path: str) -> tuple[int, dict[str, str], 
 
 
 @pytest.mark.slow
-def test_nothing_but_what_we_write_comes_back(hostile_app: Flask) -> None:
+def test_response_has_only_text_of_ours(hostile_app: Flask) -> None:
     rules = sorted({rule.rule for rule in hostile_app.url_map.iter_rules()})
     seen: Counter[int] = Counter()
     covered: Counter[str] = Counter()

@@ -89,7 +89,7 @@ def metric_names(tree: ast.AST) -> Iterator[str]:
             yield first.value
 
 
-def test_readers_of_sources_find_what_they_look_for() -> None:
+def test_readers_of_sources_find_their_names() -> None:
     tree = ast.parse('''"""doc"""\na = environ["x.y"], request.environ.get("z.w"), Counter("n", "t"), "s"''')
     assert list(environ_keys(tree)) == ["x.y", "z.w"]
     assert list(metric_names(tree)) == ["n"]

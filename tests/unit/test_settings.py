@@ -19,7 +19,7 @@ def test_an_empty_environment_gives_the_defaults() -> None:
     assert Settings.from_environment({}) == Settings()
 
 
-def test_what_is_set_is_read() -> None:
+def test_each_variable_is_read() -> None:
     settings = Settings.from_environment(
         {"PORT": "9000", "DRAIN": "off", "DRAIN_MIN": "0.5", "KEEPALIVE": "0", "APP_VERSION": "v3"}
     )
@@ -62,7 +62,7 @@ def test_what_is_set_is_read() -> None:
         ("DRAIN_MIN", "15.1", "at most DRAIN_MAX, which is 15"),
     ],
 )
-def test_an_error_names_the_setting_the_value_and_what_is_allowed(
+def test_error_names_the_setting_the_value_and_the_allowed_values(
     name: str, value: str, allowed: str
 ) -> None:
     with pytest.raises(SettingsError) as error:

@@ -1,1 +1,1 @@
-"""What the service costs, measured beside what people would otherwise run. `make bench`."""
+"""Costs of the service, compared with other servers. `make bench`."""

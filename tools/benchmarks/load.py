@@ -11,7 +11,7 @@ _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
 
 @dataclass(frozen=True)
 class Measured:
-    """What one run of wrk saw."""
+    """Figures of one run of wrk."""
 
     rate: float
     """Requests a second."""

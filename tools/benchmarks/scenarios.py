@@ -1,4 +1,4 @@
-"""What is measured. Each scenario returns rows; what is compared runs side by side and in turn."""
+"""The scenarios. Each returns rows; compared servers run at the same time and are measured in turn."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ SAMPLED = 2.0
 
 
 class Spread(NamedTuple):
-    """What several rounds gave."""
+    """Median and range of several rounds."""
 
     median: float
     lowest: float
@@ -122,7 +122,7 @@ def _throughput(application: Application, rounds: int) -> Iterator[Row]:
 
 
 class Cost(NamedTuple):
-    """What a second of load costs a server."""
+    """Cost of a second of load."""
 
     rate: float
     """Requests a second."""
@@ -169,7 +169,7 @@ def memory(rounds: int) -> list[Row]:
 
 
 def hooks(rounds: int) -> list[Row]:
-    """What the drain's two hooks add to a request, in microseconds of processor time."""
+    """Measure the processor time that the drain's two hooks add to a request, in microseconds."""
     from gunicorn.config import Config
     from gunicorn.http.message import Request
     from gunicorn.http.unreader import IterUnreader
@@ -251,7 +251,7 @@ def _connections(port: int, count: int, said: bytes) -> Iterator[list[socket.soc
 
 
 def probes(rounds: int) -> list[Row]:
-    """How long /health takes while 50 and 500 requests sleep and 8 threads serve them."""
+    """Measure the time of /health while 50 and 500 requests sleep and 8 threads serve them."""
     rows = []
     for contender in (LEADER, LANE, STOCK):
         for sleeping in (50, 500):

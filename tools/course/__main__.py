@@ -204,7 +204,7 @@ def between(options: argparse.Namespace, source: Rung, destination: Rung) -> Exp
 
 
 def folder(options: argparse.Namespace, name: str) -> Path:
-    """Where the report goes."""
+    """Return the folder of the report."""
     if options.output:
         return Path(options.output)
     return Path("reports") / f"{datetime.now().astimezone():%Y%m%d-%H%M%S}-{name}"
@@ -255,7 +255,7 @@ def course(options: argparse.Namespace, stage: Stage, console: Console) -> int:
 
 
 def propagation(options: argparse.Namespace, stage: Stage, console: Console) -> int:
-    """How long a leaving pod still gets new connections."""
+    """Measure how long a terminating pod still gets new connections."""
     if options.pods < 1:
         console.say(f"--pods is {options.pods}; allowed are whole numbers from 1")
         return COULD_NOT_RUN

@@ -24,7 +24,7 @@ FASTER = 0.45
 
 PARTS = ("transitions", "rungs", "pace", "long", "replicas")
 STRATEGIES = (RECREATE, "0/1", "1/0", "1/1", "3/0")
-"""How v5 is also rolled, without minReadySeconds: Recreate, or maxSurge/maxUnavailable."""
+"""Other strategies to roll v5, without minReadySeconds: Recreate, or maxSurge/maxUnavailable."""
 REPLICAS = (3, 6, 12)
 """Pods of the Deployments that show how an update's time grows with them."""
 NEW = "-new"
@@ -119,7 +119,7 @@ WITHOUT_PACE = "v5 → v5 without minReadySeconds"
 
 
 def goals(reports: Sequence[tuple[str, Report]]) -> list[Goal]:
-    """What the course must show, as far as these reports (part's name, report) can tell."""
+    """Return the goals of the course that these reports (part's name, report) can show."""
     found = []
     for part, report in reports:
         figures = Figures.of(report)

@@ -25,7 +25,7 @@ NODEPORT, DNS, CLUSTERIP = "nodeport", "dns", "clusterip"
 
 @dataclass(frozen=True)
 class Experiment:
-    """What to roll, and under which load.
+    """An update to roll, and its load.
 
     `target` is where requests go: "nodeport" (a node's address, from here), "dns" or "clusterip" (the
     Service, from inside the cluster), or a URL. `inside` runs the load as a Job in the cluster, which dns
@@ -51,7 +51,7 @@ class Experiment:
 
 @dataclass(frozen=True)
 class StreamsReport:
-    """What connections that last saw of one update."""
+    """Observations of long-lived connections in one update."""
 
     seen: Seen
     complete: float
@@ -61,7 +61,7 @@ class StreamsReport:
 
     @property
     def lossless(self) -> bool:
-        """Whether every client got every tick, once."""
+        """Return whether every client got every tick, once."""
         return self.seen.lost == self.seen.repeated == 0
 
     def __str__(self) -> str:

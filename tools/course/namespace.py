@@ -96,7 +96,7 @@ def listed(names: list[str]) -> str:
 
 @dataclass
 class Journal:
-    """What an experiment found, kept in the cluster until it is put back.
+    """Objects that an experiment found, kept in the cluster until they are restored.
 
     A process that is killed cannot put anything back. The next one reads this and does it, also on another
     machine.
@@ -104,7 +104,7 @@ class Journal:
 
     namespace: str
     found: dict[tuple[str, str], Object | None] = field(default_factory=dict)
-    """What there was, None for what there was not, by kind and name."""
+    """The objects found, by kind and name; None for one that was not there."""
     host: str = field(default_factory=socket.gethostname)
     process: str = field(default_factory=lambda: identity(os.getpid()))
 
@@ -153,14 +153,14 @@ class Journal:
 
     @property
     def runs(self) -> bool:
-        """Whether the experiment is at work on this machine now."""
+        """Return whether the experiment runs on this machine now."""
         pid = int(self.process.partition(" ")[0])
         here = self.host == socket.gethostname() and pid != os.getpid()
         return here and not self.process.endswith(" ") and self.process == identity(pid)
 
     @property
     def elsewhere(self) -> bool:
-        """Whether it was started on another machine, so that it is not known whether it still runs."""
+        """Return whether it was started on another machine, so that it may still run."""
         return self.host != socket.gethostname()
 
 

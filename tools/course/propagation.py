@@ -1,4 +1,4 @@
-"""How long after a pod begins to leave it still gets new connections, on each way to the service.
+"""Duration for which a terminating pod still gets new connections, on each route to the service.
 
 That time is what DRAIN_MIN (or a preStop sleep) has to cover. Pods are deleted one after the other while
 clients open new connections on every way; each answer names its pod, so the last one that a leaving pod
@@ -25,7 +25,7 @@ CLIENTS = 6
 
 @dataclass(frozen=True)
 class Survey:
-    """What to measure: `pods` of `rung` are deleted.
+    """A measurement: `pods` of `rung` are deleted.
 
     Ways are the NodePort on every node that answers here, `more` (name: URL), and with `inside` the Service's
     name from inside the cluster. `timeout`: seconds for each wait.

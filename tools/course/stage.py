@@ -262,7 +262,7 @@ class Stage:
             raise StageError(f"{fact} Nothing was changed; --yes goes ahead without asking.")
 
     def _others(self) -> str | None:
-        """What there is that no experiment has created, as a sentence."""
+        """Return a sentence about the objects that no experiment has created."""
         try:
             names = foreign(self.kubectl, self.namespace)
         except KubectlError as error:
@@ -400,7 +400,7 @@ def bare(found: Object) -> Object:
 
 
 def answers(url: str, host: str | None) -> bool:
-    """Whether the service answers at a URL from here, within 2 s."""
+    """Return whether the service responds at a URL from here, within 2 s."""
     connection = Connection(target_of(url, host), timeout=2)
     with (
         contextlib.closing(connection),

@@ -46,18 +46,18 @@ class Cut(Exception):  # noqa: N818 - the connection was cut
 
 @dataclass
 class Seen:
-    """What all clients of one run saw. Written by the clients' thread; each number is whole at any time."""
+    """Observations of all clients of one run, written by the clients' thread. Each number is whole at any time."""
 
     ticks: int = 0
     lost: int = 0
     """Ticks that a client never got although it got a later one."""
     repeated: int = 0
     told: list[float] = field(default_factory=list)
-    """When connections were asked to go, seconds since the epoch."""
+    """Times at which connections were asked to reconnect, in seconds since the epoch."""
     cuts: Counter[str] = field(default_factory=Counter)
     """Connections that ended or failed otherwise, by how."""
     connects: list[float] = field(default_factory=list)
-    """When connections were opened again, seconds since the epoch."""
+    """Times at which connections were opened again, in seconds since the epoch."""
     pods: Counter[str] = field(default_factory=Counter)
     """Ticks by the pod that sent them."""
 
@@ -135,7 +135,7 @@ class Client:
             self.writer.close()
 
     over = False
-    """Whether the connection has come to its proper end."""
+    """True once the connection has ended properly."""
 
     def greeting(self, target: Target) -> bytes:
         """Make the request."""

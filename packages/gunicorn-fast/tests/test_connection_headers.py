@@ -37,7 +37,7 @@ class NeedsMoreError(Exception):
 
 
 class Arrived(Unreader):  # type: ignore[misc] # Gunicorn has no types
-    """What has arrived so far."""
+    """The data that has arrived so far."""
 
     def chunk(self, size_hint: int | None = None) -> bytes:
         raise NeedsMoreError
@@ -51,7 +51,7 @@ def configuration(**settings: object) -> Config:
 
 
 def gunicorn_waits(cfg: Config, data: bytes) -> bool:
-    """Whether Gunicorn's parser, with all of `data`, waits for more."""
+    """Return whether Gunicorn's parser, with all of `data`, waits for more."""
     unreader = Arrived()
     unreader.unread(data)
     try:
@@ -64,7 +64,7 @@ def gunicorn_waits(cfg: Config, data: bytes) -> bool:
 
 
 def ours_waits(limits: HeaderLimits, pieces: list[bytes]) -> tuple[bool, int]:
-    """Whether PartialHeaders waits after `pieces`, and the number of bytes that it has taken by then."""
+    """Return whether PartialHeaders waits after `pieces`, and the number of bytes that it has taken."""
     headers = PartialHeaders(limits)
     try:
         for piece in pieces:
@@ -81,7 +81,7 @@ def pieces_of(data: bytes, chance: random.Random) -> list[bytes]:
 
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
-def test_every_prefix_of_the_corpus_is_decided_as_gunicorn_decides_it(name: str) -> None:
+def test_every_prefix_of_the_corpus_gets_gunicorns_decision(name: str) -> None:
     cfg = configuration(**CONFIGURATIONS[name])
     limits = HeaderLimits(cfg)
     for said in (*ODDITIES.values(), *INCOMPLETE):
@@ -98,7 +98,7 @@ def test_every_prefix_of_the_corpus_is_decided_as_gunicorn_decides_it(name: str)
 
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
-def test_broken_requests_in_any_pieces_are_decided_as_gunicorn_decides_them(name: str) -> None:
+def test_broken_requests_in_any_pieces_get_gunicorns_decision(name: str) -> None:
     cfg, chance = configuration(**CONFIGURATIONS[name]), random.Random(SEED)
     limits, seen = HeaderLimits(cfg), {True: 0, False: 0}
     for _ in range(CASES):
@@ -112,7 +112,7 @@ def test_broken_requests_in_any_pieces_are_decided_as_gunicorn_decides_them(name
 
 
 @pytest.mark.parametrize("name", ["default", "small"])
-def test_headers_are_refused_where_gunicorn_refuses_them(name: str) -> None:
+def test_headers_are_refused_at_the_same_byte_as_by_gunicorn(name: str) -> None:
     """One byte more than Gunicorn's limit on buffered headers, and not one less."""
     limits = HeaderLimits(configuration(**CONFIGURATIONS[name]))
     line = b"GET / HTTP/1.1\r\n"
@@ -147,7 +147,7 @@ def test_deadline_queue_keeps_the_order_and_removes_from_the_middle() -> None:
     assert (queue[0], queue.popleft(), len(queue)) == (first, first, 1)
 
 
-def test_deadline_queue_finds_a_connection_without_comparing_it_to_the_others() -> None:
+def test_deadline_queue_finds_a_connection_without_comparing_the_others() -> None:
     comparisons = 0
 
     class Compared:

@@ -50,7 +50,7 @@ _environs = st.fixed_dictionaries(
 
 
 def bound(app: Flask, environ: dict[str, Any]) -> tuple[dict[str, Any], str] | type[Exception]:
-    """What the routes are bound to, and the request's host; the error where it is refused."""
+    """Return the binding of the routes and the request's host, or the error that refuses it."""
     request = app.request_class(copy.copy(environ))
     try:
         adapter = app.create_url_adapter(request)
@@ -128,7 +128,7 @@ def test_session_with_a_secret_key_is_kept_in_a_cookie(flask: type[Flask]) -> No
 
 
 @pytest.mark.parametrize("flask", [Flask, FastFlask])
-def test_untrusted_host_is_refused_although_it_was_used_before(flask: type[Flask]) -> None:
+def test_untrusted_host_is_refused_after_earlier_use(flask: type[Flask]) -> None:
     app = flask(__name__)
     app.add_url_rule("/", "index", lambda: "")
     client = app.test_client()

@@ -262,7 +262,7 @@ def assert_the_same(cfg: Config, head: bytes, peer: Any) -> None:
 @pytest.mark.slow
 @settings(max_examples=1000, deadline=None)
 @example("defaults", b"GET /a?b HTTP/1.1\r\nContent-Type: a\r\nA: b\r\n\r\n", TRUSTED)
-def test_generated_headers_are_parsed_as_gunicorn_parses_them(name: str, head: bytes, peer: Any) -> None:
+def test_generated_headers_are_parsed_as_by_gunicorn(name: str, head: bytes, peer: Any) -> None:
     assert_the_same(CONFIGURATIONS[name], head, peer)
 
 
@@ -334,7 +334,7 @@ def test_errors_of_requests_are_written_to_the_present_log(capsys: pytest.Captur
 
 
 class Wire:
-    """What was sent, in the pieces in which it was."""
+    """The sent data, in pieces as sent."""
 
     def __init__(self) -> None:
         self.pieces: list[bytes] = []

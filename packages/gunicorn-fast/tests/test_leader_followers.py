@@ -35,7 +35,7 @@ class Request:
     """The request that follows on the same connection."""
     release: threading.Event = field(default_factory=threading.Event)
     left: bool = False
-    """Whether the poll does not report it."""
+    """True if the poll does not report it."""
 
     def leave_loop(self) -> None:
         self.left = True
@@ -296,7 +296,7 @@ def test_replaced_leader_never_sees_itself_leading() -> None:
     assert successor.call.acquire(blocking=False)  # it was called
 
 
-def test_signal_handler_that_outlasts_the_wait_only_ends_it() -> None:
+def test_signal_handler_that_outlasts_the_wait_only_ends_the_wait() -> None:
     """Else the main thread waits for ever: no sign of life, no more signals handled, no stop."""
     pool, interrupted = Model(1).pool, threading.Event()
 

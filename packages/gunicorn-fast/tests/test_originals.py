@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 import pytest
 
 ARCHIVES = Path(sys.prefix) / "originals"
-"""Where `make test-originals` puts the source archives."""
+"""Folder of the source archives that `make test-originals` downloads."""
 
 HERE = Path(__file__).parent / "originals"
 

@@ -1,4 +1,4 @@
-"""What people would otherwise write: the same endpoints, prometheus-flask-exporter with its defaults."""
+"""Stock Flask with the same endpoints, and prometheus-flask-exporter with its defaults."""
 
 from __future__ import annotations
 

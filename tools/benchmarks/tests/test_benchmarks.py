@@ -1,4 +1,4 @@
-"""What of the benchmarks computes: wrk's output, tables, spreads, limits. None of them measures anything."""
+"""Computations of the benchmarks: wrk's output, tables, spreads, limits. No test measures anything."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_errors_of_wrk_are_added_up() -> None:
     assert parse(errors + WRK).errors == 37
 
 
-def test_other_output_is_an_error_that_shows_it() -> None:
+def test_other_output_is_an_error_that_shows_the_output() -> None:
     with pytest.raises(ValueError, match="unable to connect"):
         parse("unable to connect to 127.0.0.1:8080")
 

@@ -27,7 +27,7 @@ def rollout(*arguments: str, **environment: str) -> subprocess.CompletedProcess[
 
 
 @needs_kubectl
-def test_no_cluster_is_said_with_what_to_do(tmp_path: Path) -> None:
+def test_missing_cluster_is_reported_with_a_remedy(tmp_path: Path) -> None:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))  # nobody listens
         config = tmp_path / "config"
@@ -86,7 +86,7 @@ def test_no_kubectl_is_said(tmp_path: Path) -> None:
     assert "kubectl is not installed" in done.stderr
 
 
-def test_a_wrong_mix_is_refused_with_what_is_allowed() -> None:
+def test_wrong_mix_is_refused_with_the_allowed_ones() -> None:
     done = rollout("update", "v1", "v2", "--clients", "old=3")
     assert done.returncode == 2
     assert "'old=3' names no clients: write KIND=NUMBER,... with the kinds new, busy" in done.stderr
@@ -101,7 +101,7 @@ def test_a_kept_report_gives_its_page_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"format": 1}', '{"format": 99}'])
-def test_what_is_no_report_is_refused(tmp_path: Path, text: str) -> None:
+def test_file_that_is_no_report_is_refused(tmp_path: Path, text: str) -> None:
     kept = tmp_path / "report.json"
     kept.write_text(text)
     done = rollout("page", str(kept))

@@ -1,4 +1,4 @@
-"""What the course plans, and when it says that its goals hold."""
+"""The course's plan, and the conditions of its goals."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -134,7 +134,7 @@ def test_a_manifest_must_hold_one_deployment() -> None:
         Rung("some.yaml").changed([{"kind": "Service"}])
 
 
-def test_what_is_put_back_has_nothing_that_the_cluster_decides() -> None:
+def test_restored_object_has_no_fields_of_the_cluster() -> None:
     found = {
         "kind": "Service",
         "metadata": {"name": "s", "uid": "1", "resourceVersion": "2", "labels": {"a": "b"}},

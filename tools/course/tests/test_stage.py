@@ -32,7 +32,7 @@ def url(address: tuple[str, int]) -> str:
     return f"http://{address[0]}:{address[1]}"
 
 
-def test_a_pod_that_is_ready_before_it_listens_is_waited_for(nobody: tuple[str, int]) -> None:
+def test_pod_that_is_ready_before_its_listener_is_waited_for(nobody: tuple[str, int]) -> None:
     """As v1's are; a load from inside the cluster instead would be another experiment."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         late = probe.getsockname()

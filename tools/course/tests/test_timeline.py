@@ -1,4 +1,4 @@
-"""What is told of how long the ways to a service lead to a leaving pod."""
+"""Report of how long the routes to a service lead to a terminating pod."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FOUND = Propagation(
 )
 
 
-def test_the_table_and_what_to_set() -> None:
+def test_table_and_suggested_setting() -> None:
     assert FOUND.table() == [
         ["way", "median, s", "longest, s"],
         ["EndpointSlice", "0.02", "0.03"],
@@ -33,7 +33,7 @@ def test_the_table_and_what_to_set() -> None:
     assert FOUND.drain_min == 4  # 2 x 1.6 s, whole seconds
 
 
-def test_it_is_kept_as_json(tmp_path: Path) -> None:
+def test_timeline_is_kept_as_json(tmp_path: Path) -> None:
     path = tmp_path / "propagation.json"
     path.write_text(FOUND.to_json())
     assert Propagation.read(path) == FOUND

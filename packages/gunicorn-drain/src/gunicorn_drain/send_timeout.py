@@ -64,7 +64,7 @@ class Progress:
     """Time of the last progress, or of the last poll that found nothing unsent."""
     acknowledged: int
     moved: bool = False
-    """Whether it has made progress since the first poll."""
+    """True if it has made progress since the first poll."""
     unsent: bool = False
 
     def update(self, now: float, acknowledged: int, unsent: bool) -> None:

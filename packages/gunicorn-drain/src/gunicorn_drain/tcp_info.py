@@ -1,4 +1,4 @@
-"""What Linux' TCP_INFO has about a socket: accept queues, and how far a client has read."""
+"""Linux' TCP_INFO of a socket: accept queues, and how far a client has read."""
 
 from __future__ import annotations
 

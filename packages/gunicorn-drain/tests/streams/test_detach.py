@@ -38,7 +38,7 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
         yield client, server
 
 
-def test_connection_outlives_the_socket_that_it_had(pair: tuple[socket.socket, socket.socket]) -> None:
+def test_connection_outlives_its_first_socket(pair: tuple[socket.socket, socket.socket]) -> None:
     client, server = pair
     number = server.fileno()
     connection, discard = detach.replace(server)

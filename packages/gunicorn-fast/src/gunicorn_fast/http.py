@@ -139,7 +139,7 @@ class ConnectionParser(RequestParser):  # type: ignore[misc] # Gunicorn has no t
         self.headers = b""
         self._last = b""
         self.simple_headers: SimpleHeaders | None = None
-        """Those of the last request, if they were simple."""
+        """Headers of the last request, if they were simple."""
 
     def __next__(self) -> Request:
         """Parse the next request."""

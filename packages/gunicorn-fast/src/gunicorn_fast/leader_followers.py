@@ -1,4 +1,4 @@
-"""Who runs an event loop: one thread at a time, the leader, polls and serves requests itself.
+"""An event loop run by one thread at a time, the leader, which polls and serves requests itself.
 
 With an event loop and a pool of threads each request goes from the loop to a thread and back, which costs
 more than most responses do. Here the leader serves what it has polled. When a request takes long, the main
@@ -40,7 +40,7 @@ TURN = 0.002
 
 
 class Request(Protocol):
-    """What LeaderFollowers has to know of a request."""
+    """A request as LeaderFollowers uses it."""
 
     @property
     def kind(self) -> Hashable:
@@ -48,7 +48,7 @@ class Request(Protocol):
 
     @property
     def may_block(self) -> bool:
-        """Whether a follower is to serve it, however quick its kind is."""
+        """Return whether a follower is to serve it, however quick its kind is."""
 
     def leave_loop(self) -> None:
         """Have the poll not report the request while a follower serves it. Called under a lock."""
@@ -66,7 +66,7 @@ class Backoff:
 
     level: int = OFFLOAD_MIN // 2
     left: int = 0
-    """How many go to followers before the leader tries one."""
+    """Number of requests for followers before the leader tries one."""
 
     def increase(self) -> None:
         """Record that one was slow."""

@@ -40,14 +40,14 @@ class LeaderConnection(Connection):
 
     poller: BaseSelector
     polled = False
-    """Whether the poller has it."""
+    """True while it is registered in the poller."""
     callback: Callback
-    """What to do when it is readable."""
+    """Function to call when it is readable."""
     environ_builder: EnvironBuilder
     last = b""
     """Request line and headers of the last request."""
     early = False
-    """Whether its request arrived before the response to the one before was sent."""
+    """True if its request arrived before the response to the previous one was sent."""
 
     @property
     def kind(self) -> bytes:
@@ -57,7 +57,7 @@ class LeaderConnection(Connection):
 
     @property
     def may_block(self) -> bool:
-        """Whether the response may have to wait until the client reads the ones before."""
+        """Return whether the response may have to wait until the client reads the previous ones."""
         return self.early and not self._has_room()
 
     def _has_room(self) -> bool:

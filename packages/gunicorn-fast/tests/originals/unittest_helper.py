@@ -1,4 +1,4 @@
-"""What the exporter's tests import beside the exporter, which its source archive does not contain."""
+"""The helper that the exporter's tests import and its source archive does not contain."""
 
 import unittest
 from importlib.metadata import version

@@ -118,7 +118,7 @@ class StreamCollector(Collector):
 
 
 class WorkersCollector(MultiProcessCollector):
-    """What all workers have written to their files."""
+    """Collector of the values that all workers have written to their files."""
 
     def __init__(self, registry: CollectorRegistry, path: str | None = None) -> None:
         super().__init__(registry, path)  # type: ignore[no-untyped-call] # prometheus_client has none

@@ -36,7 +36,10 @@ COMBINE: dict[str, Callable[[Value, Value], Value]] = {
     "gauge_min": min,
     "gauge_mostrecent": _latest,
 }
-"""How two processes' values become one, by kind of file. Gauges of live processes end with their process."""
+"""Functions that combine two processes' values, by kind of file.
+
+Gauges of live processes end with their process.
+"""
 
 
 class ExitedWorkers:

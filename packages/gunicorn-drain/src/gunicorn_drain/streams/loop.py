@@ -109,7 +109,7 @@ class Stream(asyncio.Protocol):
 
     @property
     def is_active(self) -> bool:
-        """Whether something can still be sent."""
+        """Return whether something can still be sent."""
         return not self.finished and not self.transport.is_closing()
 
     def write(self, data: bytes) -> None:

@@ -1,4 +1,4 @@
-"""When clients are asked to reconnect: spread over a part of the drain, so that not all return at once."""
+"""Schedule of asking clients to reconnect, spread over a part of the drain: not all return at once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ By the first, load balancers have mostly stopped to send new connections here.
 
 @dataclass(frozen=True)
 class GoAwaySchedule:
-    """When to notify connections, in seconds since SIGTERM, and after which pause their clients reconnect.
+    """Times to notify connections, in seconds since SIGTERM, and pauses before their clients reconnect.
 
     `0 <= first <= last <= deadline`: the share that is notified grows evenly from `first` to `last`;
     connections that are open at `deadline` are closed. Clients wait `retry_min` to `retry_max` seconds.
