@@ -46,7 +46,7 @@ class Cut(Exception):  # noqa: N818 - the connection was cut
 
 @dataclass
 class Seen:
-    """Observations of all clients of one run, written by the clients' thread. Each number is whole at any time."""
+    """Observations of all clients of one run, written by their thread. Each number is whole at any time."""
 
     ticks: int = 0
     lost: int = 0
