@@ -23,6 +23,22 @@ def table(rows: list[Row]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
+FIGURES = ("requests/s", "ratio", "p99 ratio", "CPU us/request", "CPU to granian's")
+"""Columns of `by_application`, for each number of connections."""
+
+
+def by_application(rows: list[Row]) -> str:
+    """Lay the rows of `throughput` out as a Markdown table for each application, a line for each server."""
+    tables = []
+    for application in dict.fromkeys(row["application"] for row in rows):
+        lines: dict[str, Row] = {}
+        for row in (each for each in rows if each["application"] == application):
+            line = lines.setdefault(row["server"], {f"server with {application}": row["server"]})
+            line |= {f"{name}, {row['connections']}": row[name] for name in FIGURES}
+        tables.append(table(list(lines.values())))
+    return "\n\n".join(tables)
+
+
 def main() -> int:
     """Run the scenarios that are asked for, all of them where none is."""
     parser = argparse.ArgumentParser(prog="python -m tools.benchmarks", description=__doc__)
@@ -54,7 +70,8 @@ def main() -> int:
         rows = SCENARIOS[name](asked.rounds)
         results[name] = rows
         failed += failures(name, rows)
-        print(f"\n## {name}: {SCENARIOS[name].__doc__}\n\n{table(rows)}", flush=True)
+        tables = by_application(rows) if name == throughput.__name__ else table(rows)
+        print(f"\n## {name}: {SCENARIOS[name].__doc__}\n\n{tables}", flush=True)
         asked.output.parent.mkdir(parents=True, exist_ok=True)
         asked.output.write_text(json.dumps(results, indent=2) + "\n")
         if name == throughput.__name__:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tools.benchmarks.__main__ import table
+from tools.benchmarks.__main__ import FIGURES, by_application, table
 from tools.benchmarks.applications import APPLICATIONS
 from tools.benchmarks.checks import LIMITS, failures
 from tools.benchmarks.load import parse
@@ -48,6 +48,19 @@ def test_other_output_is_an_error_that_shows_the_output() -> None:
 def test_table_is_markdown() -> None:
     rows: list[dict[str, Any]] = [{"server": "a", "ratio": Spread(1.234, 1, 2)}]
     assert table(rows) == "| server | ratio |\n| --- | --- |\n| a | 1.23 (1.00-2.00) |"
+
+
+def test_table_of_an_application_has_a_line_for_each_server() -> None:
+    rows: list[dict[str, Any]] = [
+        {"application": "a", "server": server, "connections": count, **dict.fromkeys(FIGURES, count)}
+        for server in ("x", "y")
+        for count in (8, 64)
+    ]
+    lines = by_application(rows).splitlines()
+    assert lines[0].startswith("| server with a | requests/s, 8 | ")
+    assert lines[2:] == [
+        f"| {server} | " + " | ".join(["8"] * 5 + ["64"] * 5) + " |" for server in ("x", "y")
+    ]
 
 
 def test_limits_are_of_scenarios() -> None:
