@@ -43,14 +43,17 @@ def serve(port: int, reference: str) -> None:
                     poller.register(listener.accept()[0], selectors.EVENT_READ)
                     continue
                 client: Any = key.fileobj
-                if not client.recv(RECEIVE_BYTES):
-                    poller.unregister(client)
-                    client.close()
-                    continue
-                body = application(dict(template), start_response)
-                client.send("".join(head).encode("latin-1") + b"".join(body))
-                if hasattr(body, "close"):
-                    body.close()
+                try:
+                    if client.recv(RECEIVE_BYTES):
+                        body = application(dict(template), start_response)
+                        client.send("".join(head).encode("latin-1") + b"".join(body))
+                        if hasattr(body, "close"):
+                            body.close()
+                        continue
+                except OSError:  # the load ends without waiting for its last responses
+                    pass
+                poller.unregister(client)
+                client.close()
 
 
 if __name__ == "__main__":

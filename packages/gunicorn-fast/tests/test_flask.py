@@ -183,6 +183,12 @@ def test_coroutines_run_as_in_flask(flask: type[Flask]) -> None:
         called.append("after")
         return response
 
+    class Hooks:
+        async def before(self) -> None:
+            called.append("method")
+
+    app.before_request(Hooks().before)
+
     @app.get("/closure")
     def closure() -> str:
         @after_this_request
@@ -206,7 +212,7 @@ def test_coroutines_run_as_in_flask(flask: type[Flask]) -> None:
         "closure",
         "async handler",
     ]
-    assert sorted(called) == ["after"] * 6 + ["before"] * 6 + ["later"]
+    assert sorted(called) == ["after"] * 6 + ["before"] * 6 + ["later"] + ["method"] * 6
 
 
 @pytest.mark.parametrize("flask", [Flask, FastFlask])

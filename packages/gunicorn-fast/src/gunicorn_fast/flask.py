@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from inspect import CO_COROUTINE
-from types import FunctionType
+from types import FunctionType, MethodType
 from typing import Any
 
 from flask import Flask, Request
@@ -55,10 +55,11 @@ class FastFlask(Flask):
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         """Wrap a coroutine function as Flask does, which needs the extra `Flask[async]`.
 
-        A simple function is recognised by its flags alone. `inspect.iscoroutinefunction`, by which Flask
-        checks every function for each request, also reads marks on the function and what it wraps.
+        A simple function or method is recognised by its flags alone. `inspect.iscoroutinefunction`, by which
+        Flask checks every function for each request, also reads marks on the function and what it wraps.
         """
-        if type(func) is FunctionType and not func.__code__.co_flags & CO_COROUTINE and not func.__dict__:
+        plain = func.__func__ if type(func) is MethodType else func
+        if type(plain) is FunctionType and not plain.__code__.co_flags & CO_COROUTINE and not plain.__dict__:
             return func
         return super().ensure_sync(func)
 
