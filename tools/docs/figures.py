@@ -247,8 +247,9 @@ class Kept:
             charts[name] = pictures.with_alternative((PICTURES / name).read_text(), title, description)
         charts["throughput.svg"] = pictures.with_alternative(
             (PICTURES / "throughput.svg").read_text(),
-            "Requests per second of each server, compared with stock gthread",
-            "Two bar charts, for 8 and for 64 connections. docs/performance.md has the figures in a table.",
+            "Requests per second of each server with each application, compared with Gunicorn's gthread",
+            "Bar charts of four applications, for 8 and for 64 connections. docs/performance.md has the "
+            "figures in tables.",
         )
         return charts
 
