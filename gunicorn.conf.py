@@ -1,6 +1,6 @@
-"""How Gunicorn runs the service. Plain `gunicorn` in this directory reads it; Gunicorn's own flags win.
+"""Gunicorn's configuration of the service, read by `gunicorn` in this directory. Its flags take precedence.
 
-Gunicorn executes this file again on every SIGHUP, so it holds no state: that is in gunicorn_drain.
+Gunicorn executes this file again on every SIGHUP, so it holds no state: the state is in gunicorn_drain.
 """
 
 import gc
@@ -25,12 +25,12 @@ graceful_timeout = settings.graceful_timeout
 keepalive = settings.keepalive
 worker_connections = WORKER_CONNECTIONS
 loglevel = settings.log_level
-# Loaded once before the fork, workers share the application's memory. gevent must patch first, and --reload
-# loads changed code in new workers only.
+# Loaded once before the fork, the application's memory is shared by the workers. gevent must patch first, and
+# --reload loads changed code in new workers only.
 preload_app = not (settings.is_gevent or "reload" in given)
-# The sign of life must not wait for a disk, where there is memory to write to. None: in TMPDIR.
+# The heartbeat must not wait for a disk if there is memory to write to. None: in TMPDIR.
 worker_tmp_dir = gunicorn_drain.prometheus.memory_directory()
-# Nothing here uses it, and it needs a writable home.
+# Nothing here uses the control socket, and it needs a writable home.
 control_socket_disable = "control_socket" not in given
 # The same for all peers, from loopback too (docs/security.md).
 secure_scheme_headers: dict[str, str] = {}
@@ -44,7 +44,7 @@ def on_starting(server: Any) -> None:
 
 
 def when_ready(server: Any) -> None:
-    """Keep what is loaded out of garbage collections, which would copy it into each worker's memory."""
+    """Exclude loaded objects from garbage collection, which would copy them into each worker's memory."""
     gc.freeze()
 
 

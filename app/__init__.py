@@ -1,4 +1,4 @@
-"""The sample service: a Flask application that shows what a rolling update does to requests."""
+"""Sample service: a Flask application that shows the effect of a rolling update on requests."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 
 def create_app(settings: Settings | None = None, drain: Drain | None = None) -> Flask:
-    """Put the service together.
+    """Create the service.
 
-    Without arguments, as Gunicorn calls it: the settings of the environment (SettingsError where they
-    are wrong) and the drain that gunicorn.conf.py installs.
+    Without arguments, as Gunicorn calls it, the settings are those of the environment (SettingsError if
+    they are wrong), and the drain is the one that gunicorn.conf.py installs.
     """
-    # Imported here, because gunicorn.conf.py imports app.settings in the master, where Flask is
-    # not to be loaded before a gevent worker has patched the standard library.
+    # Imported here, because gunicorn.conf.py imports app.settings in the master, where Flask must
+    # not be loaded before a gevent worker has patched the standard library.
     from app import api, errors, metrics, page, probes, streams
     from app.settings import Settings
     from gunicorn_drain import get_drain
@@ -29,8 +29,8 @@ def create_app(settings: Settings | None = None, drain: Drain | None = None) -> 
     drain = drain or get_drain()
 
     app = FastFlask(__name__, static_folder=None)
-    app.url_map.strict_slashes = False  # /api and /api/ are the same place
-    app.url_map.redirect_defaults = False  # /api/sleep/1 answers, not with a redirect to /api/sleep
+    app.url_map.strict_slashes = False  # /api and /api/ are the same route
+    app.url_map.redirect_defaults = False  # /api/sleep/1 is no redirect to /api/sleep
     errors.register(app)
     metrics.register(app, drain, settings.app_version)
     app.register_blueprint(api.blueprint(settings))

@@ -1,4 +1,4 @@
-"""The endpoints that clients ask: a quick request and slow ones."""
+"""Endpoints for clients: a quick request and slow ones."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from app.settings import Settings
 from gunicorn_drain.policy import DECIMAL
 
 DEFAULT_SLEEP = 1.0
-"""Seconds that /api/sleep takes."""
+"""Default duration of a request of /api/sleep, in seconds."""
 
 
 def blueprint(settings: Settings) -> Blueprint:
-    """Make the routes under /api."""
+    """Create the routes under /api."""
     api = Blueprint("api", __name__)
     pod = socket.gethostname()  # in Kubernetes the pod's name
 
@@ -25,7 +25,7 @@ def blueprint(settings: Settings) -> Blueprint:
         body = {"message": "Hello from Flask", "version": settings.app_version, "pod": pod}
         return json.dumps(body | more).encode() + b"\n"
 
-    # Every load test asks for it, and it never changes: made once.
+    # Every load test requests this body, and it never changes: encoded once.
     hello = answer()
 
     @api.get("/api")

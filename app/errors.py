@@ -1,4 +1,4 @@
-"""Errors as JSON problem details (RFC 9457): what was wrong and what is allowed."""
+"""Errors as JSON problem details (RFC 9457): the mistake and the allowed values."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
 
 def register(app: Flask) -> None:
-    """Answer every error of `app` as a problem."""
+    """Respond to every error of `app` with problem details."""
     app.register_error_handler(HTTPException, problem_response)
-    # Flask logs an unexpected exception with its traceback and hands this handler a plain 500.
+    # Flask logs an unexpected exception with its traceback and calls this handler with a simple 500.
     app.register_error_handler(InternalServerError, problem_response)
     app.after_request(redirect_within_origin)
 
 
 def redirect_within_origin(response: Response) -> Response:
-    """Leave scheme and host out of a redirect to this service (Werkzeug: those of the connection).
+    """Remove scheme and host from a redirect to this service (Werkzeug: those of the connection).
 
-    A client of a proxy that terminates TLS would be redirected to plain HTTP.
+    Otherwise a client of a proxy that terminates TLS would be redirected to plain HTTP.
     """
     if response.status_code == HTTPStatus.PERMANENT_REDIRECT:
         origin, location = request.host_url, response.location or ""
@@ -45,7 +45,7 @@ class ProblemResponse(Response):
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Add the header to Gunicorn's own response.
 
-        An application does not set Connection (PEP 3333). Gunicorn takes "Upgrade" from it, but then sends
+        An application does not set Connection (PEP 3333). Gunicorn accepts "Upgrade" in it, but then sends
         no `Connection: close`, which a drain needs. Two Connection headers count as one list.
         """
 
@@ -60,7 +60,7 @@ class ProblemResponse(Response):
 
 
 def problem_response(error: HTTPException) -> BaseResponse:
-    """Create the response to `error`, with its reason unless that is the server's own matter."""
+    """Create the response to `error`, with its reason unless the reason is internal to the server."""
     status = error.code or 500
     if error.response is not None or status < 400:
         return error.get_response()  # a redirect is no error

@@ -22,13 +22,13 @@ from gunicorn_fast.metrics import FastPrometheusMetrics
 
 
 class VersionCollector(Collector):
-    """The version that serves, as lifecycle_info."""
+    """Collector of lifecycle_info: the version that serves."""
 
     def __init__(self, version: str) -> None:
         self._version = version
 
     def collect(self) -> Iterator[Metric]:
-        """Return the one series."""
+        """Yield the series."""
         info = GaugeMetricFamily("lifecycle_info", "1, with the version that serves.", labels=["version"])
         info.add_metric([self._version], 1.0)
         yield info
@@ -37,8 +37,8 @@ class VersionCollector(Collector):
 def register(app: Flask, drain: Drain, version: str) -> None:
     """Count the requests of `app`, and respond to /metrics."""
     DIRECTORY.export()
-    # A registry of its own for each app, so that two in one process do not share series. Under
-    # Gunicorn the values lie in files that all workers write, and the registry holds none.
+    # A separate registry for each app, so that two apps in one process do not share series. Under
+    # Gunicorn the values are in files that all workers write, and the registry has none.
     registry = CollectorRegistry()
     exporter = FastPrometheusMetrics(app, path=None, group_by="url_rule", registry=registry)
     own = (DrainCollector(drain), VersionCollector(version), StreamCollector(drain))

@@ -1,4 +1,4 @@
-"""The page for people at /: answers, streams and pods as a browser sees them during a rolling update."""
+"""Page at / that shows responses, streams and pods in a browser during a rolling update."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ HERE = Path(__file__).parent
 
 
 def blueprint() -> Blueprint:
-    """Make the route of the page.
+    """Create the route of the page.
 
-    It is one response, with its style and script in it: files of their own could come from pods of
+    The page is one response that includes its style and script: separate files could come from pods of
     different versions in the middle of an update.
     """
     page = Blueprint("page", __name__)
@@ -22,12 +22,12 @@ def blueprint() -> Blueprint:
     body = _source("page.html").replace("/* page.css */", style).replace("/* page.js */", script)
     etag = hashlib.sha256(body.encode()).hexdigest()
     headers = {
-        # Nothing but the style and the script above, and nothing from elsewhere. 'self' holds for ws: too.
+        # Only the style and the script above, and nothing of other origins. 'self' includes ws: too.
         "Content-Security-Policy": (
             f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; connect-src 'self'; "
             "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
         ),
-        "Cache-Control": "no-cache",  # kept, and asked for anew: after an update it is another one
+        "Cache-Control": "no-cache",  # cached, and revalidated each time: an update changes the page
         "Referrer-Policy": "no-referrer",
         "X-Content-Type-Options": "nosniff",
     }
@@ -47,5 +47,5 @@ def _source(name: str) -> str:
 
 
 def _hash(source: str) -> str:
-    """Name a source as Content-Security-Policy does."""
+    """Return the name of a source in Content-Security-Policy: its hash."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()}'"

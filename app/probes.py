@@ -1,4 +1,4 @@
-"""Probes of the platform: liveness, readiness, and the version probe of the course."""
+"""Endpoints for the platform: liveness, readiness, and the version probe of the course."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from gunicorn_drain import Drain
 
 
 def blueprint(settings: Settings, drain: Drain) -> Blueprint:
-    """Make the routes of the probes."""
+    """Create the routes of the probes."""
     probes = Blueprint("probes", __name__)
 
     def answer(status: int, **body: object) -> Response:
@@ -20,7 +20,7 @@ def blueprint(settings: Settings, drain: Drain) -> Blueprint:
 
     @probes.get("/health")
     def health() -> Response:
-        # Who can answer is alive, whatever its state: restarting a draining pod would lose requests.
+        # A process that responds is alive, whatever its state: restarting a draining pod would lose requests.
         return answer(200, state=drain.state)
 
     @probes.get("/health/ready")
@@ -29,7 +29,7 @@ def blueprint(settings: Settings, drain: Drain) -> Blueprint:
 
     @probes.get("/api/nowater/version")
     def version() -> Response:
-        # People and programs ask for the version; the course's readiness probe asks with a header.
+        # Other clients request the version without the header of the course's readiness probe.
         if VERSION_PROBE_HEADER in request.headers:
             return readiness(version=settings.app_version)
         return answer(200, version=settings.app_version)

@@ -1,4 +1,4 @@
-"""The service's settings: read from the environment once, checked together, frozen."""
+"""Settings of the service: read from the environment once, checked together, frozen."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from gunicorn_drain.policy import DECIMAL, SWITCH
 from gunicorn_fast import LEADER_WORKER, PROBE_LANE_WORKER
 
 VERSION_PROBE_HEADER = "X-Custom-Header"
-"""Header that the course's readiness probe sends and clients that request the version do not."""
+"""Header that the course's readiness probe sends, and other clients that request the version do not."""
 
 PROBES = (
     Probe("/health"),
@@ -37,7 +37,7 @@ RENAMED = {"leader.worker.LeaderWorker": LEADER_WORKER, "app.worker.ProbeLaneWor
 
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 WORKER_CONNECTIONS = 8192
-"""Connections of a worker at once, streams apart; idle ones cost memory only."""
+"""Maximum number of connections of a worker, streams excluded; idle ones cost memory only."""
 
 ALIASES = {"WORKERS": "WEB_CONCURRENCY"}
 """Variables that are read where the setting is not set. Gunicorn's own default comes from this one, too."""
@@ -56,7 +56,7 @@ TYPO_RATIO = 0.9
 """Similarity from which an unknown variable is reported as a likely typo, as difflib measures it."""
 
 DRAIN_TYPO_RATIO = 0.75
-"""The same for variables that begin with DRAIN_, of which hardly any is meant for another program."""
+"""TYPO_RATIO of variables that begin with DRAIN_, of which hardly any is meant for another program."""
 
 ORDERED = (
     ("drain_min", "drain_max"),
@@ -64,16 +64,16 @@ ORDERED = (
     ("stream_tell_last", "stream_deadline"),
     ("stream_retry_min", "stream_retry_max"),
 )
-"""Settings of which the first must not be above the second."""
+"""Pairs of settings of which the first must not be above the second."""
 
 
 class SettingsError(ValueError):
-    """The settings that are wrong, a line each: name, value and what is allowed."""
+    """Wrong settings, one per line: name, value and allowed values."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """Reader of a setting's text, and the allowed values that an error names if it raises ValueError."""
+    """Reader of a setting's text, and the allowed values to report if it raises ValueError."""
 
     read: Callable[[str], Any]
     allowed: str
@@ -129,7 +129,7 @@ def _share(default: float, high: float = 1.0) -> Any:
 def _choice(
     default: Any, choices: Mapping[str, Any], renamed: Mapping[str, str] = MappingProxyType({})
 ) -> Any:
-    """`renamed`: texts of earlier releases, and those that stand for the same now."""
+    """Create a setting of one of `choices`. `renamed`: texts of earlier releases, and the present ones."""
 
     def read(text: str) -> Any:
         text = renamed.get(text, text)
@@ -161,9 +161,9 @@ def _addresses(default: str) -> Any:
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings, each read from the environment variable of its name in capitals.
+    """Settings of the service, each read from the environment variable of its name in capitals.
 
-    docs/settings.md has the table. A default that Kubernetes' own defaults bear on says so here.
+    docs/settings.md has the table. Comments here name the defaults that depend on Kubernetes' own defaults.
     """
 
     bind: str = _addresses(",".join(ALL_ADDRESSES))
@@ -173,24 +173,24 @@ class Settings:
     worker_class: str = _choice(LEADER_WORKER, {name: name for name in WORKER_CLASSES}, RENAMED)
     drain: bool = _choice(True, SWITCH)
     # Endpoints propagate within 5 s in an ordinary cluster; the whole drain and the graceful stop
-    # then fit the 30 s that Kubernetes gives a pod unless told otherwise: 15 + 10 + some margin.
+    # then fit Kubernetes' default grace period of 30 s: 15 + 10 + some margin.
     drain_min: float = _seconds(5.0, 0, 3600)
     drain_quiet: float = _seconds(1.0, 0, 600)
     drain_max: float = _seconds(15.0, 0, 3600)
     graceful_timeout: int = _count(10, 0, 3600, "seconds")
-    # A worker shows a sign of life once a second, on a busy machine later.
+    # A worker's heartbeat comes once a second, on a busy machine later.
     worker_timeout: int = _count(30, 5, 3600, "seconds")
-    # Longer than the 60 s for which most proxies keep idle connections; docs/limits.md names the others.
+    # Longer than the idle timeout of most proxies, 60 s; docs/limits.md names the others.
     keepalive: int = _count(75, 0, 3600, "seconds")
     # A client with a full receive buffer that reads 8 KB/s acknowledges bytes every 17 s on loopback.
     send_timeout: float = _seconds(20.0, 1, 3600)
     log_level: str = _choice("info", {name: name for name in LOG_LEVELS})
     log_format: str = _choice("text", {"text": "text", "json": "json"})
     access_log: bool = _choice(False, SWITCH)
-    # As shares of DRAIN_MAX, so that they fit whatever it is. By the first, endpoints have mostly propagated.
+    # Shares of DRAIN_MAX, so that they fit any value of it. At the first, endpoints have mostly propagated.
     stream_tell_first: float = _share(0.2)
     stream_tell_last: float = _share(0.6)
-    stream_deadline: float = _share(0.8, high=0.95)  # the drain is to end after it
+    stream_deadline: float = _share(0.8, high=0.95)  # the drain must end after it
     stream_retry_min: float = _seconds(0.5, 0, 3600)
     stream_retry_max: float = _seconds(3.0, 0, 3600)
     stream_replay: int = _count(300, 1, 3600, "seconds")
@@ -203,9 +203,9 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
-        """Read the settings; raises SettingsError with all that is wrong, not just the first.
+        """Read the settings. Raises SettingsError with every wrong setting, not just the first.
 
-        A variable that is empty counts as not set.
+        An empty variable counts as not set.
         """
         values: dict[str, Any] = {}
         wrong: list[str] = []
@@ -229,40 +229,40 @@ class Settings:
 
     @property
     def drain_policy(self) -> DrainPolicy | None:
-        """Policy of the drain; None if it is switched off."""
+        """Policy of the drain; None if the drain is switched off."""
         return DrainPolicy(self.drain_min, self.drain_quiet, self.drain_max) if self.drain else None
 
     @property
     def binds(self) -> list[str]:
-        """The addresses to listen at, as Gunicorn's `bind` has them."""
+        """Addresses to listen at, in the form of Gunicorn's `bind`."""
         return binds(self.bind.split(","), self.port)
 
     @property
     def is_sync(self) -> bool:
-        """Return whether the worker class is Gunicorn's sync."""
+        """True for Gunicorn's worker class sync."""
         return self.worker_class == "sync" or self.worker_class.endswith("SyncWorker")
 
     @property
     def is_gevent(self) -> bool:
-        """Return whether the worker class is one of Gunicorn's gevent classes."""
+        """True for Gunicorn's gevent worker classes."""
         return "gevent" in self.worker_class
 
     @property
     def threads_per_worker(self) -> int:
-        """THREADS, or 1 for sync: Gunicorn would run a gthread worker in its place."""
+        """THREADS, or 1 for sync: with more, Gunicorn would run a gthread worker instead."""
         return 1 if self.is_sync else self.threads
 
     @property
     def timeout(self) -> int:
-        """Seconds without a sign of life after which Gunicorn replaces a worker.
+        """Timeout of a worker's heartbeat, in seconds, after which Gunicorn replaces the worker.
 
-        A sync worker gives no sign while it answers, so its longest request comes on top.
+        A sync worker has no heartbeat while it serves a request, so its longest request is added.
         """
         return int(self.worker_timeout + (self.sleep_limit if self.is_sync else 0))
 
 
 NAMES = tuple(each.name.upper() for each in fields(Settings))
-"""The environment variables that are settings."""
+"""Names of the environment variables that are settings."""
 
 
 def _variable(setting: str, environ: Mapping[str, str]) -> str | None:
@@ -293,14 +293,14 @@ def notices(environ: Mapping[str, str]) -> list[str]:
 
 
 def _is_injected(name: str, value: str) -> bool:
-    """Tell whether Kubernetes creates this variable, in every container, for a Service of the namespace."""
+    """Return whether Kubernetes creates this variable, in every container, for a Service of the namespace."""
     if INJECTED.fullmatch(name):
         return True
     return name.endswith("_PORT") and INJECTED_ADDRESS.fullmatch(value) is not None
 
 
 def _typo(name: str) -> str | None:
-    """Describe a variable that is probably a misspelt setting; the environment has much that is none."""
+    """Return a sentence about a variable that is probably a misspelt setting, None for all others."""
     canonical = re.sub("[^A-Z0-9]+", "_", name.upper())
     of_drain = canonical.startswith("DRAIN_")
     like = difflib.get_close_matches(
@@ -328,15 +328,15 @@ def _refuse_renamed(worker_class: str | None) -> None:
 
 
 def settings_or_exit(environ: Mapping[str, str] = os.environ, worker_class: str | None = None) -> Settings:
-    """Read the settings of `environ`; report what is wrong with them and exit with status 2.
+    """Read the settings of `environ`; report the wrong ones and exit with status 2.
 
-    `worker_class`: that of Gunicorn's flag, which may be any, and takes precedence.
+    `worker_class`: value of Gunicorn's flag, which may be any class and takes precedence.
     """
     try:
         settings = Settings.from_environment(environ)
         _refuse_renamed(worker_class)
     except SettingsError as error:
-        from gunicorn_drain.logs import line as log_line  # the logger is not there yet
+        from gunicorn_drain.logs import line as log_line  # the logger does not exist yet
 
         for sentence in str(error).splitlines():
             line = log_line(

@@ -22,7 +22,7 @@ from gunicorn_drain.streams import (
 from gunicorn_drain.streams.flask import DetachedResponse, UpgradeRequired, handshake_key
 
 FUTURE = 5
-"""Maximum number of seconds by which another pod's clock may be ahead of ours."""
+"""Maximum time by which another pod's clock may be ahead of ours, in seconds."""
 
 DIGITS = 12
 """Maximum number of digits of an id: more than a tick's number will have for 30,000 years."""
@@ -31,7 +31,7 @@ SHOWN = 100
 """Maximum number of characters of a wrong id that are sent back."""
 
 ID_PARAMETERS = frozenset({"last", "lasteventid", "evslasteventid"})
-"""Names of the query's parameter, in lower case, without `_` and `-`.
+"""Names of the query parameter with the last event id, in lower case, without `_` and `-`.
 
 `last_event_id` and `last` are ours; `lastEventId` and `evs_last_event_id` are sent by polyfills of
 EventSource, `Last-Event-ID` and `lastEventID` by others that can set no header.
@@ -86,10 +86,10 @@ def dump(message: object) -> str:
 
 
 class Ticks:
-    """The ticks of this process. The present one is encoded once for all streams of a kind."""
+    """Ticks of this process. The present one is encoded once for all streams of a kind."""
 
     def __init__(self, version: str, pod: str, replay: int) -> None:
-        """`replay`: seconds for which ticks are repeated to clients that have missed them."""
+        """Create the ticks. `replay`: maximum age of a missed tick that is repeated, in seconds."""
         self.pod = pod
         self._version = version
         self._replay = replay
@@ -111,7 +111,7 @@ class Ticks:
             return self._encoded[stream.encoding]
         first = max(after + 1, self._present - self._replay)
         data = b"".join(self._encode(stream, number) for number in range(first, self._present + 1))
-        if missing := first - after - 1:  # away for long, or the clock has been set
+        if missing := first - after - 1:  # disconnected for long, or the clock has been set
             data = stream.encode_message("missing", {"missing": missing, "first": first}) + data
         return data
 
@@ -121,13 +121,13 @@ class Ticks:
 
 
 class TickStream(Stream):
-    """A stream that gets each tick."""
+    """A stream that sends each tick."""
 
     encoding: object
-    """Streams with the same encoding get the same bytes."""
+    """Key of the encoding: streams with the same key send the same bytes."""
 
     def begin(self, ticks: Ticks, start: Resume) -> None:
-        """Set where the client resumes."""
+        """Set the tick after which the client resumes."""
         self.ticks = ticks
         self.after = now() - 1 if start.after is None else start.after
         self._problem = start.problem
@@ -147,10 +147,10 @@ class TickStream(Stream):
 
 
 class TickEvents(TickStream, EventStream):
-    """GET /api/events."""
+    """Stream of GET /api/events."""
 
     def begin(self, ticks: Ticks, start: Resume) -> None:
-        """Set where the client resumes, and what the last event has."""
+        """Set the tick after which the client resumes, and the data of the last event."""
         super().begin(ticks, start)
         self.encoding = type(self), self.chunked
         self.go_away_data = dump({"reason": "service restart", "pod": ticks.pod})
@@ -161,7 +161,7 @@ class TickEvents(TickStream, EventStream):
 
 
 class TickSocket(TickStream, WebSocket):
-    """GET /api/ws: ticks, and echoes of what the client sends."""
+    """WebSocket of GET /api/ws: ticks, and echoes of the client's messages."""
 
     encoding = "websocket"
 
@@ -184,15 +184,15 @@ class Resume:
     after: int | None = None
     """Number of the last tick that the client has; None: begin with the present one."""
     problem: str = ""
-    """Reason why that is None although the client sent an id."""
+    """Reason for None although the client sent an id."""
 
 
 def resume(*given: tuple[str, list[str]]) -> Resume:
     """Read the ids that a client sends: the sources by precedence, each a name and its values.
 
-    Nothing is refused: a browser takes a refusal as final and never reconnects. An empty id is none, as in
-    the HTML standard. One that no tick has, such as that of an earlier service at the same address, is
-    reported in the stream.
+    Nothing is refused: a browser takes a refusal as final and never reconnects. An empty id counts as none,
+    as in the HTML standard. An id that no tick has, such as one of an earlier service at the same address,
+    is reported in the stream.
     """
     highest = now() + FUTURE
     problem = ""
@@ -207,12 +207,12 @@ def resume(*given: tuple[str, list[str]]) -> Resume:
                     "The stream begins with the present tick."
                 )
         if numbers:
-            return Resume(max(numbers))  # a client that adds its own to an address has the later one
+            return Resume(max(numbers))  # a client may add its later id to an address with an id
     return Resume(None, problem)
 
 
 def _resume(request: Request) -> Resume:
-    """Read after which tick a client resumes. Other parameters are ignored, cache busters for example."""
+    """Read the tick after which a client resumes. Other parameters, such as cache busters, are ignored."""
     header = request.headers.get("Last-Event-ID", "")
     query = [
         value
