@@ -1,23 +1,23 @@
 "use strict";
 
-// Over HTTP/1.1 a browser opens six connections to a host, and the event stream has one of them. A request
-// more would wait inside the browser, and that wait would look like the service's.
+// Over HTTP/1.1 a browser opens six connections to a host, and the event stream has one of them. One more
+// request would wait in the browser, and that wait would count as the service's.
 const PLACES = 5;
-const PATIENCE = 10; // seconds for an answer, on top of those that its path sleeps
-const SLEEP = 3600; // seconds, the most that SLEEP_LIMIT can be
-const SILENCE = 10; // seconds without an event after which a stream is given up for dead
-const BACKOFF = { first: 0.5, most: 15 }; // seconds before a try to connect again, doubled with each
+const PATIENCE = 10; // seconds for a response, in addition to the sleep of its path
+const SLEEP = 3600; // seconds, the maximum of SLEEP_LIMIT
+const SILENCE = 10; // seconds, the timeout of a stream without an event
+const BACKOFF = { first: 0.5, most: 15 }; // seconds before a reconnect, doubled with each attempt
 const ROWS = { wide: 24, narrow: 30 }; // of squares that are kept
 const MINUTES = 2; // of latencies that are drawn
-const PODS = 40; // that are listed, those heard of last
+const PODS = 40; // that are listed, those with the latest responses or events
 const LINES = 200; // of the log
 const COLOURS = 5; // of versions, as page.css has them
-const LATE = 250; // milliseconds by which a timer may be late and still be made up for
-const BODY = 10000; // characters that are shown of an answer
-const RATES = { least: 1, most: 50 }; // requests a second
+const LATE = 250; // milliseconds by which a timer may be late; requests of that time are still sent
+const BODY = 10000; // characters that are shown of a response
+const RATES = { least: 1, most: 50 }; // requests per second
 const PATH = /^\/api(\/sleep(\/[^/?#\s]+)?)?$/;
 
-// The page is the root of the service, which may lie under a path prefix, and may be named without its last slash.
+// The page is the root of the service, which may have a path prefix, and may be requested without its last slash.
 const BASE = location.origin + location.pathname.replace(/\/*$/, "");
 
 const $ = (id) => document.getElementById(id);
@@ -33,7 +33,7 @@ function make(tag, properties = {}, ...children) {
 }
 
 function say(element, text) {
-  // Only what differs, so that a screen reader is told of changes and of nothing else.
+  // Only if the text differs, so that a screen reader is notified of changes only.
   if (element.textContent !== text) element.textContent = text;
 }
 
@@ -46,10 +46,10 @@ function json(text) {
   }
 }
 
-// ---- what is known -------------------------------------------------------------------------------
+// ---- state ---------------------------------------------------------------------------------------
 
-const versions = []; // by order of appearance; the place is the colour
-let seen; // what Reset forgets
+const versions = []; // in order of appearance; the index is the colour
+let seen; // the state that Reset clears
 
 function forget() {
   seen = { answered: 0, failed: 0, held: 0, byVersion: new Map(), pods: new Map(), buckets: new Map(), unsaid: [] };
@@ -88,7 +88,7 @@ function log(text) {
 const load = { path: "/api", rate: 10, paused: false, inFlight: 0, due: 0 };
 
 async function ask(path) {
-  // One request, as it went: { ok, ms, status?, problem, body?, version?, pod? }.
+  // Send one request; return its result: { ok, ms, status?, problem, body?, version?, pod? }.
   const slept = path === "/api/sleep" ? 1 : Math.min(SLEEP, Math.max(0, Number(path.split("/")[3]) || 0));
   const sent = performance.now();
   load.inFlight += 1;
@@ -136,7 +136,7 @@ async function askAndCount() {
 }
 
 function bucketOf(second) {
-  // What happened in one second of the clock.
+  // Return the results of one second of the clock.
   if (!seen.buckets.has(second)) {
     seen.buckets.set(second, { latencies: [], versions: new Map(), failed: 0 });
     for (const old of seen.buckets.keys()) if (old < second - 60 * MINUTES - 1) seen.buckets.delete(old);
@@ -145,11 +145,11 @@ function bucketOf(second) {
 }
 
 function pace() {
-  // So many requests a second, whatever the answers do; one that finds no place is held back. Some are sent
-  // together: one after the other would all go over one connection, and so to one pod.
+  // Send requests at the chosen rate, whatever the responses; without a free place a request is held back.
+  // Some are sent together: one after the other, all would use one connection, and so one pod.
   const now = performance.now();
   const together = Math.min(PLACES, Math.ceil(load.rate / 4));
-  if (now - load.due > LATE) load.due = now; // a background tab, a machine asleep: not made up for
+  if (now - load.due > LATE) load.due = now; // a background tab or a machine asleep: those requests are not sent later
   while (load.due <= now) {
     load.due += (1000 * together) / load.rate;
     for (let each = 0; each < together && !load.paused; each += 1) {
@@ -185,7 +185,7 @@ function draw(answer) {
   const one = square(answer.ok ? colour(answer.version) : "lost");
   one.answer = answer;
   squares.append(one);
-  // Whole rows go, so that the others stay where they are.
+  // Whole rows are removed, so that the others keep their position.
   const row = columns(squares);
   const rows = innerWidth > 760 ? ROWS.wide : ROWS.narrow;
   if (squares.childElementCount > row * rows) for (let each = 0; each < row; each += 1) squares.firstChild.remove();
@@ -213,8 +213,8 @@ squares.addEventListener("keydown", (event) => {
 // ---- streams -------------------------------------------------------------------------------------
 
 class Stream {
-  // What an event stream and a WebSocket have in common: the account of their numbers, and the way back.
-  // A number is lost when a later one came without it, repeated when it is not later than the last.
+  // Base of event stream and WebSocket: the count of their numbers, and the reconnect. A number is lost if a
+  // later one arrives without it, repeated if it is not later than the last one.
 
   constructor(title) {
     this.title = title;
@@ -237,10 +237,10 @@ class Stream {
   }
 
   begin() {
-    this.tries = 0; // to connect, since the last event
-    this.waiting = false; // for the next try
-    this.live = false; // a tick has come on this connection
-    this.notice = false; // the server has said that it ends
+    this.tries = 0; // attempts to connect since the last event
+    this.waiting = false; // for the next attempt
+    this.live = false; // a tick has arrived on this connection
+    this.notice = false; // the server has announced the end
     this.heardAt = performance.now();
     this.state = "connecting";
     this.open();
@@ -248,7 +248,7 @@ class Stream {
 
   tick({ sequence, version, pod }) {
     if (!Number.isSafeInteger(sequence) || typeof version !== "string" || typeof pod !== "string") {
-      log(`${this.title}: an event that is no tick`); // whose number the next one will show to be missing
+      log(`${this.title}: an event that is no tick`); // the next tick shows that its number is missing
       return;
     }
     const now = performance.now();
@@ -282,8 +282,8 @@ class Stream {
   }
 
   missing({ missing, first, detail }) {
-    // The service does not have what follows our last number any more; its next tick is `first`. Without a
-    // count it does not know that number, and the account begins anew.
+    // The service no longer has the ticks after our last number; its next tick is `first`. Without a count
+    // our number is unknown to the service, and the count starts again.
     if (!Number.isSafeInteger(first)) return;
     this.heardAt = performance.now();
     if (Number.isSafeInteger(missing) && missing > 0) this.lose(missing, `to ${first - 1}, older than the service repeats`);
@@ -293,13 +293,13 @@ class Stream {
 
   show(one) {
     this.row.append(one);
-    // Two rows; when they are full the first one goes.
+    // Two rows; when both are full, the first one is removed.
     const row = columns(this.row);
     while (this.row.childElementCount > 2 * row) for (let each = 0; each < row; each += 1) this.row.firstChild.remove();
   }
 
   broken(what) {
-    // The connection is gone. Told or cut counts once, however many tries to come back fail.
+    // The connection has ended. Told or cut counts once, however many attempts to reconnect fail.
     if (this.brokenAt === undefined) {
       this.brokenAt = performance.now();
       this.wasTold = this.notice;
@@ -311,8 +311,8 @@ class Stream {
   }
 
   async again(wait = null) {
-    // Connect after `wait` seconds; without it after a random part of a time that doubles with each try,
-    // so that those who were cut together do not come back together.
+    // Connect after `wait` seconds; without it after a random part of a delay that doubles with each attempt,
+    // so that clients that were cut together do not reconnect together.
     const most = Math.min(BACKOFF.most, BACKOFF.first * 2 ** this.tries);
     const delay = wait ?? most * (0.5 + Math.random() / 2);
     this.tries += 1;
@@ -327,22 +327,22 @@ class Stream {
   }
 
   async check() {
-    // Neither EventSource nor WebSocket says why it was refused, so that the log can.
+    // Log the reason of a refusal, which neither EventSource nor WebSocket reports.
     const stop = new AbortController();
     const late = setTimeout(() => stop.abort(), 1000 * PATIENCE);
     try {
       const response = await fetch(`${BASE}/api/events?last_event_id=${this.last}`, { cache: "no-store", signal: stop.signal });
       if (!response.ok) log(`${this.title}: ${response.status}, ${json(await response.text()).detail ?? "refused"}`);
     } catch {
-      // The service does not respond at all, which the next try finds out too.
+      // The service does not respond at all, so the next attempt fails too.
     } finally {
       clearTimeout(late);
-      stop.abort(); // where it was a stream after all
+      stop.abort(); // if the response is a stream
     }
   }
 
   watch() {
-    // A peer that vanished without a word leaves a connection that looks open for ever.
+    // The connection to a peer that vanished without notice would stay open for ever.
     if (this.waiting || performance.now() - this.heardAt < 1000 * SILENCE) return;
     this.close();
     this.broken(`silent for ${SILENCE} s`);
@@ -365,8 +365,8 @@ class Stream {
 }
 
 class Events extends Stream {
-  // EventSource reconnects by itself, with the last id and after the server's `retry`. It gives up for good
-  // when the answer is no event stream (a 503 of something in between): then it is ours to go on.
+  // EventSource reconnects automatically, with the last id and after the server's `retry`. It stops for good if
+  // the response is no event stream (such as a 503 of a proxy): then this class reconnects.
 
   open() {
     const source = new EventSource(`${BASE}/api/events` + (this.last === null ? "" : `?last_event_id=${this.last}`));
@@ -390,7 +390,7 @@ class Events extends Stream {
 }
 
 class Socket extends Stream {
-  // A WebSocket does nothing by itself. Close code 1012 is a restart, whose reason says how many milliseconds to wait.
+  // A WebSocket does not reconnect automatically. Close code 1012 is a restart; its reason has the delay in ms.
 
   open() {
     const socket = new WebSocket(`${BASE.replace(/^http/, "ws")}/api/ws` + (this.last === null ? "" : `?last=${this.last}`));
@@ -415,7 +415,7 @@ class Socket extends Stream {
   }
 }
 
-// ---- what is shown -------------------------------------------------------------------------------
+// ---- display -------------------------------------------------------------------------------------
 
 function percentile(sorted, part) {
   return sorted[Math.min(sorted.length - 1, Math.ceil(part * sorted.length) - 1)];
@@ -434,7 +434,7 @@ function drawLatency() {
   const now = Math.floor(Date.now() / 1000) - 1; // the last whole second
   const span = 60 * MINUTES;
   const x = (second) => area.right - ((now - second) / span) * (area.right - area.left);
-  // From 1 ms to 10 s, each ten times the one before: a path that sleeps and one that does not fit in.
+  // A logarithmic scale from 1 ms to 10 s: paths with and without a sleep fit in.
   const y = (ms) => area.bottom - (Math.log10(Math.min(Math.max(ms, 1), 10000)) / 4) * (area.bottom - area.top);
   const parts = [];
   for (const [ms, label] of [[1, "1 ms"], [10, "10 ms"], [100, "100 ms"], [1000, "1 s"], [10000, "10 s"]]) {
@@ -452,7 +452,7 @@ function drawLatency() {
     if (!bucket) continue;
     if (bucket.latencies.length) {
       const sorted = bucket.latencies.slice().sort((one, other) => one - other);
-      // A second or two without an answer is a slow path's; more is a pause, and a gap in the line.
+      // One or two seconds without a response are due to a slow path; more are a pause, a gap in the line.
       const step = before !== null && second - before <= 3 ? "L" : "M";
       before = second;
       latest = { typical: percentile(sorted, 0.5), worst: percentile(sorted, 0.99) };
@@ -539,7 +539,7 @@ let rendered = performance.now();
 
 function everySecond() {
   const now = performance.now();
-  // After a pause of this page itself (the machine slept) the streams get their time to be heard first.
+  // After a pause of this page itself (the machine slept) the timeout of the streams starts again.
   if (now - rendered < 5000) for (const stream of streams) stream.watch();
   else for (const stream of streams) stream.heardAt = now;
   rendered = now;
@@ -573,7 +573,7 @@ async function set() {
   }
   load.rate = Number(rate);
   if (path !== load.path) {
-    // Asked once before it is asked many times: whether the seconds are right is the service's to say.
+    // Requested once before many requests: the service decides whether the seconds are allowed.
     const answer = await ask(path);
     if (mine !== attempt) return;
     if (answer.status >= 400 && answer.status < 500) {
@@ -606,7 +606,7 @@ $("reset").addEventListener("click", () => {
   render();
 });
 
-// ---- go ------------------------------------------------------------------------------------------
+// ---- start ---------------------------------------------------------------------------------------
 
 forget();
 const streams = [new Events("Event stream"), new Socket("WebSocket")];
