@@ -1,1 +1,1 @@
-"""Clients that come through a rolling update unharmed. docs/clients.md has the rules they keep to."""
+"""Clients that lose nothing in a rolling update. docs/clients.md has the rules that they follow."""

@@ -19,14 +19,14 @@ from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
 TIMEOUT = (5.0, 30.0)
-"""Seconds to connect, and for the answer. requests has none of its own and would wait for ever."""
+"""Timeouts of the connection and of the response, in seconds. By default requests waits for ever."""
 
 
 def session() -> requests.Session:
-    """Make a session that repeats where that is safe."""
+    """Create a session that repeats requests where that is safe."""
     retry = Retry(
-        # For one request. What never reached the server is repeated whatever the method; what was sent and
-        # got no answer, for these methods only, which may be done twice (RFC 9110, 9.2.2).
+        # For one request. A request that never reached the server is repeated whatever its method. A request
+        # that was sent and got no response is repeated for these idempotent methods only (RFC 9110, 9.2.2).
         total=6,
         allowed_methods=["GET", "HEAD", "OPTIONS", "PUT", "DELETE"],
         backoff_factor=0.1,  # the first repetition at once, then after 0.2 s, 0.4 s, 0.8 s ...
@@ -39,7 +39,7 @@ def session() -> requests.Session:
 
 
 def get(asking: requests.Session, url: str) -> requests.Response:
-    """GET, once more if the answer's body is cut: urllib3 has handed the answer over by then."""
+    """Send a GET, and repeat it if the body is cut off: urllib3 has returned the response by then."""
     try:
         return asking.get(url, timeout=TIMEOUT)
     except requests.exceptions.ChunkedEncodingError:
@@ -47,7 +47,7 @@ def get(asking: requests.Session, url: str) -> requests.Response:
 
 
 def main() -> int:
-    """Ask, and say how it went; status 1 if a request failed."""
+    """Send requests and print the counts; return 1 if a request failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("url", help="the service, such as http://localhost:8080")
     parser.add_argument("--seconds", type=float, default=30.0, help="how long (30)")

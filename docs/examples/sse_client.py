@@ -20,13 +20,13 @@ from dataclasses import dataclass
 import requests
 
 CONNECT = 5.0
-"""Seconds for a connection to be made."""
+"""Timeout of a connection attempt, in seconds."""
 
 SILENCE = 30.0
-"""Seconds without a byte after which a stream is dead. The server's heartbeats come every 15 s."""
+"""Timeout of a stream without a byte, in seconds. The server sends a heartbeat every 15 s."""
 
 BACKOFF = (0.5, 15.0)
-"""Seconds: the first wait after a failure, which doubles each time, and the longest."""
+"""First and longest delay after a failure, in seconds; the delay doubles with each failure."""
 
 
 @dataclass
@@ -37,11 +37,11 @@ class Event:
     data: str = ""
     id: str | None = None
     retry: float | None = None
-    """Seconds to wait before the next connection."""
+    """Delay before the next connection, in seconds."""
 
 
 def parse(lines: Iterable[str]) -> Iterator[Event]:
-    """Read events. One that the stream's end cuts off is left out, as the format wants it."""
+    """Yield events. An event that the stream's end cuts off is discarded, as the format requires."""
     event, data = Event(), list[str]()
     for line in lines:
         field, _, value = line.partition(":")
@@ -63,15 +63,15 @@ def parse(lines: Iterable[str]) -> Iterator[Event]:
 
 
 def backoff(failures: int) -> float:
-    """Wait a random part of a time that doubles, so that those cut together do not come back together."""
+    """Return a random part of a delay that doubles: clients cut off together do not reconnect together."""
     first, longest = BACKOFF
     return random.uniform(0.5, 1) * min(longest, first * 2.0 ** (failures - 1))  # noqa: S311 - no secret
 
 
 def follow(url: str) -> Iterator[Event]:
-    """Give the stream's events for ever, across reconnects.
+    """Yield the stream's events for ever, across reconnects.
 
-    Raises requests.HTTPError where the server does not take the request.
+    Raises requests.HTTPError if the server refuses the request.
     """
     last: str | None = None
     failures = 0
@@ -103,7 +103,7 @@ def follow(url: str) -> Iterator[Event]:
 
 
 def main() -> None:
-    """Print ticks, a line of JSON each."""
+    """Print each tick as a line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("url", help="the service, such as http://localhost:8080")
     missed = 0
@@ -112,7 +112,7 @@ def main() -> None:
             print(json.dumps(json.loads(event.data)), flush=True)
         elif event.kind == "missing":
             gap = json.loads(event.data)
-            missed += gap["missing"] or 0  # null: the server does not know the last id
+            missed += gap["missing"] or 0  # null: the last id is unknown to the server
             print(f"{event.data}; {missed} missed so far", file=sys.stderr)
 
 

@@ -22,11 +22,11 @@ from websockets.frames import CloseCode
 from websockets.sync.client import connect
 
 BACKOFF = (0.5, 15.0)
-"""Seconds: the first wait after a failure, which doubles each time, and the longest."""
+"""First and longest delay after a failure, in seconds; the delay doubles with each failure."""
 
 
 def told(closed: ConnectionClosed) -> float | None:
-    """Seconds to wait, where the server said so; None after any other close."""
+    """Return the delay that the server asks for, in seconds; None after any other close."""
     if closed.rcvd is None or closed.rcvd.code != CloseCode.SERVICE_RESTART:
         return None
     try:
@@ -36,21 +36,21 @@ def told(closed: ConnectionClosed) -> float | None:
 
 
 def backoff(failures: int) -> float:
-    """Wait a random part of a time that doubles, so that those cut together do not come back together."""
+    """Return a random part of a delay that doubles: clients cut off together do not reconnect together."""
     first, longest = BACKOFF
     return random.uniform(0.5, 1) * min(longest, first * 2.0 ** (failures - 1))  # noqa: S311 - no secret
 
 
 def follow(url: str) -> Iterator[dict[str, Any]]:
-    """Give the server's messages for ever, across reconnects.
+    """Yield the server's messages for ever, across reconnects.
 
-    Raises InvalidStatus where the server does not take the request.
+    Raises InvalidStatus if the server refuses the request.
     """
     last: int | None = None
     failures = 0
     while True:
         try:
-            # It answers pings and sends its own: a peer that vanished without a word is noticed in 40 s.
+            # connect() responds to pings and sends its own: a peer that vanished is noticed in 40 s.
             with connect(url if last is None else f"{url}?last={last}") as socket:
                 while True:
                     message = json.loads(socket.recv())
@@ -74,7 +74,7 @@ def follow(url: str) -> Iterator[dict[str, Any]]:
 
 
 def main() -> None:
-    """Print ticks, a line of JSON each."""
+    """Print each tick as a line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("url", help="the service, such as http://localhost:8080")
     url = parser.parse_args().url.rstrip("/").replace("http", "ws", 1)  # https becomes wss
@@ -83,7 +83,7 @@ def main() -> None:
         if message["type"] == "tick":
             print(json.dumps(message), flush=True)
         elif message["type"] == "missing":
-            missed += message["missing"] or 0  # null: the server does not know the last number
+            missed += message["missing"] or 0  # null: the last number is unknown to the server
             print(f"{json.dumps(message)}; {missed} missed so far", file=sys.stderr)
 
 
