@@ -1,7 +1,7 @@
 """The drain in ASGI workers: Gunicorn's own and uvicorn's, which call no hook that sees a response.
 
 An ASGI middleware around the application counts requests, announces closes and responds to the readiness
-probe. It also notifies WebSockets, with code 1012, and tells streaming responses by an event in their scope.
+probe. It also notifies WebSockets, with code 1012, and streaming responses, by an event in their scope.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ current_request: ContextVar[Any] = ContextVar("gunicorn_drain.request", default=
 
 
 class DrainMiddleware:
-    """An ASGI application that drains."""
+    """ASGI middleware that drains its application."""
 
     def __init__(self, application: Application, drain: Drain, readiness: str | None = None) -> None:
         self._application = application
@@ -102,7 +102,7 @@ class DrainMiddleware:
         if message["type"] != "http.response.start" or not self._drain.terminating_since:
             return message
         if request is not None and hasattr(request, "must_close"):
-            request.must_close = True  # else Gunicorn keeps the connection that the header closes
+            request.must_close = True  # otherwise Gunicorn keeps the connection that the header closes
         # HTTP/2 has no such header; its connections get a GOAWAY from the server.
         if not scope.get("http_version", "1.1").startswith("1."):
             return message
@@ -123,7 +123,7 @@ class DrainMiddleware:
 
         async def track(message: Message) -> None:
             nonlocal notice, closed
-            if closed:  # by the notice; the application learns of it by websocket.disconnect
+            if closed:  # by the notice; the application receives websocket.disconnect
                 return
             if message["type"] == "websocket.accept":
                 with worker.guarded("WebSocket"):
@@ -181,7 +181,7 @@ def wrap_application(worker: Any, drain: Drain, readiness: str | None) -> None:
 
 
 def take_over_sigterm(worker: Any, on_sigterm: Callable[[Handler, int, Any], None]) -> None:
-    """Call `on_sigterm` for SIGTERM, with what the server of an ASGI worker would call."""
+    """Call `on_sigterm` for SIGTERM, with the handler of the ASGI worker's server."""
     if hasattr(worker, "asgi"):
         # asyncio's handlers are called in addition to one of signal.signal(), so they are replaced as well.
         worker.loop.add_signal_handler(signal.SIGQUIT, worker.handle_quit_signal)

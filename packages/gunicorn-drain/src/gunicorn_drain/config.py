@@ -1,4 +1,4 @@
-"""A Gunicorn configuration of nothing but the drain: `gunicorn -c python:gunicorn_drain.config app:app`.
+"""Gunicorn configuration with the drain alone: `gunicorn -c python:gunicorn_drain.config app:app`.
 
 The environment has its settings: DRAIN, DRAIN_MIN, DRAIN_QUIET, DRAIN_MAX; DRAIN_READINESS, the path of the
 readiness probe, /ready if not set; and DRAIN_PROBES, the paths of other probes, separated by commas.

@@ -1,4 +1,4 @@
-"""The drain of one service: what an application may ask, and the Gunicorn hooks of master and workers."""
+"""The drain of one service: its state for the application, and Gunicorn's hooks in master and workers."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ class Drain:
         """Start of the service, in seconds since the epoch."""
 
     def configure(self, policy: DrainPolicy | None, probes: Collection[Probe | str] = ()) -> None:
-        """Set how to drain (None: stop as Gunicorn does without a drain) and which requests are probes."""
+        """Set the policy (None: stop as Gunicorn does without a drain) and the requests that are probes."""
         self.set(policy, ProbeMatcher([Probe(each) if isinstance(each, str) else each for each in probes]))
 
     def set(self, policy: DrainPolicy | None, probes: ProbeMatcher) -> None:
-        """Set policy and rule, as `configure()` does."""
+        """Set the policy and the matcher of probes, as `configure()` does."""
         self.master.policy = self.worker.policy = policy
         self.worker.probes = probes
 
     @property
     def policy(self) -> DrainPolicy | None:
-        """The policy in use; None where the drain is off."""
+        """Policy in use; None if the drain is off."""
         return self.worker.policy
 
     @property
     def probes(self) -> ProbeMatcher:
-        """The rule for which requests are probes."""
+        """Matcher of the requests that are probes."""
         return self.worker.probes
 
     # ---- state -------------------------------------------------------------------------------------------
@@ -80,7 +80,7 @@ class Drain:
     def terminating_since(self) -> float:
         """Time at which this process was asked to terminate, in seconds of time.monotonic(); 0.0 before.
 
-        With the whole service by its drain, or alone: by a reload, by one worker fewer.
+        Either the whole service drains, or this process alone terminates: a reload, or one worker fewer.
         """
         return (self.page.master[MasterCell.BEGAN] or self.worker.retiring_since) / NANOSECONDS
 
@@ -115,7 +115,7 @@ class Drain:
         return self.page.stalled
 
     def status(self, backlog: int = 0) -> DrainStatus:
-        """Observe the drain. `backlog`: connections that wait to be accepted."""
+        """Return the status of the drain. `backlog`: number of connections that wait to be accepted."""
         return self.page.status(backlog)
 
     def mark_ready(self) -> None:
@@ -131,13 +131,13 @@ class Drain:
     def declare_streams(self, *kinds: str) -> None:
         """Add kinds of streams, at most STREAM_KINDS_MAX, else ValueError.
 
-        Every process must declare the same ones in the same order, as an application does when it is created.
+        Every process must declare the same kinds in the same order, as an application does at its creation.
         """
         self.page.declare_streams(*kinds)
 
     @property
     def stream_kinds(self) -> tuple[str, ...]:
-        """The declared kinds of streams."""
+        """Declared kinds of streams."""
         return self.page.kinds
 
     def count_stream(self, kind: str, counter: StreamCounter, change: int = 1) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from gunicorn.config import Config
 
 ARGUMENTS = "GUNICORN_CMD_ARGS"
-"""The environment variable from which Gunicorn takes flags; those of the command line take precedence."""
+"""Environment variable from which Gunicorn reads flags; flags of the command line take precedence."""
 
 
 def given(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Adds hooks to a Gunicorn configuration file, and ends the process where one is wrong."""
+"""Functions that guard and chain Gunicorn's hooks, and exit if a configuration is wrong."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ def guarded(name: str, hook: Hook) -> Hook:
 
 
 def chain(name: str, ours: Hook, theirs: object, *, ours_last: bool = False) -> Hook:
-    """Return one hook that calls both; it has the arguments of `ours`, which are all that Gunicorn passes.
+    """Return one hook that calls both, with the arguments of `ours`, which are all that Gunicorn passes.
 
-    `ours_last`: call ours after theirs, even if that one raises, instead of before.
+    `ours_last`: call `ours` after `theirs`, even if `theirs` raises, instead of before.
     """
     if theirs is None:
         return ours
     setting = make_settings()[name]
     try:
-        setting.set(theirs)  # as Gunicorn does: it may be a dotted name, and take fewer arguments
+        setting.set(theirs)  # as Gunicorn does: `theirs` may be a dotted name, and take fewer arguments
     except TypeError as error:
         raise TypeError(f"{name} is {theirs!r}, which Gunicorn does not take: {error}") from None
     other: Hook = setting.get()

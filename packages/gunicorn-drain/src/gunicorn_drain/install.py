@@ -1,4 +1,4 @@
-"""Installs the drain in a Gunicorn configuration file: hooks, readiness path, checks at the start."""
+"""Installation of the drain in a Gunicorn configuration file: hooks, readiness path, checks at the start."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ FROM_ENVIRONMENT: Final = object()
 """Default of `policy`: read DRAIN, DRAIN_MIN, DRAIN_QUIET and DRAIN_MAX."""
 
 OURS_FIRST: Final = ("on_starting", "when_ready", "pre_fork", "post_fork", "post_worker_init", "pre_request")
-"""Hooks of which the drain's part runs before the configuration's own, which so finds the drain set up."""
+"""Hooks of which the drain's part runs before the configuration's own, which then finds the drain set up."""
 
 OURS_LAST: Final = ("post_request", "child_exit", "on_exit")
-"""Hooks of which the drain's part runs after the configuration's own, even if that one raises."""
+"""Hooks of which the drain's part runs after the configuration's own, even if the latter raises."""
 
 GUARDED: Final = ("pre_fork", "post_fork", "post_worker_init", "child_exit", "on_exit")
-"""Hooks that run while the service has clients. Those of a request catch their faults themselves."""
+"""Hooks that run while the service has clients. The hooks of a request catch their faults themselves."""
 
 
 def install(
@@ -42,16 +42,16 @@ def install(
     """Install the drain in the configuration file whose `globals()` are `namespace`; return the drain.
 
     Call it at the end of gunicorn.conf.py: the hooks that the file has by then are kept and called too
-    (`OURS_FIRST` and `OURS_LAST` tell the order). A hook defined below it would replace the drain's; the
-    service then refuses to start.
+    (`OURS_FIRST` and `OURS_LAST` have the order). A hook defined below the call would replace the drain's;
+    the service then refuses to start.
 
     `probes`: requests of the platform, for which a drain does not wait: paths such as "/healthz", or `Probe`.
     `readiness`: a path to which the drain itself responds, with 200 while the service is ready and 503 from
     SIGTERM on. It is a probe too.
-    `policy`: how to drain; None switches the drain off.
-    `send_timeout`: seconds without progress after which a response that its client does not read is closed,
-    so that it holds no thread; readiness is also false while requests wait and no thread becomes free. None:
-    no timeout. WSGI workers on Linux only.
+    `policy`: durations of the drain; None switches the drain off.
+    `send_timeout`: timeout of a response without progress, in seconds. The connection of a client that does
+    not read is then closed, so that it holds no thread; readiness is also false while requests wait and no
+    thread becomes free. None: no timeout. WSGI workers on Linux only.
 
     Raises TypeError or ValueError for wrong arguments. Wrong variables of the environment are reported on
     stderr and end the process with status 2, as does an unsupported version of Gunicorn.
@@ -138,7 +138,7 @@ def _post_worker_init(
 
 
 def _check(installed: dict[str, Hook], drain: Drain, server: Any) -> None:
-    """Refuse to start where the drain would not work, before there is a worker."""
+    """Refuse to start if the drain would not work, before there is a worker."""
     sentences = [
         f"{name} was set after gunicorn_drain.install(); call install() at the end of the configuration file"
         for name, hook in installed.items()

@@ -1,6 +1,6 @@
-"""The addresses to listen at: both IP families where the kernel has them.
+"""Addresses to listen at: both IP families where the kernel has them.
 
-Two listeners and not one for both families, because that one would report IPv4 clients as `::ffff:192.0.2.1`,
+Two listeners and not one for both families, because one would report IPv4 clients as `::ffff:192.0.2.1`,
 which matches no rule and no log query for `192.0.2.1`.
 """
 
@@ -50,5 +50,5 @@ class _TCP6Socket(sock.TCP6Socket):  # type: ignore[misc] # Gunicorn has no type
 
 
 def separate_families() -> None:
-    """Have Gunicorn create its IPv6 listeners beside IPv4 ones at the same port."""
+    """Let Gunicorn create IPv6 listeners in addition to IPv4 ones at the same port."""
     sock.TCP6Socket = _TCP6Socket

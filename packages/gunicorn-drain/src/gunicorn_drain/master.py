@@ -1,6 +1,6 @@
-"""The master's part of a drain, in the order in which a SIGTERM meets it.
+"""The master's part of a drain, in its order of execution after SIGTERM.
 
-What it leans on in Gunicorn was read in 27.0.1; tests/test_gunicorn.py holds it by fingerprints.
+It depends on internals of Gunicorn, read in 27.0.1; tests/unit/test_gunicorn.py checks their fingerprints.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ class Master:
         self.when_reloaded()
 
     def when_reloaded(self) -> None:
-        """Take over SIGTERM if a drain is wanted; a reload may have switched it on."""
+        """Take over SIGTERM if the drain is on; a reload may have switched it on."""
         if self.policy is None or self._installed:
             return
         self._installed = True
         server = self._arbiter
-        # Gunicorn looks these up by name: the first two when it comes to a queued signal.
+        # Gunicorn looks these up by name: the first two when it handles a queued signal.
         self._stop = server.handle_term
         self._stop_workers = server.stop
         server.handle_term = self._handle_term
@@ -58,8 +58,8 @@ class Master:
         ForkGuard()
 
     def pre_fork(self, server: Any, worker: Any) -> None:
-        """Give a worker a slot of its own (Gunicorn's hook)."""
-        # A worker has none that a reload has tried with a configuration without this hook.
+        """Assign a separate slot to a worker (Gunicorn's hook)."""
+        # A worker that a reload has tried with a configuration without this hook has none.
         taken = {getattr(other, "drain_slot", None) for other in server.WORKERS.values()}
         free = next((number for number in range(LAST_SLOT) if number not in taken), None)
         if free is None:
@@ -81,12 +81,12 @@ class Master:
                 signal.setitimer(signal.ITIMER_REAL, TICK, TICK)
                 self._deadline = time.monotonic() + self.policy.maximum
                 self._streams_before = self._count_streams()
-        except Exception as error:  # noqa: BLE001 - the drain continues with what it has
+        except Exception as error:  # noqa: BLE001 - the drain continues without the rest
             self._fault = self._fault or error
         self._arbiter.signal(sig, frame)
 
     def _handle_term(self) -> None:
-        """Log the drain's beginning. Gunicorn's main loop has come to a SIGTERM."""
+        """Log the drain's beginning, when Gunicorn's main loop handles SIGTERM."""
         log, policy = self._arbiter.log, self.policy
         if not self._page.draining:
             if policy is None:  # a reload has switched the drain off
@@ -112,19 +112,19 @@ class Master:
         if self.policy is not None and self._reason is None:
             try:
                 self._reason = end_reason(self.policy, self._page.status(self._backlog()))
-            except Exception as error:  # noqa: BLE001 - a drain of which nothing is known lasts as long as it may
+            except Exception as error:  # noqa: BLE001 - a drain of unknown status lasts for its maximum
                 self._fault = self._fault or error
                 self._reason = EndReason.MAXIMUM if time.monotonic() > self._deadline else None
         if self._reason is not None:
             signal.setitimer(signal.ITIMER_REAL, 0)
             self._arbiter.signal(sig, frame)
         else:
-            # Gunicorn's main loop waits in SimpleQueue.get(), which a handler that outlasts its time makes
-            # wait for ever (seen in CPython 3.11): a worker that hangs would not be noticed in a drain.
+            # Gunicorn's main loop waits in SimpleQueue.get(), which waits for ever after a handler that
+            # outlasts its timeout (observed in CPython 3.11): a hanging worker would not be noticed.
             self._arbiter.wakeup()
 
     def _handle_alrm(self) -> None:
-        """End the drain. Gunicorn's main loop has come to the tick at which it was over."""
+        """End the drain, when Gunicorn's main loop handles the tick at which it was over."""
         self._end_drain()
 
     def _end_drain(self) -> None:
@@ -161,20 +161,20 @@ class Master:
         """Stop the workers, for whatever reason: a signal, the drain's end, a worker that cannot boot."""
         with self._guarded():
             self._page.master[MasterCell.PHASE] = Phase.STOPPING
-        # A tick after Python has given up its handlers would end the process with SIGALRM.
+        # A tick after Python has removed its handlers would end the process with SIGALRM.
         signal.setitimer(signal.ITIMER_REAL, 0)
         self._stop_workers(graceful)
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:
-        """Keep a fault in the block for the log, and continue: no request must fail because of it."""
+        """Record a fault in the block for the log, and continue: no request must fail because of it."""
         try:
             yield
         except Exception as error:  # noqa: BLE001 - whatever it is
             self._fault = self._fault or error
 
     def child_exit(self, server: Any, worker: Any) -> None:  # noqa: ARG002 - Gunicorn's signature
-        """Free the slot of a worker that has exited, however it did (Gunicorn's hook)."""
+        """Free the slot of a worker that has exited, whatever the reason (Gunicorn's hook)."""
         if hasattr(worker, "drain_slot"):
             self._page.retire_slot(worker.drain_slot)
 

@@ -1,4 +1,4 @@
-"""The limit of open files, of which each connection is one."""
+"""Limit of open files, of which each connection is one."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import contextlib
 import resource
 
 SPARE_FILES = 64
-"""File descriptors to keep for everything that is no connection of a client."""
+"""Number of file descriptors to keep for everything except connections of clients."""
 
 
 def raise_file_limit(connections: int) -> int:
-    """Raise this process's limit for a number of connections; return how many of them it allows.
+    """Raise this process's limit for a number of connections; return the number that it allows.
 
-    Fewer where the hard limit is lower: one connection too many would end a worker.
+    Fewer if the hard limit is lower: one connection too many would end a worker.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):  # macOS has a lower limit that `hard` does not show

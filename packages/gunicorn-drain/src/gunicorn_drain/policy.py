@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 DECIMAL = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
-"""A whole or decimal number as people write it; float() also takes nan, inf, 1e3 and 1_000."""
+"""A whole or decimal number of digits; float() also accepts nan, inf, 1e3 and 1_000."""
 
 LIMIT = 3600.0
 """Maximum of each duration that is read from the environment, in seconds."""
@@ -19,7 +19,7 @@ SWITCH = {"on": True, "off": False}
 
 
 class PolicyError(ValueError):
-    """Environment variables of the drain that are wrong, one per line: name, value and what is allowed."""
+    """Wrong environment variables of the drain, one per line: name, value and allowed values."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class EndReason(enum.StrEnum):
 
 
 def end_reason(policy: DrainPolicy, status: DrainStatus) -> EndReason | None:
-    """Return why a drain is over, or None while it has to continue."""
+    """Return the reason for the end of a drain, or None while it has to continue."""
     if status.elapsed >= policy.maximum:
         return EndReason.MAXIMUM
     if status.elapsed < policy.minimum or status.quiet < policy.quiet:

@@ -1,4 +1,4 @@
-"""The one rule for "is a probe", asked of a parsed request and of received bytes alike.
+"""The one rule that recognizes probes, for parsed requests and received bytes alike.
 
 A probe is a GET or HEAD of a probe's path, as the application routes it: without the path prefix that
 Gunicorn calls SCRIPT_NAME, percent-decoded, in whatever form the request target has.
@@ -28,7 +28,7 @@ class Probe:
 
 
 class ProbeMatcher:
-    """Recognizes probes. Almost every request is none, and costs one comparison of its path's end."""
+    """Matcher of probes. Almost every request is none, and costs one comparison of its path's end."""
 
     def __init__(self, probes: Collection[Probe] = ()) -> None:
         self._headers: dict[bytes, list[str | None]] = {}
@@ -38,7 +38,7 @@ class ProbeMatcher:
         # A prefix and the form of the target leave the end of a path as it is; only "%" may hide it.
         ends = [b"/", *(route.removeprefix(b"/") for route in self._headers)]
         self._ends = tuple(end.decode() for end in ends)
-        # Gunicorn allows one empty line before a request, and may be told to allow methods in lower case.
+        # Gunicorn allows one empty line before a request, and with a setting methods in lower case.
         ending = b"|".join(b"(?<=%b)" % re.escape(end) for end in ends)
         self._may_be_probe = re.compile(rb"(?:\r\n)?[A-Za-z]+ [^ ?#\r\n%%]*+(?:%%|%b)" % ending)
 
@@ -53,7 +53,7 @@ class ProbeMatcher:
         if request.method.upper() not in METHODS:  # Flask routes without regard to case
             return None
         path: str = request.path
-        # As gunicorn.http.wsgi.create() has it: a trusted proxy may name the prefix in a header.
+        # As in gunicorn.http.wsgi.create(): a trusted proxy may name the prefix in a header.
         prefix = os.environ.get("SCRIPT_NAME", "")
         for name, value in request.headers:
             if name == "SCRIPT_NAME":
@@ -84,7 +84,7 @@ class ProbeMatcher:
     def route_of_head(self, head: bytes, cfg: Any, peer: Any) -> bytes | None:
         """Return the route of the probe that begins with `head`, received from `peer`; None for no probe.
 
-        What may be one is read by Gunicorn's own parser, so that both forms agree on every oddity.
+        Gunicorn's own parser reads every possible probe, so that both forms agree on unusual requests.
         """
         if self._may_be_probe.match(head) is None:
             return None
@@ -96,10 +96,10 @@ class ProbeMatcher:
         try:
             request = Request(cfg, IterUnreader([head]), peer)
         except (ParseException, OSError, StopIteration):
-            return None  # refused, or not all there
+            return None  # refused, or incomplete
         return self._route_of(request)
 
 
 def route(path: bytes) -> bytes:
-    """Return the route of a path: Flask takes a slash more at the end, and any number at the beginning."""
+    """Return the route of a path: Flask accepts one more slash at the end, any number at the beginning."""
     return b"/" + path.lstrip(b"/").removesuffix(b"/")

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from gunicorn_drain.drain import Drain
 
 POLL = 0.1
-"""Interval between two checks whether a worker is ready or gone, in seconds."""
+"""Interval between two checks whether a worker is ready or has exited, in seconds."""
 
 CONFIGURATION = "__config__"
 """Name of the module as which Gunicorn executes its configuration file."""
@@ -48,7 +48,7 @@ class Wait(enum.Enum):
 
 
 class ReloadError(Exception):
-    """A sentence about what is wrong with the new configuration."""
+    """A sentence about the mistake in the new configuration."""
 
 
 def take_over_sighup(arbiter: Any, drain: Drain) -> None:
@@ -109,7 +109,7 @@ class _Before:
         self._module: ModuleType | None = sys.modules.get(CONFIGURATION)
 
     def restore(self) -> None:
-        """Restore everything; workers of the new configuration are gone."""
+        """Restore everything; workers of the new configuration have exited."""
         os.environ.clear()
         os.environ.update(self._environ)
         os.chdir(self._directory)
@@ -130,7 +130,7 @@ class _Before:
             arbiter.num_workers = self._workers  # SIGTTIN and SIGTTOU change it
 
     def discard(self) -> None:
-        """Close what the new configuration does not use any more."""
+        """Close listeners and remove the PID file that the new configuration does not use any more."""
         arbiter = self._arbiter
         for each in getattr(arbiter, REMOVED):
             each.close()
@@ -142,7 +142,7 @@ class _Before:
 
 
 def _apply(arbiter: Any) -> None:
-    """Read the configuration, check it and put it in force for new workers."""
+    """Read the configuration, check it and apply it to new workers."""
     module = sys.modules.get(CONFIGURATION)
     file = getattr(module, "__file__", None)
     if file is not None and not Path(file).exists():  # Gunicorn would continue with its defaults
@@ -155,13 +155,13 @@ def _apply(arbiter: Any) -> None:
     app = copy.copy(arbiter.app)
     app.reload()
     cfg = app.cfg
-    # Imports it. Where its module lacks the class, Gunicorn returns its name.
+    # Imports the class. If its module lacks the class, Gunicorn returns the name.
     if isinstance(worker_class := cfg.worker_class, str):
         raise ReloadError(f"worker_class is {worker_class!r}: its module has no such class")
     before = arbiter.LISTENERS
     arbiter.LISTENERS = _listeners(arbiter, cfg)
     setattr(arbiter, REMOVED, [each for each in before if each not in arbiter.LISTENERS])
-    arbiter.log.setup(cfg)  # Gunicorn's setup() hides what is wrong with the log's configuration
+    arbiter.log.setup(cfg)  # Gunicorn's setup() hides mistakes in the log's configuration
     arbiter.setup(app)
     arbiter.log.reopen_files()
     if cfg.pidfile != old.pidfile:
@@ -193,7 +193,7 @@ def _listeners(arbiter: Any, cfg: Any) -> list[Any]:
 
 
 def _address(address: Any) -> Any:
-    # That of an inherited IPv6 socket has two numbers more.
+    # The address of an inherited IPv6 socket has two more numbers.
     return address[:2] if isinstance(address, tuple) else address
 
 
@@ -223,13 +223,13 @@ def _start_first_worker(arbiter: Any, drain: Drain) -> None:
             arbiter,
             drain,
             lambda: pid not in arbiter.WORKERS or drain.master.has_booted(worker),
-            # A worker gives its first sign of life when it is ready, so Gunicorn allows it no more.
+            # A worker's first heartbeat comes when it is ready, so Gunicorn allows no more time.
             arbiter.timeout or float("inf"),
         )
     except HaltServer:
         if pid in arbiter.WORKERS:
             raise
-        # Gunicorn's reap_workers() has raised this in place of the rest that it does.
+        # Gunicorn's reap_workers() has raised this and skipped the rest of its work.
         end = Wait.OVER
         worker.tmp.close()
         arbiter.cfg.child_exit(arbiter, worker)
@@ -245,7 +245,7 @@ def _start_first_worker(arbiter: Any, drain: Drain) -> None:
 
 
 def _end_worker(arbiter: Any, pid: int, seconds: float) -> None:
-    """End a worker that is not ready and wait until it is gone, killed after `seconds`.
+    """Terminate a worker that is not ready and wait for its exit; kill the worker after `seconds`.
 
     Otherwise Gunicorn would count one worker too many, and end an old one.
     """
@@ -256,12 +256,12 @@ def _end_worker(arbiter: Any, pid: int, seconds: float) -> None:
             number = signal.SIGKILL
         arbiter.kill_worker(pid, number)
         time.sleep(POLL / 10)
-        with contextlib.suppress(HaltServer):  # it could not boot
+        with contextlib.suppress(HaltServer):  # the worker could not boot
             arbiter.reap_workers()
 
 
 def _replace_workers(arbiter: Any, drain: Drain, oldest: int) -> None:
-    """Start the other workers, and have those retire that are not younger than `oldest`."""
+    """Start the other workers, and retire the workers that are not younger than `oldest`."""
     for _ in range(arbiter.num_workers - 1):
         arbiter.spawn_worker()
     arbiter.manage_workers()
@@ -270,7 +270,7 @@ def _replace_workers(arbiter: Any, drain: Drain, oldest: int) -> None:
     arbiter.log.info("Reload succeeded: %d workers started, the old ones retire", arbiter.num_workers)
     if arbiter.dirty_arbiter_pid:
         arbiter.kill_dirty_arbiter(signal.SIGHUP)
-    # Gunicorn's main loop sends those that are still there another SIGTERM, which cuts short a stop of stock
+    # Gunicorn's main loop sends another SIGTERM to workers that still run, which cuts short a stop of stock
     # workers. A drain of the whole service does not wait for them here.
     _wait_until(
         arbiter,
@@ -283,7 +283,7 @@ def _replace_workers(arbiter: Any, drain: Drain, oldest: int) -> None:
 def _wait_until(arbiter: Any, drain: Drain, over: Callable[[], bool], seconds: float) -> Wait:
     """Wait until `over` returns true, for `seconds` at most and not longer than the service may run.
 
-    Signals that arrive meanwhile are left for Gunicorn's main loop.
+    Signals that arrive meanwhile are queued for Gunicorn's main loop.
     """
     arrived: list[int] = []
     deadline = time.monotonic() + seconds
@@ -303,7 +303,7 @@ def _wait_until(arbiter: Any, drain: Drain, over: Callable[[], bool], seconds: f
 
 
 def _reason(error: BaseException) -> str:
-    """Return in one line what went wrong, and where in the configuration."""
+    """Return the error in one line, with its place in the configuration."""
     # Gunicorn, and the service's settings, report an error on stderr and exit.
     while isinstance(error, SystemExit) and error.__context__ is not None:
         error = error.__context__
@@ -322,7 +322,7 @@ def _reason(error: BaseException) -> str:
             line = number
         elif frame.f_code is Application.load_config_from_module_name_or_filename.__code__:
             setting, value = frame.f_locals.get("k"), frame.f_locals.get("v")
-            if setting is not None:  # that of the loop over all of them, which the error ended
+            if setting is not None:  # of the loop over all settings, which the error ended
                 text = f"{setting} is {value!r}: {text}"
         trace = trace.tb_next
     return f"{text} (line {line} of the configuration)" if line else text

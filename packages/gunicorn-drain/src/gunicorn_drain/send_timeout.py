@@ -1,13 +1,13 @@
-"""Closes connections whose clients do not read their responses, and reports a worker without a free thread.
+"""Timeout of responses that their clients do not read, and a report of workers without a free thread.
 
 A response that a client does not read holds a thread, in every worker class: once the kernel's buffers are
-full, Gunicorn waits in send() for as long as the client likes. A timeout of the socket would not do, as it
-bounds the whole response, and a slow client that reads is to be served. So a thread of each worker polls
-the kernel for the bytes that the client has acknowledged.
+full, Gunicorn waits in send() without a limit. A timeout of the socket does not suffice, as it limits the
+whole response, and a slow client that reads must be served. So a thread of each worker polls the kernel for
+the number of bytes that the client has acknowledged.
 
-Where a receive buffer is full, TCP acknowledges the next bytes only when the client has made room for a
-segment and a share of the buffer: a slow client that reads all the time seems to stand still for seconds in
-between. The kernel's TCP_USER_TIMEOUT is no substitute: with it Linux closes a client that reads, too, once
+If a receive buffer is full, TCP acknowledges the next bytes only when the client has made room for a
+segment and a share of the buffer: a slow client that reads all the time seems to make no progress for
+seconds. The kernel's TCP_USER_TIMEOUT is no substitute: with it Linux closes a client that reads, too, once
 its window has been smaller than the next segment (up to 64 KB) for that time.
 """
 
@@ -35,12 +35,12 @@ INTERVAL = 0.5
 """Interval between two polls, in seconds."""
 
 PROGRESS_MIN = 128
-"""Bytes that a client has to read within the timeout."""
+"""Minimum number of bytes that a client has to read within the timeout."""
 
 GIVE_WAY = 3.0
 """Timeout of a response that has made no progress at all, while requests wait for a thread, in seconds.
 
-Such a response has filled the buffers at once and then stopped. One that has made progress keeps its timeout.
+Such a response has filled the buffers at once and then stopped. A response with progress keeps its timeout.
 """
 
 DRAIN_SHARE = 1 / 3
@@ -50,7 +50,7 @@ DRAIN_TIMEOUT_MIN = 1.0
 """Minimum timeout in a drain, in seconds, however short DRAIN_MAX is."""
 
 BLOCKED_AFTER = 10.0
-"""Duration for which requests wait and none begins or ends before the service is not ready, in seconds."""
+"""Timeout after which the service is not ready: requests wait and none begins or ends. In seconds."""
 
 SHOWN = 100
 """Maximum number of characters of a path in the log."""
@@ -64,11 +64,11 @@ class Progress:
     """Time of the last progress, or of the last poll that found nothing unsent."""
     acknowledged: int
     moved: bool = False
-    """True if it has made progress since the first poll."""
+    """True if the response has made progress since the first poll."""
     unsent: bool = False
 
     def update(self, now: float, acknowledged: int, unsent: bool) -> None:
-        """Take a poll's result."""
+        """Record the result of a poll."""
         moved = acknowledged - self.acknowledged >= PROGRESS_MIN
         if moved or not unsent:
             self.since, self.acknowledged = now, acknowledged
@@ -77,24 +77,24 @@ class Progress:
 
 
 class SendTimeout:
-    """The responses that this worker is sending."""
+    """Responses that this worker is sending, and their timeout."""
 
     def __init__(self, drain: Drain, seconds: float) -> None:
-        """`seconds`: time after which a response without progress is closed, outside a drain."""
+        """Set the timeout. `seconds`: time without progress until the close, outside a drain."""
         self._drain = drain
         self._seconds = seconds
-        # Each access to it is one operation of a dictionary, which is atomic: requests take no lock.
+        # Each access is one operation of a dictionary, which is atomic: requests take no lock.
         self._requests: dict[Any, None] = {}
         self._progress: dict[Any, Progress] = {}
         self._waiting_since = 0.0  # 0.0 while nothing waits
 
     def pre_request(self, worker: Any, req: Any) -> None:
-        """Begin to watch the response to `req` (Gunicorn's hook)."""
+        """Start to observe the response to `req` (Gunicorn's hook)."""
         self._drain.worker.pre_request(worker, req)
         self._requests[req] = None
 
     def post_request(self, worker: Any, req: Any, environ: Any = None, resp: Any = None) -> None:
-        """Stop to watch it: it is sent, or has failed; Gunicorn closes later (Gunicorn's hook)."""
+        """Stop observing the response: it is sent, or has failed; Gunicorn closes later (Gunicorn's hook)."""
         self._requests.pop(req, None)
         self._drain.worker.post_request(worker, req, environ, resp)
 
@@ -128,7 +128,7 @@ class SendTimeout:
         return queued + (pool._work_queue.qsize() if pool is not None else 0)
 
     def _queued_probes(self) -> int:
-        """Count the probes that wait for a thread of theirs."""
+        """Count the probes that wait for a dedicated thread."""
         pools = getattr(self._worker, "probe_pools", {})  # of ProbeLaneWorker
         return sum(pool._work_queue.qsize() for pool in list(pools.values()))
 
@@ -137,7 +137,7 @@ class SendTimeout:
         return sum(map(backlog_of, self._worker.sockets))
 
     def _report_blocked(self, waited: float, here: int, backlog: int) -> None:
-        """Report in readiness and log that no thread has become free for long."""
+        """Report in readiness and log if no thread has become free for BLOCKED_AFTER seconds."""
         # A request that waits in this worker is its own; another worker may take the backlog.
         worker, page = self._drain.worker, self._drain.page
         still = worker.seconds_since_request if here else 0.0
@@ -157,7 +157,7 @@ class SendTimeout:
             logger.warning("No longer blocked: a thread has become free")
 
     def _close_stalled(self, now: float, waiting: int) -> None:
-        """Close what has made no progress for too long, and what gives way to `waiting` requests."""
+        """Close responses without progress after their timeout, or after GIVE_WAY for `waiting` requests."""
         polled: dict[Any, Progress] = {}
         for req in list(self._requests):
             if (info := tcp_info(_socket_of(req))) is not None:
@@ -200,7 +200,7 @@ class SendTimeout:
             # The descriptor is the connection's as long as the request has not ended.
             if req not in self._requests:
                 return
-            # Otherwise the kernel keeps what is unsent for minutes after Gunicorn's close.
+            # Otherwise the kernel keeps unsent data for minutes after Gunicorn's close.
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             connection.shutdown(socket.SHUT_RDWR)
         self._drain.worker.count_stalled()
@@ -214,6 +214,6 @@ class SendTimeout:
 
 
 def _socket_of(req: Any) -> Any:
-    """Find the connection's socket: Gunicorn's hooks get the request alone."""
+    """Return the connection's socket: Gunicorn's hooks get the request alone."""
     stream = getattr(req, "stream", None)  # of HTTP/2
     return req.unreader.sock if stream is None else stream.connection.sock

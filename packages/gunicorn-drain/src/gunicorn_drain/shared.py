@@ -1,6 +1,6 @@
-"""The memory that the master and its workers share: aligned 8-byte cells with one writer each.
+"""Memory that the master and its workers share: aligned 8-byte cells with one writer each.
 
-So nothing needs a lock between processes, and a signal handler may write too. A process gets at the
+So nothing needs a lock between processes, and a signal handler may write too. A process has access to the
 cells of its own slot only: a slot is a view that ends where the next one begins.
 """
 
@@ -14,13 +14,13 @@ from collections.abc import Iterable
 from gunicorn_drain.policy import DrainStatus
 
 NANOSECONDS = 1_000_000_000
-"""Nanoseconds of a second. All times in the page are of time.monotonic_ns()."""
+"""Nanoseconds per second. All times in the page are of time.monotonic_ns()."""
 
 SLOTS = 512
-"""Workers that the page has room for, including those that a reload replaces."""
+"""Number of workers that the page has room for, including those that a reload replaces."""
 
 STREAM_KINDS_MAX = 8
-"""Kinds of streams that are counted separately."""
+"""Maximum number of kinds of streams, which are counted separately."""
 
 
 class State(enum.StrEnum):
@@ -74,7 +74,7 @@ class StreamCounter(enum.IntEnum):
     OPENED = 1
     NOTIFIED = 2  # asked to reconnect elsewhere because the service terminates
     LEFT = 3  # closed by the client after it was notified
-    CLOSED_AT_DEADLINE = 4  # closed by the service because the client did not leave
+    CLOSED_AT_DEADLINE = 4  # closed by the service because the client did not close
     PROTOCOL_ERRORS = 5  # closed because the client violated the protocol
     REFUSED = 6  # not opened: too many, or the connection cannot be detached
 
@@ -82,14 +82,14 @@ class StreamCounter(enum.IntEnum):
 # The counters of streams begin here: in a slot its worker's, in the master's part those of exited workers.
 STREAM_CELL = 8
 PART = STREAM_CELL + STREAM_KINDS_MAX * len(StreamCounter)
-"""Cells of the master's part, and of each slot."""
+"""Number of cells of the master's part, and of each slot."""
 
 LAST_SLOT = SLOTS - 1
 """Slot of a process that Gunicorn has not forked, as in unit tests."""
 
 
 class SharedPage:
-    """The shared memory of one service. Create it before Gunicorn forks."""
+    """Shared memory of one service. Create it before Gunicorn forks."""
 
     def __init__(self) -> None:
         self._cells = memoryview(mmap.mmap(-1, (1 + SLOTS) * PART * 8)).cast("q")
@@ -97,7 +97,7 @@ class SharedPage:
         self.kinds: tuple[str, ...] = ()
 
     def slot(self, number: int) -> memoryview:
-        """Return the cells of a slot; ValueError for a number that is none."""
+        """Return the cells of a slot; ValueError for a number without a slot."""
         if type(number) is not int or not 0 <= number < SLOTS:
             raise ValueError(f"slot is {number!r}; allowed are whole numbers from 0 to {SLOTS - 1}")
         begin = (1 + number) * PART
@@ -158,7 +158,7 @@ class SharedPage:
             self.master[MasterCell.PHASE] = Phase.DRAINING
 
     def status(self, backlog: int) -> DrainStatus:
-        """Observe the drain of the whole service."""
+        """Return the status of the whole service's drain."""
         return status_since(
             self.master[MasterCell.BEGAN],
             last_request=max(*self.column(WorkerCell.LAST_REQUEST), self.master[MasterCell.LAST_REQUEST]),
@@ -168,7 +168,7 @@ class SharedPage:
         )
 
     def retire_slot(self, number: int) -> None:
-        """Add up what the exited worker of a slot has counted, and clear the slot."""
+        """Add the counts of a slot's exited worker to the master's part, and clear the slot."""
         slot, master = self.slot(number), self.master
         master[MasterCell.RESPONSES] += slot[WorkerCell.RESPONSES]
         master[MasterCell.ABORTED] += slot[WorkerCell.IN_FLIGHT]
@@ -189,7 +189,7 @@ class SharedPage:
     # ---- streams -------------------------------------------------------------------------------------
 
     def declare_streams(self, *kinds: str) -> None:
-        """Add kinds of streams. Every process must declare the same ones in the same order.
+        """Add kinds of streams. Every process must declare the same kinds in the same order.
 
         ValueError for more than STREAM_KINDS_MAX.
         """
@@ -216,7 +216,7 @@ class SharedPage:
 
 
 def open_streams(slot: memoryview) -> int:
-    """Return how many streams the worker of `slot` has open."""
+    """Return the number of open streams of the worker of `slot`."""
     return sum(slot[_stream_cell(kind, StreamCounter.OPEN)] for kind in range(STREAM_KINDS_MAX))
 
 
@@ -226,7 +226,7 @@ def seconds_since(moment: int) -> float:
 
 
 def status_since(began: int, last_request: int, in_flight: int, backlog: int, streams: int) -> DrainStatus:
-    """Observe a drain that began at `began`."""
+    """Return the status of a drain that began at `began`."""
     now = time.monotonic_ns()
     return DrainStatus(
         elapsed=(now - began) / NANOSECONDS,

@@ -1,4 +1,4 @@
-"""Signals around a fork: a worker that is asked to stop while it boots must neither miss nor mishandle it."""
+"""Signals around a fork: a worker that boots must neither miss nor mishandle a signal to stop."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def exit_at_stop_signals() -> None:
 
 
 def exit_at_stop_signals_after(init_signals: Callable[[], None]) -> None:
-    """Call a worker's `init_signals`, and let STOP_SIGNALS end it at once until it is ready."""
+    """Call a worker's `init_signals`, and let STOP_SIGNALS end the worker at once until it is ready."""
     held = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     init_signals()
     exit_at_stop_signals()
@@ -30,10 +30,10 @@ def exit_at_stop_signals_after(init_signals: Callable[[], None]) -> None:
 
 
 class ForkGuard:
-    """Blocks STOP_SIGNALS in the master around each of its forks.
+    """Guard that blocks STOP_SIGNALS in the master around each fork.
 
-    Gunicorn sends a worker SIGTERM or SIGQUIT once, and a new worker misses what arrives early: Python drops
-    it (PyOS_AfterFork_Child), or the inherited handler of the master queues it. A blocked signal waits in the
+    Gunicorn sends a worker SIGTERM or SIGQUIT once, and a new worker misses an early signal: Python drops it
+    (PyOS_AfterFork_Child), or the inherited handler of the master queues it. A blocked signal waits in the
     kernel.
     """
 

@@ -56,7 +56,7 @@ LOOP = "drain_loop"
 
 
 def stop_accepting(worker: Any) -> None:
-    """Leave new connections to the other workers, where a worker would lose them when it exits.
+    """Stop accepting, if the worker would lose new connections at its exit; other workers accept them.
 
     gthread before Gunicorn 25 closes connections that it has accepted and not read; so do uvicorn and, in a
     loop that a request blocks, tornado. Called from another thread than the loop's; safe to call again.
@@ -79,8 +79,8 @@ def stop_accepting(worker: Any) -> None:
 def keep_listener_names(worker: Any) -> None:
     """Let an eventlet worker serve the connections that it has accepted last.
 
-    It closes its listeners when it stops, and then requests the address of one for each connection that it
-    has accepted and not begun to serve. The error would end that connection.
+    The worker closes its listeners when it stops, and then reads the address of one for each connection that
+    it has accepted and not begun to serve. The error would end that connection.
     """
     if EVENTLET not in _names(type(worker)):
         return
@@ -96,10 +96,10 @@ def keep_listener_names(worker: Any) -> None:
 
 
 class _Named:
-    """The address of a listener, which is all that Gunicorn requests of it for a connection."""
+    """Address of a listener, all that Gunicorn reads of it for a connection."""
 
     def __init__(self, listener: Any) -> None:
-        self._listener = listener  # kept, because its id must not be used again
+        self._listener = listener  # kept, because its id must not be reused
         self._name = listener.getsockname()
 
     def getsockname(self) -> Any:

@@ -1,4 +1,4 @@
-"""Linux' TCP_INFO of a socket: accept queues, and how far a client has read."""
+"""Linux' TCP_INFO of a socket: length of the accept queue, and bytes that a client has acknowledged."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def tcp_info(sock: Any) -> TcpInfo | None:
 
 
 def backlog_of(listener: Any) -> int:
-    """Return how many connections wait in a listener's accept queue; 0 where the kernel cannot tell.
+    """Return the number of connections in a listener's accept queue; 0 if the kernel does not report it.
 
     Gunicorn's listeners have a get_backlog() since 24 only; this asks the kernel in every version.
     """

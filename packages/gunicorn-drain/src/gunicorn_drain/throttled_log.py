@@ -11,7 +11,7 @@ INTERVAL = 60.0
 
 
 class ThrottledLog:
-    """Logs the first message of a kind at once, and once an interval how many more there were."""
+    """Log with the first message of a kind at once, and the number of further ones once an interval."""
 
     def __init__(self, logger: logging.Logger, interval: float = INTERVAL) -> None:
         self._logger = logger
@@ -29,12 +29,12 @@ class ThrottledLog:
                 self._more[kind] += 1
                 return
             self._more[kind] = 0
-        # Not under the lock: a thread that starts waits, and in a gevent worker others run meanwhile.
+        # Not under the lock: the start of a thread waits, and in a gevent worker others run meanwhile.
         self._schedule(kind)
         self._logger.warning("%s", message)
 
     def flush(self) -> None:
-        """Log what has been counted and not logged yet."""
+        """Log the counts that have not been logged yet."""
         for kind in list(self._more):
             self._report(kind, again=False)
 

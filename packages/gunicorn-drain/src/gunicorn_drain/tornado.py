@@ -33,7 +33,7 @@ POLL_WRITES = 0.02
 
 
 def wrap_application(worker: Any, drain: Drain, readiness: str | None) -> None:
-    """Wrap the application of a tornado worker; log what of it the drain does not protect."""
+    """Wrap the application of a tornado worker; warn of WebSockets, which the drain does not protect."""
     if isinstance(worker.wsgi, Application):
         worker.log.warning(
             "gunicorn-drain: worker_class tornado closes WebSockets without notice when the drain is over"
@@ -41,7 +41,7 @@ def wrap_application(worker: Any, drain: Drain, readiness: str | None) -> None:
     worker.wsgi = DrainContainer(worker.wsgi, drain, readiness)
 
 
-# The worker would wrap what is no WSGIContainer; HTTPServer uses the interface of a connection's delegate.
+# The worker would wrap any other object; HTTPServer uses the interface of a connection's delegate.
 class DrainContainer(WSGIContainer, HTTPServerConnectionDelegate):
     """An application of tornado's `HTTPServer` that drains."""
 
@@ -55,7 +55,7 @@ class DrainContainer(WSGIContainer, HTTPServerConnectionDelegate):
     def start_request(self, server_conn: Any, request_conn: Any) -> HTTPMessageDelegate:
         """Return the delegate of one request (tornado's interface)."""
         message = _Message(self._drain, self._readiness, request_conn)
-        # First the connection: the application's delegate may take its methods.
+        # First the connection: the application's delegate may store its methods.
         delegate = self._server.start_request(server_conn, request_conn)
         message.application = delegate
         return message
@@ -65,7 +65,7 @@ class DrainContainer(WSGIContainer, HTTPServerConnectionDelegate):
 
 
 class _Message(HTTPMessageDelegate):
-    """One request and its response."""
+    """Delegate of one request and its response."""
 
     application: HTTPMessageDelegate
 

@@ -34,7 +34,7 @@ from gunicorn_drain.support import stop_accepting
 
 Handler = Callable[[int, FrameType | None], None]
 
-# Plain numbers for what every request reads or writes: an enum's member takes three times as long.
+# Integers for the cells that every request reads or writes: an enum's member takes three times as long.
 PHASE = int(MasterCell.PHASE)
 IN_FLIGHT = int(WorkerCell.IN_FLIGHT)
 RESPONSES = int(WorkerCell.RESPONSES)
@@ -116,7 +116,7 @@ class Worker:
 
     def post_worker_init(self, worker: Any) -> None:
         """Restore Gunicorn's signal handlers; the application is loaded (Gunicorn's hook)."""
-        # Before a worker's first sign of life Gunicorn compares with the time of day, and no timeout ever
+        # Before a worker's first heartbeat Gunicorn compares with the time of day, and no timeout ever
         # passes: a worker that hangs before its loop would count as ready for ever.
         worker.notify()
         if self.policy is not None:
@@ -154,7 +154,7 @@ class Worker:
             self.log_once(part)
 
     def leave_requests_to(self, on_request: Callable[[Any], object]) -> None:
-        """Let a middleware count requests and announce closes; it is told of each request of the hooks."""
+        """Let a middleware count requests and announce closes; hooks call `on_request` for each request."""
         self._on_request = on_request
 
     def pre_request(self, worker: Any, req: Any) -> None:  # noqa: ARG002 - Gunicorn's signature
@@ -203,7 +203,7 @@ class Worker:
         return bool(req.should_close())
 
     def log_once(self, hook: str) -> None:
-        """Log the exception that is being handled, the first time that it is of `hook`."""
+        """Log the exception that is being handled, once for each `hook`."""
         if hook not in self._faults:
             self._faults.add(hook)
             logger.exception("The drain's %s hook failed; requests are served without it", hook)
@@ -218,11 +218,11 @@ class Worker:
             # The master continues without this worker (a reload, one worker fewer): its clients are notified
             # as in a drain of the whole service, while the other workers take new connections.
             self.retiring_since = time.monotonic_ns()
-            # Not threading.Thread: its start() takes a lock that this signal may have interrupted the
-            # holder of, and waits, which gevent cannot do in a signal handler.
+            # Not threading.Thread: its start() takes a lock whose holder this signal may have
+            # interrupted, and waits, which gevent cannot do in a signal handler.
             try:
                 _thread.start_new_thread(self._retire, ())
-            except RuntimeError:  # no thread is to be had
+            except RuntimeError:  # no thread can be started
                 self._retired = True
                 handle_exit(sig, frame)
 
@@ -231,7 +231,7 @@ class Worker:
         while not self._retired:
             try:
                 self._retired = self._is_over(policy)
-            except Exception:  # noqa: BLE001 - the requests in flight are worth the wait
+            except Exception:  # noqa: BLE001 - requests in flight must not be lost
                 self.log_once("retirement")
                 self._retired = time.monotonic_ns() - self.retiring_since > policy.maximum * NANOSECONDS
             time.sleep(TICK)
@@ -246,7 +246,7 @@ class Worker:
             self.retiring_since,
             last_request=self._slot[LAST_REQUEST],
             in_flight=self._slot[IN_FLIGHT],
-            backlog=0,  # the other workers accept what waits there
+            backlog=0,  # the other workers accept the connections that wait there
             streams=open_streams(self._slot),
         )
         return end_reason(policy, status) is not None

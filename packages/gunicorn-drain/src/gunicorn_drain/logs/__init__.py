@@ -1,12 +1,12 @@
-"""Log lines of a Gunicorn service, for people or for log collectors: `pip install gunicorn-drain[logs]`.
+"""Log lines of a Gunicorn service, for terminals or log collectors: `pip install gunicorn-drain[logs]`.
 
 In gunicorn.conf.py, before `gunicorn_drain.install()`:
 
     gunicorn_drain.logs.install(globals(), log_format="json", access_log=True)
 
 All lines have one format, those of the application and of libraries too. The access log has the client behind
-trusted proxies, the duration, the request ID and the drain's state. What Gunicorn's parser refuses is sent to
-the client as problem details (RFC 9457), logged with a count, and counted if prometheus_client is installed.
+trusted proxies, the duration, the request ID and the drain's state. A request that Gunicorn's parser refuses
+gets problem details (RFC 9457), is logged with a count, and counted if prometheus_client is installed.
 
 Request IDs need a middleware in the application:
 
@@ -54,6 +54,6 @@ def install(
 
 
 def _post_fork(server: Any, worker: Any) -> None:  # noqa: ARG001 - Gunicorn's signature
-    """Set how a new worker refuses requests, and the end of a request's ID."""
+    """Set a new worker's responses to refused requests, and the end of a request's ID."""
     report_errors(worker)
     forget_after_requests(worker)

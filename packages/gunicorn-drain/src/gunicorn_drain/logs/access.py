@@ -1,4 +1,4 @@
-"""The access log's line: client, request, response, duration, request ID and the drain's state."""
+"""Line of the access log: client, request, response, duration, request ID and the drain's state."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FORMAT = '%(client)s "%(r)s" %(s)s %(b)s %(duration)s ms %(id)s %(state)s'
 """Format of a line, in Gunicorn's notation. `client`, `duration`, `id` and `state` are not Gunicorn's."""
 
 MAX_PROXIES = 32
-"""Maximum number of entries of X-Forwarded-For that are looked at, from the last one on."""
+"""Maximum number of entries of X-Forwarded-For that are checked, from the last one on."""
 
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -23,7 +23,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 def fields(response: Any, environ: dict[str, Any], duration: timedelta, cfg: Any) -> dict[str, Any]:
-    """Return what there is to log of a request, by the names that the JSON lines use."""
+    """Return the fields to log of a request, by their names in the JSON lines."""
     status = response.status
     if isinstance(status, str):
         status = status.split(None, 1)[0]
@@ -42,7 +42,7 @@ def fields(response: Any, environ: dict[str, Any], duration: timedelta, cfg: Any
 
 
 def atoms(known: dict[str, Any]) -> dict[str, Any]:
-    """Return what FORMAT refers to."""
+    """Return the values that FORMAT refers to."""
     return {
         "client": known["client"],
         "r": f"{known['method']} {known['uri']} {known['protocol']}",
@@ -55,7 +55,7 @@ def atoms(known: dict[str, Any]) -> dict[str, Any]:
 
 
 def _printable(text: str) -> str:
-    """Escape what could end a line or control a terminal: a request may contain any byte from 0x80."""
+    """Escape characters that end a line or control a terminal: a request may contain any byte from 0x80."""
     return text if text.isprintable() else text.encode("unicode_escape").decode()
 
 
@@ -63,10 +63,10 @@ def _printable(text: str) -> str:
 
 
 def client(environ: dict[str, Any], cfg: Any) -> str:
-    """Return the address of the client: the peer, or what trusted proxies say of it in X-Forwarded-For.
+    """Return the client's address: the peer's, or the one that trusted proxies report in X-Forwarded-For.
 
-    Trusted is what Gunicorn's `forwarded_allow_ips` names. Each proxy appends the address that it was asked
-    from, so the last entry is read first, and the next one only if the last is a trusted proxy's.
+    Gunicorn's `forwarded_allow_ips` names the trusted proxies. Each proxy appends the address of its own
+    client, so the last entry is read first, and the next one only if the last is a trusted proxy's.
     """
     peer = environ.get("REMOTE_ADDR", "")
     forwarded = environ.get("HTTP_X_FORWARDED_FOR")
@@ -91,14 +91,14 @@ def _client(peer: str, forwarded: str, unix: bool, trust_all: bool, networks: tu
     for entry in reversed(forwarded.rsplit(",", MAX_PROXIES)[-MAX_PROXIES:]):
         if not (trust_all or unix or (address is not None and any(address in each for each in networks))):
             break
-        if (before := _address(entry)) is None:  # "unknown", or made up
+        if (before := _address(entry)) is None:  # "unknown", or invented
             break
         address, unix = before, False
     return peer or "-" if address is None else str(address)
 
 
 def _address(text: str) -> Address | None:
-    """Read an address, also one with a port or in brackets; None if it is none."""
+    """Parse an address, also with a port or in brackets; return None for any other text."""
     text = text.strip(' \t"')
     if text.startswith("["):
         text = text[1:].partition("]")[0]
@@ -110,5 +110,5 @@ def _address(text: str) -> Address | None:
         address = ipaddress.ip_address(text)
     except ValueError:
         return None
-    # What a socket for both families calls an IPv4 peer.
+    # The address of an IPv4 peer on a socket for both families.
     return getattr(address, "ipv4_mapped", None) or address

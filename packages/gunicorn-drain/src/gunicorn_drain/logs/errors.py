@@ -1,7 +1,7 @@
-"""Refused requests: told to the client as problem details, counted, and logged once a minute with a count.
+"""Responses to refused requests: problem details, counted, and logged once a minute with a count.
 
-Gunicorn's parser refuses requests that the application never sees, in all worker classes by the worker's
-handle_error(). `report_errors()` puts our own in its place. The status is still Gunicorn's to choose.
+Gunicorn's parser refuses requests that never reach the application, in all worker classes by the worker's
+handle_error(). `report_errors()` replaces it by our own. Gunicorn still chooses the status.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 PROBLEM = "application/problem+json"
 
 SHOWN = 200
-"""Characters of a parser's message that are sent and logged; it may quote the request."""
+"""Maximum number of characters of a parser's message to send and to log; it may quote the request."""
 
 
 # ---- Gunicorn's own errors -----------------------------------------------------------------------------
 
 
 class _Recorder:
-    """A socket that keeps what is written to it."""
+    """Socket that records the written data."""
 
     def __init__(self) -> None:
         self.written = b""
@@ -52,7 +52,7 @@ class _Recorder:
 
 
 def report_errors(worker: Any) -> None:
-    """Have `worker` report its own error responses. Call it in the worker's process, before it serves."""
+    """Replace the error responses of `worker`. Call it in the worker's process, before the worker serves."""
     refusals = ThrottledLog(logging.getLogger("gunicorn.error"))
     worker.handle_error = partial(_handle_error, worker, refusals)
 
@@ -60,7 +60,7 @@ def report_errors(worker: Any) -> None:
 def _handle_error(  # noqa: PLR0913, PLR0917 - Gunicorn's signature, and two of our own
     worker: Any, refusals: ThrottledLog, req: Any, client: Any, addr: Any, exc: Exception
 ) -> None:
-    """Send the problem details of `exc` (Gunicorn: HTML), count it and log it.
+    """Send the problem details of `exc` (Gunicorn: HTML), count the refusal and log it.
 
     `req` is None where the request could not be parsed.
     """
@@ -68,12 +68,12 @@ def _handle_error(  # noqa: PLR0913, PLR0917 - Gunicorn's signature, and two of 
     peer = addr[0] if isinstance(addr, tuple) and addr else "-"
     request = req if req is not None else _request_of(exc)
     headers = dict(getattr(request, "headers", None) or _headers_of(exc))
-    # The application has the ID of a request that it was given.
+    # A request that reached the application keeps its ID.
     served = request_id.current() if req is not None else None
     identifier = served or request_id.accepted_or_new(headers.get(request_id.HEADER.upper()))
     request_id.serve_with(identifier)
-    # Gunicorn maps exceptions to statuses in the middle of the method that also writes the response, so it
-    # writes to a recorder. It logs what it takes for the application's failure, with the traceback.
+    # Gunicorn maps exceptions to statuses in the middle of the method that also writes the response, so the
+    # method writes to a recorder. It logs a failure of the application with the traceback.
     recorder = _Recorder()
     log = SimpleNamespace(
         warning=lambda *_: None,
@@ -123,7 +123,7 @@ def _handle_error(  # noqa: PLR0913, PLR0917 - Gunicorn's signature, and two of 
     worker.log.access(response, none, environ, timedelta(seconds=time.monotonic() - began))
     try:
         util.write_nonblock(client, head if method == "HEAD" else head + body)
-    except Exception:  # noqa: BLE001 - the client may be gone
+    except Exception:  # noqa: BLE001 - the client may have disconnected
         worker.log.debug("Failed to send an error response.")
 
 
@@ -141,13 +141,13 @@ def _detail(cfg: Any, status: HTTPStatus, exc: Exception) -> str:
 
 
 def _request_of(exc: Exception) -> Message | None:
-    """Find the request that was being parsed, for its method and path: Gunicorn hands on the error alone."""
+    """Return the request that was being parsed, for its method and path: Gunicorn passes the error alone."""
     found = (frame.get("self") for frame in _frames_of(exc))
     return next((each for each in found if isinstance(each, Message)), None)
 
 
 def _headers_of(exc: Exception) -> list[tuple[str, str]]:
-    """Find the headers before the one that was refused, for the request ID."""
+    """Return the headers before the refused one, for the request ID."""
     found = (frame.get("headers") for frame in _frames_of(exc) if isinstance(frame.get("self"), Message))
     return next((each for each in found if isinstance(each, list)), [])
 

@@ -1,4 +1,4 @@
-"""The formats of log lines: text for terminals, JSON for log collectors. All times are UTC (RFC 3339)."""
+"""Formats of log lines: text for terminals, JSON for log collectors. All times are UTC (RFC 3339)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class UtcTime(logging.Formatter):
 
 
 class TextFormatter(UtcTime):
-    """Text lines. The request ID follows the message; a line of the access log already has it."""
+    """Formatter of text lines. The request ID follows the message, except in the access log, which has it."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
         """Return the line without a traceback."""
@@ -39,7 +39,7 @@ class TextFormatter(UtcTime):
 
 
 class JsonLinesFormatter(UtcTime, JsonFormatter):
-    """JSON lines, tracebacks in them too. What a record has beside its message are fields of their own."""
+    """Formatter of JSON lines, including tracebacks. Other attributes of a record are separate fields."""
 
 
 def formatter(log_format: str) -> logging.Formatter:
@@ -48,5 +48,5 @@ def formatter(log_format: str) -> logging.Formatter:
 
 
 def line(log_format: str, level: int, logger: str, message: str) -> str:
-    """Return the line for a message that comes before the log is configured."""
+    """Return the line of a message from before the configuration of the log."""
     return formatter(log_format).format(logging.LogRecord(logger, level, "", 0, message, None, None))

@@ -1,4 +1,4 @@
-"""Gunicorn's logger with one format for all lines, those of the application too."""
+"""Gunicorn's logger with one format for all lines, including the application's."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gunicorn_drain.logs.request_id import RequestIdFilter
 
 
 class AccessFields(logging.Filter):
-    """Copies the fields of the access log to their record, from which they become fields of a JSON line."""
+    """Filter that copies the fields of the access log to their record, and so to a JSON line."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Let every record pass."""
@@ -29,7 +29,7 @@ class AccessFields(logging.Filter):
 class ServiceLogger(Logger):  # type: ignore[misc] # Gunicorn has no types
     """Gunicorn's logger with the service's formats.
 
-    Its flags have the effect that Gunicorn documents. A configuration of --log-config or --log-config-json
+    Gunicorn's flags have their documented effect. A configuration of --log-config or --log-config-json
     replaces all of this.
     """
 
@@ -38,7 +38,7 @@ class ServiceLogger(Logger):  # type: ignore[misc] # Gunicorn has no types
 
     def setup(self, cfg: Any) -> None:
         """Configure the loggers from Gunicorn's configuration; again at every reload."""
-        # The configuration's class: after a reload another one than this object's.
+        # The configuration's class: after a reload not this object's.
         if issubclass(cfg.logger_class, ServiceLogger):
             self.log_format, self.access_log_on = cfg.logger_class.log_format, cfg.logger_class.access_log_on
         root = logging.getLogger()
@@ -51,15 +51,15 @@ class ServiceLogger(Logger):  # type: ignore[misc] # Gunicorn has no types
             return
         if self.access_log_on and cfg.accesslog is None:
             self._set_handler(self.access_log, "-", logging.Formatter(), sys.stderr)
-        # Flask's messages and those of the libraries go where Gunicorn's go. The same handler, because
-        # Gunicorn reopens files at SIGUSR1 that are handlers of a logger other than the root.
+        # Messages of Flask and of libraries have the same destination as Gunicorn's. The same handler,
+        # because at SIGUSR1 Gunicorn reopens the files of handlers of loggers other than the root.
         root.setLevel(self.loglevel)
         if (handler := self._get_gunicorn_handler(self.error_log)) is not None:
             root.addHandler(handler)
         log_uncaught(self.error_log)
 
     def atoms(self, resp: Any, req: Any, environ: dict[str, Any], request_time: Any) -> dict[str, Any]:
-        """Return what the access log's format may refer to, Gunicorn's own names only if it is not ours."""
+        """Return the values for the access log's format, Gunicorn's own names only if it is not ours."""
         fields = access.fields(resp, environ, request_time, self.cfg)
         others = {} if self._is_own_format else super().atoms(resp, req, environ, request_time)
         return {**others, **access.atoms(fields), "fields": fields}
@@ -69,7 +69,7 @@ class ServiceLogger(Logger):  # type: ignore[misc] # Gunicorn has no types
         return bool(self.cfg.access_log_format == access.FORMAT)
 
     def _propagate_unconfigured(self) -> None:
-        """Leave it to the root logger to handle what a log configuration does not name (Gunicorn: stderr)."""
+        """Let the root logger handle loggers that a log configuration does not name (Gunicorn: stderr)."""
         for log in (self.error_log, self.access_log):
             if (handler := self._get_gunicorn_handler(log)) is not None:
                 log.removeHandler(handler)
@@ -82,7 +82,7 @@ class ServiceLogger(Logger):  # type: ignore[misc] # Gunicorn has no types
         fmt: logging.Formatter,  # noqa: ARG002 - Gunicorn's signature
         stream: TextIO | None = None,
     ) -> None:
-        """Add a handler in the service's format (Gunicorn: in one of its own)."""
+        """Add a handler in the service's format (Gunicorn: in its own)."""
         super()._set_handler(log, output, formatter(self.log_format), stream)
         if (handler := self._get_gunicorn_handler(log)) is not None:
             handler.addFilter(RequestIdFilter())
@@ -93,7 +93,7 @@ class ServiceLogger(Logger):  # type: ignore[misc] # Gunicorn has no types
 
 
 class StatsdLogger(ServiceLogger, Statsd):  # type: ignore[misc] # Gunicorn has no types
-    """The same with Gunicorn's metrics for --statsd-host, which Gunicorn adds to its own logger only."""
+    """ServiceLogger with Gunicorn's metrics for --statsd-host, which Gunicorn adds to its own logger only."""
 
 
 def log_uncaught(log: logging.Logger) -> None:

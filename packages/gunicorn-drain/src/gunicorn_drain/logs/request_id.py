@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 HEADER = "X-Request-ID"
 
 ENVIRON = "gunicorn_drain.request_id"
-"""The environ's key of the request ID."""
+"""Environ key of the request ID."""
 
 _accepted = re.compile(r"[A-Za-z0-9._:/+=@~-]{1,128}").fullmatch
 
@@ -29,11 +29,11 @@ def accepted_or_new(sent: str | None) -> str:
     """Return the ID that a client or proxy has sent, or a new one: 32 hexadecimal digits.
 
     An ID that is longer than 128 characters or contains others than letters, digits and `._:/+=@~-` is
-    replaced: it goes into the log and into a response header.
+    replaced, because the ID is part of the log and of a response header.
     """
     if sent is not None and _accepted(sent):
         return sent
-    # Unique, not secret: a third of the time of os.urandom(). Each worker has a seed of its own.
+    # Unique, not secret: a third of the time of os.urandom(). Each worker has a separate seed.
     return "%032x" % getrandbits(128)  # noqa: UP031 - faster than an f-string
 
 
@@ -50,14 +50,14 @@ def serve_with(request_id: str | None) -> None:
 def with_request_ids(application: WSGIApplication) -> WSGIApplication:
     """Wrap `application`, so that each request has an ID.
 
-    It stays current after the call, because the response is yet to be iterated.
+    The ID stays current after the call, because the response is yet to be iterated.
     """
 
     def serve(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         request_id = environ[ENVIRON] = accepted_or_new(environ.get("HTTP_X_REQUEST_ID"))
         _current.set(request_id)
         header = (HEADER, request_id)
-        # Gunicorn checks each header that it is given: for this one, which needs no check, 2 % of a request.
+        # Gunicorn checks each header that it gets: for this one, which needs no check, 2 % of a request.
         response = getattr(start_response, "__self__", None)
         if isinstance(response, Response):
             response.headers.append(header)
@@ -73,7 +73,7 @@ def with_request_ids(application: WSGIApplication) -> WSGIApplication:
 
 
 class RequestIdFilter(logging.Filter):
-    """Sets `request_id` of the log records that are emitted while a request is served."""
+    """Filter that sets `request_id` of the log records that are emitted while a request is served."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Let every record pass."""
@@ -84,7 +84,7 @@ class RequestIdFilter(logging.Filter):
 
 
 def forget_after_requests(worker: Any) -> None:
-    """Have no log line between two requests carry the ID of the first. Call it in the worker's process."""
+    """Reset the ID after each request, for log lines between two. Call it in the worker's process."""
     worker.handle = partial(_handle, worker.handle)
 
 

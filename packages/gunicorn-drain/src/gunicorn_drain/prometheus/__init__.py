@@ -4,15 +4,15 @@ The drain's series, in the application:
 
     REGISTRY.register(DrainCollector(gunicorn_drain.get_drain()))
 
-The values are the whole service's, whichever worker responds to the scrape.
+The values are those of the whole service, whichever worker responds to the scrape.
 
-Each worker counts for itself with prometheus_client, unless the workers share a directory. This creates one
+With prometheus_client each worker counts separately, unless the workers share a directory. This creates one
 in memory and removes it at the end; WorkersCollector reads it. In gunicorn.conf.py, before
 `gunicorn_drain.install()`:
 
     gunicorn_drain.prometheus.install(globals())
 
-Nothing here imports prometheus_client before it is used: when it is imported, it decides how to count.
+Nothing here imports prometheus_client before it is used: its import decides how it counts.
 """
 
 from __future__ import annotations

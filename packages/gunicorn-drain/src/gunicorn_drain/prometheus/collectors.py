@@ -1,4 +1,4 @@
-"""Collectors: the drain's series, and what all workers have counted."""
+"""Collectors of the drain's series, and of the counts of all workers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gunicorn_drain.prometheus.directory import DIRECTORY, FILE
 from gunicorn_drain.shared import StreamCounter
 
 FILE_TIMEOUT = 1.0
-"""Time for which a worker's new file may be empty, in seconds."""
+"""Maximum time for which a worker's new file may be empty, in seconds."""
 
 STREAM_COUNTERS = {
     StreamCounter.OPENED: ("streams_opened", "Long connections so far."),
@@ -40,7 +40,7 @@ STREAM_COUNTERS = {
 
 
 class DrainCollector(Collector):
-    """The series lifecycle_*, and http_responses_stalled_total."""
+    """Collector of the series lifecycle_* and http_responses_stalled_total."""
 
     def __init__(self, drain: Drain) -> None:
         self._drain = drain
@@ -69,7 +69,7 @@ class DrainCollector(Collector):
             ("start_time_seconds", "When the service was started, seconds since the epoch.", drain.started),
         ]
         if policy is not None:
-            # With every scrape: a pod that terminates takes all its series with it.
+            # In every scrape: all series of a pod end with the pod.
             gauges += [
                 ("drain_min_seconds", "Seconds a drain lasts at least: DRAIN_MIN.", policy.minimum),
                 (
@@ -98,7 +98,7 @@ class DrainCollector(Collector):
 
 
 class StreamCollector(Collector):
-    """The series streams_*, by kind."""
+    """Collector of the series streams_*, by kind."""
 
     def __init__(self, drain: Drain) -> None:
         self._drain = drain
@@ -118,14 +118,14 @@ class StreamCollector(Collector):
 
 
 class WorkersCollector(MultiProcessCollector):
-    """Collector of the values that all workers have written to their files."""
+    """Collector of the counts that all workers have written to their files."""
 
     def __init__(self, registry: CollectorRegistry, path: str | None = None) -> None:
         super().__init__(registry, path)  # type: ignore[no-untyped-call] # prometheus_client has none
         self._path: str
 
     def collect(self) -> list[Metric]:
-        """Read the files; again if a worker was creating one, or the master merging some, meanwhile."""
+        """Read the files, again if a worker creates one or the master merges some meanwhile."""
         deadline = time.monotonic() + FILE_TIMEOUT
         while True:
             merges = DIRECTORY.exited.merges
@@ -142,6 +142,6 @@ class WorkersCollector(MultiProcessCollector):
             time.sleep(0.01)
 
     def _files(self) -> list[str]:
-        # Not by glob as prometheus_client does: the path may have brackets in it, and a directory that the
+        # Not by glob as in prometheus_client: the path may have brackets in it, and a directory that the
         # user names may have other files.
         return [str(each) for each in Path(self._path).iterdir() if FILE.fullmatch(each.name)]

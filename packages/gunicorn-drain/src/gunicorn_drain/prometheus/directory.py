@@ -1,12 +1,12 @@
-"""The directory through which Gunicorn's workers share what prometheus_client counts.
+"""Directory through which Gunicorn's workers share the counts of prometheus_client.
 
 prometheus_client decides how to count when it is first imported: the directory must exist before, so this
 module does not import it.
 
 Every process of a service holds a shared lock (flock) on the directory: the workers inherit it by the fork,
-and the kernel releases it whatever ends a process. Only a process that gets the exclusive lock removes files,
-so a directory in use stays as it is, also where two containers share /dev/shm and know nothing of each
-other's processes. systemd-tmpfiles leaves locked directories alone, too.
+and the kernel releases it however a process ends. Only a process that gets the exclusive lock removes files,
+so a directory in use stays unchanged, also if two containers share /dev/shm and cannot see each other's
+processes. systemd-tmpfiles does not remove locked directories either.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from gunicorn_drain.prometheus.exited import ExitedWorkers
 VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 INHERITED = "GUNICORN_METRICS_DIRECTORY"
-"""Variable in which a master names its directory to the one that SIGUSR2 starts: they count together."""
+"""Variable in which a master passes its directory to the one that SIGUSR2 starts: both count together."""
 
 MEMORY = "/dev/shm"  # noqa: S108 - files and directories of unpredictable names are created in it
 
@@ -43,17 +43,17 @@ FILE = re.compile(r"(counter|histogram|summary|gauge_[a-z]+)_[0-9]+\.db")
 """Names that prometheus_client gives its files. No other file is removed or read."""
 
 LOCK_TIMEOUT = 2.0
-"""Maximum time to wait for a lock, in seconds. Whoever empties a directory holds it for milliseconds."""
+"""Maximum time to wait for a lock, in seconds. Emptying a directory holds the lock for milliseconds."""
 
 EXIT_TIMEOUT = 0.2
 """Maximum time that a master waits at its exit for killed workers to release the directory, in seconds."""
 
 ATTEMPTS = 10
-"""Attempts to create a directory that no other master takes for a leftover before it is locked."""
+"""Number of attempts to create a directory that no other master takes for a leftover before it is locked."""
 
 
 class DirectoryError(ValueError):
-    """A sentence about a directory that cannot be used: the variable, its value and what is allowed."""
+    """A sentence about a directory that cannot be used: the variable, its value and the allowed values."""
 
 
 def memory_directory() -> str | None:
@@ -62,7 +62,7 @@ def memory_directory() -> str | None:
 
 
 def temporary_directory() -> str:
-    """Return where to create files that need not last: in memory if possible, else in TMPDIR or /tmp."""
+    """Return a directory for temporary files: in memory if possible, else TMPDIR or /tmp."""
     try:
         return memory_directory() or tempfile.gettempdir()
     except FileNotFoundError:
@@ -73,7 +73,7 @@ def temporary_directory() -> str:
 
 
 class MetricsDirectory:
-    """The directory of this master and its workers.
+    """Metrics directory of this master and its workers.
 
     Keep it in an imported module: gunicorn.conf.py is executed again on every SIGHUP.
     """
@@ -89,7 +89,7 @@ class MetricsDirectory:
         self._warning = ""
 
     def prepare(self, environ: Mapping[str, str]) -> None:
-        """Choose, create and empty the directory, once in a master's life; report errors and exit with 2."""
+        """Choose, create and empty the directory, once per master; report errors and exit with status 2."""
         try:
             if not self.path:  # a reload executes gunicorn.conf.py again
                 self._choose(environ)
@@ -103,8 +103,8 @@ class MetricsDirectory:
             os.environ[VARIABLE] = self.path
 
     def on_starting(self, server: Any) -> None:
-        """Give the directory to the user of the workers, and log (Gunicorn's hook of this name)."""
-        self._master = os.getpid()  # with --daemon another process than the one of `prepare`
+        """Make the workers' user the owner of the directory, and log (Gunicorn's hook of this name)."""
+        self._master = os.getpid()  # with --daemon not the process of `prepare`
         try:
             self._give(server.cfg)
         except DirectoryError as error:
@@ -117,7 +117,7 @@ class MetricsDirectory:
             server.log.warning("%s", self._warning)
 
     def pre_exec(self, server: Any) -> None:
-        """Name the directory to the master that SIGUSR2 starts (Gunicorn's hook of this name)."""
+        """Pass the directory to the master that SIGUSR2 starts (Gunicorn's hook of this name)."""
         environ = server.cfg.env_orig
         environ[INHERITED] = f"{self._given and 'given'}:{self.path}"
         if not self._given:
@@ -128,7 +128,7 @@ class MetricsDirectory:
         self.export()
 
     def child_exit(self, server: Any, worker: Any) -> None:
-        """Remove the live gauges of an exited worker, and merge what else it counted (Gunicorn's hook)."""
+        """Remove the live gauges of an exited worker, and merge its other counts (Gunicorn's hook)."""
         from prometheus_client.multiprocess import mark_process_dead
 
         mark_process_dead(worker.pid, glob.escape(self.path))  # type: ignore[no-untyped-call] # it has no types
@@ -154,7 +154,7 @@ class MetricsDirectory:
             self._create(base)
 
     def _create(self, base: str) -> None:
-        """Create a directory of our own."""
+        """Create our own directory."""
         for _ in range(ATTEMPTS):
             path = tempfile.mkdtemp(prefix=PREFIX, dir=base)
             if self._join(path):
@@ -166,7 +166,7 @@ class MetricsDirectory:
         )
 
     def _join(self, path: str) -> bool:
-        """Lock a directory of our own; return whether it is still there."""
+        """Lock our own directory; return whether it still exists."""
         try:
             descriptor = _open(path)
         except OSError:
@@ -217,7 +217,7 @@ class MetricsDirectory:
         )
 
     def _give(self, cfg: Any) -> None:
-        """Have the user of --user own what this master has created, and see that it can write there."""
+        """Make the user of --user the owner of created files, and check that it can write there."""
         if (cfg.uid, cfg.gid) == (os.geteuid(), os.getegid()):
             return
         try:
@@ -232,7 +232,7 @@ class MetricsDirectory:
             raise self._refusal(f"the user {cfg.uid} of --user cannot write there")
 
     def _is_writable_for(self, cfg: Any) -> bool:
-        # In a process of its own: only that can take on the user's groups and back out of it.
+        # In a separate process: this one could not return from the user's groups.
         child = os.fork()
         if child == 0:
             try:
@@ -244,7 +244,7 @@ class MetricsDirectory:
         return status == 0
 
     def _at_exit(self) -> None:
-        """Remove a directory of our own, unless a master that SIGUSR2 started still uses it."""
+        """Remove our own directory, unless a master that SIGUSR2 started still uses it."""
         if os.getpid() != self._master or self._given or not self.path:
             return
         os.close(self._descriptor)
@@ -257,7 +257,7 @@ class MetricsDirectory:
 
 
 class _NotEmptiedError(Exception):
-    """A file of an earlier service cannot be removed."""
+    """A file of an earlier service that cannot be removed."""
 
 
 def _open(path: str, flags: int = 0) -> int:
@@ -278,7 +278,7 @@ def _lock(descriptor: int, kind: int) -> bool:
 
 
 def _share(descriptor: int) -> None:
-    """Take the shared lock, which may have to wait until another master has emptied the directory."""
+    """Take the shared lock; wait if another master empties the directory."""
     deadline = time.monotonic() + LOCK_TIMEOUT
     while not _lock(descriptor, fcntl.LOCK_SH):
         if time.monotonic() > deadline:
@@ -287,7 +287,7 @@ def _share(descriptor: int) -> None:
 
 
 def _is_at(path: str, descriptor: int) -> bool:
-    """Tell whether `path` is still the directory that `descriptor` was opened for."""
+    """Return whether `path` is still the directory that `descriptor` was opened for."""
     try:
         found, opened = os.lstat(path), os.fstat(descriptor)
     except OSError:
@@ -327,12 +327,12 @@ def _is_ours(entry: os.DirEntry[str]) -> bool:
         found = entry.stat(follow_symlinks=False)
     except OSError:
         return False
-    # Root owns none any more that it has given to the user of --user.
+    # A directory that root has created for the user of --user is owned by that user.
     return stat.S_ISDIR(found.st_mode) and os.geteuid() in {0, found.st_uid}
 
 
 def _remove(path: str) -> bool:
-    """Remove one of our own directories unless a process uses it; return whether it is gone."""
+    """Remove one of our own directories unless a process uses it; return whether it no longer exists."""
     try:
         descriptor = _open(path, os.O_NOFOLLOW)
     except FileNotFoundError:
@@ -352,7 +352,7 @@ def _remove(path: str) -> bool:
 
 
 DIRECTORY = MetricsDirectory()
-"""The one of this process and of the workers that Gunicorn forks from it."""
+"""Metrics directory of this process and of the workers that Gunicorn forks from it."""
 
 
 def directory() -> str | None:
@@ -361,11 +361,11 @@ def directory() -> str | None:
 
 
 def install(namespace: MutableMapping[str, Any], environ: Mapping[str, str] = os.environ) -> None:
-    """Have the workers of the configuration file whose `globals()` are `namespace` count in one directory.
+    """Let the workers of the configuration file whose `globals()` are `namespace` count in one directory.
 
     Call it before `gunicorn_drain.install()`, and before anything imports prometheus_client. Hooks that the
-    file has are kept. `environ`: has PROMETHEUS_MULTIPROC_DIR if a directory is chosen; without it one is
-    created in memory and removed at the end. One that cannot be used ends the process with status 2.
+    file has are kept. `environ`: has PROMETHEUS_MULTIPROC_DIR if a directory is chosen; without it, one is
+    created in memory and removed at the end. An unusable directory ends the process with status 2.
     """
     DIRECTORY.prepare(environ)
     for name in ("on_starting", "pre_exec", "post_worker_init", "child_exit"):

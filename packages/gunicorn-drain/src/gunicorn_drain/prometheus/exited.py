@@ -1,4 +1,4 @@
-"""The files of exited workers, merged so that their number does not grow with each worker that ends.
+"""Files of exited workers, merged so that their number does not grow with each exit.
 
 prometheus_client keeps the files of every process for ever, and each scrape reads all of them.
 """
@@ -16,7 +16,7 @@ Value = tuple[float, float]
 """A value and its time: prometheus_client sets the time for gauges of mode mostrecent only."""
 
 KEPT = 10
-"""Maximum number of exited workers whose gauges of mode `all` are kept: each is a series of its own."""
+"""Maximum number of exited workers whose gauges of mode `all` are kept: each is a separate series."""
 
 
 def _sum(one: Value, other: Value) -> Value:
@@ -36,14 +36,11 @@ COMBINE: dict[str, Callable[[Value, Value], Value]] = {
     "gauge_min": min,
     "gauge_mostrecent": _latest,
 }
-"""Functions that combine two processes' values, by kind of file.
-
-Gauges of live processes end with their process.
-"""
+"""Functions that combine two values, by kind of file. Gauges of live processes end with their process."""
 
 
 class ExitedWorkers:
-    """Merges what exited workers have counted. Create it before the fork: workers read during a merge."""
+    """Merged counts of exited workers. Create the object before the fork: workers read during a merge."""
 
     def __init__(self) -> None:
         self._merges = mmap.mmap(-1, mmap.PAGESIZE)  # shared with the workers
@@ -51,7 +48,7 @@ class ExitedWorkers:
 
     @property
     def merges(self) -> int:
-        """Number of merges begun and ended: odd while one is going on."""
+        """Number of beginnings and ends of merges: odd during a merge."""
         return int.from_bytes(self._merges[:8], "little")
 
     def merge(self, path: str, pid: int, master: int) -> None:

@@ -13,7 +13,8 @@ Needs the extra `streams`: `pip install gunicorn-drain[streams]`. A view of Flas
     def clock():
         return DetachedResponse(Clock(loop, request.environ["SERVER_PROTOCOL"]), request.environ)
 
-The drain counts them by kind, asks each client to reconnect at a moment of its own, and waits for them.
+The drain counts the connections by kind, asks each client to reconnect at a separate moment, and waits for
+them.
 """
 
 from gunicorn_drain.streams.detach import ConnectionOwner, StreamRefusedError

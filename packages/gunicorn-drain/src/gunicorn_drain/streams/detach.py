@@ -1,10 +1,10 @@
-"""Detaches a connection from its request, so that it outlives the response and holds no thread.
+"""Detachment of a connection from its request, so that it outlives the response and holds no thread.
 
-Gunicorn 27.0.1 has no way to give a connection up, in none of its worker classes. But each of them keeps it
-as a file descriptor number, and what a number refers to can be changed: the connection gets a new number of
-ours, and a placeholder is put under the old one. Gunicorn writes its response to the placeholder, finds that
-the peer has closed, and closes it; the thread, the place in the poller and the count of connections are
-free. No worker class needs to be changed, so all of them can do it.
+No worker class of Gunicorn 27.0.1 can release a connection. But each of them keeps it as a file descriptor
+number, and the file of a number can be replaced: the connection gets a new number of ours, and a placeholder
+gets the old one. Gunicorn writes its response to the placeholder, finds that the peer has closed, and closes
+the placeholder; the thread, the place in the poller and the count of connections are free. No worker class
+needs to be changed, so all of them are supported.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 PLACEHOLDER_BYTES = 65536
-"""More than the headers that Gunicorn writes to the placeholder."""
+"""Maximum size of a read from the placeholder, in bytes: more than the headers that Gunicorn writes to it."""
 
 WITHOUT_CONNECTION = "Long connections need Gunicorn and HTTP/1 without TLS; end both in front of it."
 TOO_MANY_FILES = "This worker has no file descriptor left for a long connection."
@@ -40,17 +40,17 @@ class StreamRefusedError(Exception):
 
 
 class ConnectionOwner(Protocol):
-    """Object that gets a detached connection."""
+    """Object that receives a detached connection."""
 
     def admit(self) -> None:
-        """Raise StreamRefusedError, counted and logged, where there is no room for one more."""
+        """Raise StreamRefusedError, counted and logged, if there is no room for one more connection."""
 
     def take(
         self, connection: socket.socket, early: bytes, status: str, headers: list[tuple[str, str]]
     ) -> None:
         """Own `connection` from now on and send the headers. Called in the request's thread; must not wait.
 
-        `early` is what the client has sent after its request; `status` and `headers` are the response's.
+        `early`: data that the client has sent after its request; `status` and `headers`: of the response.
         """
 
     def refuse(self, reason: str) -> None:
@@ -58,7 +58,7 @@ class ConnectionOwner(Protocol):
 
 
 def check(environ: WSGIEnvironment, owner: ConnectionOwner) -> None:
-    """Raise StreamRefusedError, 501 or 503, where the connection of a request cannot be detached."""
+    """Raise StreamRefusedError, 501 or 503, if the connection of a request cannot be detached."""
     client = environ.get("gunicorn.socket")
     if client is None or isinstance(client, ssl.SSLSocket) or environ.get("HTTP_VERSION") == "2":
         owner.refuse(WITHOUT_CONNECTION)
@@ -73,10 +73,10 @@ def detach(
     status: str,
     headers: list[tuple[str, str]],
 ) -> Callable[[], None]:
-    """Give the connection of a request to `owner`; return what to call when the response is closed.
+    """Give the connection of a request to `owner`; return the function to call at the response's close.
 
     Call it instead of `start_response`, which Gunicorn's response to the placeholder needs as well.
-    StreamRefusedError where there are too many open files; the connection is then as it was.
+    StreamRefusedError if there are too many open files; the connection is then unchanged.
     """
     if (stop_polling := environ.get(DETACH_KEY)) is not None:
         stop_polling()  # the worker's poller would have it under the placeholder's number
@@ -86,7 +86,7 @@ def detach(
         owner.refuse(f"{TOO_MANY_FILES} ({error})")
         raise StreamRefusedError(HTTPStatus.SERVICE_UNAVAILABLE, TOO_MANY_FILES) from None
     start_response(status, headers)
-    # With what middleware has added, to the list or to Gunicorn's own response.
+    # With the headers that middleware has added, to the list or to Gunicorn's own response.
     response: Any = getattr(start_response, "__self__", None)
     if isinstance(response, Response):
         headers = list(response.headers)
@@ -97,8 +97,8 @@ def detach(
 def replace(client: socket.socket) -> tuple[socket.socket, Callable[[], None]]:
     """Move the connection of `client` to a new, non-blocking socket and put a placeholder in its place.
 
-    Returns the new socket, and what to call when the last was written to the placeholder. OSError where
-    there are too many open files; `client` is then as it was.
+    Returns the new socket, and the function to call after the last write to the placeholder. OSError if
+    there are too many open files; `client` is then unchanged.
     """
     placeholder, far_end = socket.socketpair()
     with placeholder:
@@ -111,7 +111,7 @@ def replace(client: socket.socket) -> tuple[socket.socket, Callable[[], None]]:
         os.dup2(placeholder.fileno(), client.fileno(), inheritable=False)
 
     def discard() -> None:
-        # What is left unread would come back as a reset.
+        # Unread data would cause a reset.
         far_end.setblocking(False)
         with contextlib.suppress(BlockingIOError):
             far_end.recv(PLACEHOLDER_BYTES)

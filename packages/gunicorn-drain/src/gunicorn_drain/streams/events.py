@@ -7,10 +7,10 @@ from email.utils import formatdate
 from gunicorn_drain.streams.loop import Stream, StreamLoop
 
 HEARTBEAT = 15.0
-"""Interval between two comment lines, by which proxies and clients see that a stream is alive, in seconds."""
+"""Interval between two comment lines, which show proxies and clients that a stream is alive, in seconds."""
 
 RECEIVE_MAX = 65536
-"""Bytes that a client may send into its stream, where nothing is expected."""
+"""Maximum number of bytes that a client may send into its stream, where nothing is expected."""
 
 
 class EventStream(Stream):
@@ -22,7 +22,7 @@ class EventStream(Stream):
     """Data of the last event, `restart`."""
 
     def __init__(self, loop: StreamLoop, protocol: str) -> None:
-        """`protocol` is the request's: HTTP/1.0 or HTTP/1.1."""
+        """Create the stream of a request. `protocol`: HTTP/1.0 or HTTP/1.1."""
         super().__init__(loop)
         self.chunked = protocol != "HTTP/1.0"
         self._protocol = protocol
@@ -37,7 +37,7 @@ class EventStream(Stream):
         return self._frame("\n".join([*lines, f"data: {data}", "", ""]))
 
     def response_headers(self, status: str, headers: list[tuple[str, str]]) -> bytes:
-        """Return status line and headers as Gunicorn would, but for the close after the end."""
+        """Return status line and headers as Gunicorn would, except for the close after the end."""
         lines = [
             f"{self._protocol} {status}",
             "Server: gunicorn",
@@ -57,13 +57,13 @@ class EventStream(Stream):
             self.write(self._frame(": heartbeat\n\n"))
 
     def send_go_away(self, retry: int) -> None:
-        """Send the last event, and end. It has no id: the client resumes after the last event with one."""
+        """Send the last event, without an id: the client resumes after the last event with one. Then end."""
         last = self._frame(f"event: restart\nretry: {retry}\ndata: {self.go_away_data}\n\n")
         self.write(last + b"0\r\n\r\n" if self.chunked else last)
         self.transport.write_eof()
 
     def data_received(self, data: bytes) -> None:
-        """Discard it; nothing is expected here."""
+        """Discard the data; nothing is expected here."""
         self._received += len(data)
         if self._received > RECEIVE_MAX:
             self.abort("it sends into an event stream")

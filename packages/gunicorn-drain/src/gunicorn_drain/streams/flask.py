@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 RETRY_AFTER = 1
-"""Seconds after which a client may try again where there is no room for its connection."""
+"""Interval after which a client may retry if there is no room for its connection, in seconds."""
 
 VERSION = WEBSOCKET_VERSION.decode()
-"""The one version of RFC 6455, 13; lower numbers were drafts'."""
+"""Version of RFC 6455: 13; lower numbers were drafts'."""
 
 KEY_BYTES = 16
 """Length of the nonce in Sec-WebSocket-Key (RFC 6455, 4.1)."""
@@ -35,7 +35,7 @@ class DetachedResponse(Response):
     automatically_set_content_length = False  # the body has no end yet
 
     def __init__(self, owner: ConnectionOwner, environ: WSGIEnvironment, **more: Any) -> None:
-        """Raise NotImplemented (501) or ServiceUnavailable (503) where the connection is not detached."""
+        """Raise NotImplemented (501) or ServiceUnavailable (503) if the connection cannot be detached."""
         super().__init__(**more)
         self._owner = owner
         try:

@@ -1,8 +1,8 @@
-"""The event loop that holds a worker's streams, and how they are notified and closed.
+"""Event loop of a worker's streams, which notifies and closes them.
 
 One asyncio loop in a dedicated thread of each worker process, started by the first stream, so never before
 the fork. (In a gevent worker that thread is a greenlet, and asyncio waits in gevent's hub.) When the process
-is to terminate, it notifies each connection at a moment of its own.
+is asked to terminate, the loop notifies each connection at a separate moment.
 """
 
 from __future__ import annotations
@@ -27,32 +27,32 @@ from gunicorn_drain.throttled_log import ThrottledLog
 logger = logging.getLogger("gunicorn.error")
 
 KINDS = ("events", "websocket")
-"""Kinds of streams that this package has, which the drain counts separately."""
+"""Kinds of streams of this package, which the drain counts separately."""
 
 POLL = 0.1
-"""Interval between two checks whether this process is to terminate, in seconds."""
+"""Interval between two checks whether this process is asked to terminate, in seconds."""
 
 BATCH = 25
-"""Streams to update in a row, before the processor is the request threads' for BATCH_PAUSE."""
+"""Number of streams to update in a row, before request threads get the processor for BATCH_PAUSE."""
 
 BATCH_PAUSE = 0.005
 """Pause between two batches, in seconds: an update reaches 500 streams within 0.1 s."""
 
 UNSENT_MAX = 65536
-"""Unsent bytes of a connection above which nothing more is read from it."""
+"""Number of unsent bytes of a connection above which nothing more is read from it."""
 
 READ_TIMEOUT = 10.0
-"""Time for which more than that may stay unsent before the connection is aborted, in seconds."""
+"""Timeout after which a connection with more than UNSENT_MAX unsent bytes is aborted, in seconds."""
 
 ACKNOWLEDGE_TIMEOUT = 20_000
-"""Time after which the kernel aborts a connection whose peer acknowledges nothing, in milliseconds."""
+"""Timeout after which the kernel aborts a connection whose peer acknowledges nothing, in milliseconds."""
 
 CLOSE_TIMEOUT = 1.0
-"""Time to close for a connection that was notified or closed, also after the deadline, in seconds."""
+"""Timeout for the end of a connection that was notified or closed, also after the deadline, in seconds."""
 
 
 class Stream(asyncio.Protocol):
-    """A connection that outlives its request. All but `admit`, `take` and `refuse` runs in the loop."""
+    """A connection that outlives its request. Methods except `admit`, `take`, `refuse` run in the loop."""
 
     kind: str
     """One of the kinds of its StreamLoop."""
@@ -68,10 +68,10 @@ class Stream(asyncio.Protocol):
         self._notification: asyncio.TimerHandle | None = None
         self._outcome: StreamCounter | None = None
 
-    # ---- what a subclass defines -----------------------------------------------------------------
+    # ---- for subclasses to define ----------------------------------------------------------------
 
     def update(self) -> None:
-        """Send what is new. Called after the response's headers, each second, and before `send_go_away`."""
+        """Send new data. Called after the response's headers, each second, and before `send_go_away`."""
 
     def response_headers(self, status: str, headers: list[tuple[str, str]]) -> bytes:
         """Return status line and headers of the response."""
@@ -82,14 +82,14 @@ class Stream(asyncio.Protocol):
         raise NotImplementedError
 
     def maintain(self, now: float) -> None:
-        """Do what is due, once a second. `now` is of the loop's clock."""
+        """Perform due work, once a second. `now`: time of the loop's clock."""
         if self._stuck_since and now - self._stuck_since > READ_TIMEOUT:
             self.abort("it does not read")
 
-    # ---- its life --------------------------------------------------------------------------------
+    # ---- from opening to close -------------------------------------------------------------------
 
     def admit(self) -> None:
-        """Raise StreamRefusedError where there is no room for one more (ConnectionOwner)."""
+        """Raise StreamRefusedError if there is no room for one more stream (ConnectionOwner)."""
         self._loop.admit(self.kind)
 
     def take(
@@ -104,12 +104,12 @@ class Stream(asyncio.Protocol):
         self._loop.adopt(self, connection)
 
     def refuse(self, reason: str) -> None:
-        """Count and log that it is not opened (ConnectionOwner)."""
+        """Count and log that the stream is not opened (ConnectionOwner)."""
         self._loop.refuse(self.kind, reason)
 
     @property
     def is_active(self) -> bool:
-        """Return whether something can still be sent."""
+        """True while data can still be sent."""
         return not self.finished and not self.transport.is_closing()
 
     def write(self, data: bytes) -> None:
@@ -117,7 +117,7 @@ class Stream(asyncio.Protocol):
         self.transport.write(data)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Send the response's headers and what is new, then continue with what was received early."""
+        """Send the response's headers and new data, then process the data that was received early."""
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - asyncio's promise, for mypy
         self.transport = transport
         transport.set_write_buffer_limits(high=UNSENT_MAX)
@@ -132,7 +132,7 @@ class Stream(asyncio.Protocol):
         self.close()
 
     def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
-        """Count how it ended."""
+        """Count the outcome of the connection."""
         if self._notification:
             self._notification.cancel()
         self._loop.closed(self, self._outcome or (StreamCounter.LEFT if self.notified_at else None))
@@ -174,18 +174,18 @@ class Stream(asyncio.Protocol):
         self.transport.abort()
 
     def record_protocol_error(self, reason: str) -> None:
-        """Count it among the protocol errors, whatever comes after."""
+        """Count the connection among the protocol errors, whatever follows."""
         logger.debug("%s: dropped, %s", self.kind, reason)
         self._outcome = self._outcome or StreamCounter.PROTOCOL_ERRORS
 
     def close_at_deadline(self) -> None:
-        """Close it, because its client did not."""
+        """Close the connection, because its client did not."""
         self._outcome = self._outcome or StreamCounter.CLOSED_AT_DEADLINE
         self.close()
 
 
 class StreamLoop:
-    """The streams of this process."""
+    """Event loop with the streams of this process."""
 
     def __init__(
         self,
@@ -195,10 +195,10 @@ class StreamLoop:
         limit_name: str = "limit",
         kinds: Collection[str] = KINDS,
     ) -> None:
-        """Create it when the application is created: each process must declare the same kinds.
+        """Create the loop together with the application: each process must declare the same kinds.
 
         `limit`: maximum number of streams of a process at once. `limit_name`: its name in errors, such as
-        that of the setting.
+        the setting's.
         """
         self.schedule = schedule
         self.kinds = tuple(kinds)
@@ -216,7 +216,7 @@ class StreamLoop:
     # ---- called by request threads ---------------------------------------------------------------
 
     def admit(self, kind: str) -> None:
-        """Raise StreamRefusedError where there is no room for one more."""
+        """Raise StreamRefusedError if there is no room for one more stream."""
         if self._held >= self._limit:
             reason = f"This worker holds {self._limit} long connections ({self._limit_name})."
             self.refuse(kind, reason)
@@ -233,7 +233,7 @@ class StreamLoop:
             self._held += 1
             if self._loop is None:
                 self._loop = self._start()
-        # Before the request is over, so that a drain never sees neither of the two.
+        # Before the request is over, so that a drain always counts one of the two.
         self.count(stream, StreamCounter.OPENED)
         self.count(stream, StreamCounter.OPEN)
         self._loop.call_soon_threadsafe(self._open, stream, connection)
@@ -243,7 +243,7 @@ class StreamLoop:
         self._drain.count_stream(stream.kind, counter, change)
 
     def _start(self) -> asyncio.AbstractEventLoop:
-        # An open file each, on top of the worker's own.
+        # One open file each, in addition to the worker's own.
         needed = self._drain.worker.connections_max + self._limit
         if (allowed := raise_file_limit(needed)) < needed:
             files, name = allowed + SPARE_FILES, self._limit_name
@@ -310,7 +310,7 @@ class StreamLoop:
             loop.call_later(BATCH_PAUSE, self._update_all, streams[BATCH:])
 
     def _poll(self) -> None:
-        """Notify and close streams when the process is to terminate."""
+        """Notify and close streams when the process is asked to terminate."""
         asyncio.get_running_loop().call_later(POLL, self._poll)
         if self._drain.terminating_since:
             if not self._terminating:
@@ -348,9 +348,9 @@ class StreamLoop:
     # ---- at the end of the process ---------------------------------------------------------------
 
     def _at_exit(self) -> None:
-        """Notify the streams that a stop before the drain's end leaves, without waiting for any."""
+        """Notify the streams that are open at a stop before the drain's end, without waiting for clients."""
         if self._loop is None or self._drain.policy is None:
-            return  # without the drain they are closed as stock Gunicorn does
+            return  # without the drain they are closed as by stock Gunicorn
         done = threading.Event()
         self._loop.call_soon_threadsafe(self._end, done.set)
         done.wait(CLOSE_TIMEOUT)

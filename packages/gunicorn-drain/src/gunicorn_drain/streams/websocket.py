@@ -28,7 +28,7 @@ from wsproto.handshake import WEBSOCKET_VERSION
 from gunicorn_drain.streams.loop import Stream, StreamLoop
 
 FAILED_TIMEOUT = 2.0
-"""Time for a client to close its end of a failed connection before it is reset, in seconds."""
+"""Timeout for the client's close of a failed connection, in seconds; the connection is then reset."""
 
 
 @dataclass(frozen=True)
@@ -44,16 +44,16 @@ class WebSocketLimits:
 
 
 class WebSocket(Stream):
-    """A WebSocket."""
+    """A stream of WebSocket messages in both directions."""
 
     kind = "websocket"
 
     def __init__(self, loop: StreamLoop, key: str, limits: WebSocketLimits) -> None:
-        """`key` is the request's Sec-WebSocket-Key."""
+        """Create the WebSocket of a request. `key`: its Sec-WebSocket-Key."""
         super().__init__(loop)
         self._limits = limits
         self._protocol = WSConnection(ConnectionType.SERVER)
-        # The handshake has been checked, with errors of ours; wsproto gets what its response depends on.
+        # The handshake has been checked, with our own errors; wsproto gets the headers for its response.
         # There are no extensions and no subprotocols.
         self._protocol.initiate_upgrade_connection(
             [
@@ -70,7 +70,7 @@ class WebSocket(Stream):
         self._allowed_at = 0.0
         self._next_ping = 0.0
         self._pong_missing = False
-        self._failed = False  # what is received after that is discarded
+        self._failed = False  # data received after that is discarded
 
     def received(self, message: str | bytes) -> None:
         """Process a message of the client, for a subclass to define."""
@@ -100,7 +100,7 @@ class WebSocket(Stream):
         self._send(CloseConnection(code=CloseReason.SERVICE_RESTART, reason=json.dumps({"retry": retry})))
 
     def maintain(self, now: float) -> None:
-        """Ping, and fail the connection of a client that did not respond to the last ping."""
+        """Send pings, and fail the connection of a client that did not respond to the last ping."""
         super().maintain(now)
         if not self.is_active or now < self._next_ping:
             return
@@ -113,7 +113,7 @@ class WebSocket(Stream):
         self._next_ping = now + self._limits.ping
 
     def data_received(self, data: bytes) -> None:
-        """Process what was received."""
+        """Process received data."""
         if self._failed or self.transport.is_closing():
             return
         self._protocol.receive_data(data)
@@ -155,7 +155,7 @@ class WebSocket(Stream):
             self.received(message.decode() if isinstance(event, TextMessage) else bytes(message))
 
     def _within_rate(self, event: Event) -> bool:
-        """Return whether the rate is within its limit. Parts of one frame are no frames."""
+        """Return whether the rate is within its limit. Parts of a frame count only once it is finished."""
         if isinstance(event, TextMessage | BytesMessage) and not event.frame_finished:
             return True
         now, rate = asyncio.get_running_loop().time(), self._limits.rate
@@ -166,8 +166,8 @@ class WebSocket(Stream):
     def _fail(self, code: int, reason: str) -> None:
         """Fail the connection (RFC 6455, 7.1.7): send the reason and close our end of TCP at once.
 
-        What the client sends after that is received and discarded until it closes too: unread, it would turn
-        our close into a reset, which may overtake the reason.
+        Later data of the client is received and discarded until it closes too: unread data would turn our
+        close into a reset, which may overtake the reason.
         """
         self.record_protocol_error(reason)
         self.finished = self._failed = True
