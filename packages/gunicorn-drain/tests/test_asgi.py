@@ -37,7 +37,7 @@ async def hello(scope: Any, receive: Any, send: Any) -> None:
 
 
 def converse(middleware: DrainMiddleware, scope: dict[str, Any]) -> list[dict[str, Any]]:
-    """Serve one request; return what the application sent."""
+    """Serve one request; return the messages that the application sent."""
     sent: list[dict[str, Any]] = []
 
     async def send(message: Any) -> None:
@@ -136,7 +136,7 @@ def test_lifespan_is_untouched(drain: Drain) -> None:
     assert lifespan == {"type": "lifespan"}
 
 
-def test_streaming_response_is_told_by_an_event(drain: Drain) -> None:
+def test_streaming_response_is_notified_by_an_event(drain: Drain) -> None:
     async def stream(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         assert not scope[TERMINATING].is_set()

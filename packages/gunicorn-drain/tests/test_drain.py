@@ -28,7 +28,7 @@ class Request:
         return self.must_close
 
 
-WORKER: Any = None  # the hooks have no use for it
+WORKER: Any = None  # the hooks do not use it
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_request_that_began_before_the_drain_announces_the_close(drain: Drain) -
 def test_connection_announced_as_kept_is_kept(drain: Drain) -> None:
     request = Request()
     drain.worker.pre_request(WORKER, request)
-    assert not request.should_close()  # the headers say keep-alive
+    assert not request.should_close()  # the headers have keep-alive
     drain.begin_drain()
     assert not request.should_close()  # called again after the body
 
@@ -93,7 +93,7 @@ def test_request_does_not_fail_because_of_a_hook(drain: Drain, caplog: pytest.Lo
     ]
 
 
-def test_workers_share_one_page_and_exited_ones_leave_no_count(drain: Drain) -> None:
+def test_workers_share_one_page_and_exited_workers_leave_no_count(drain: Drain) -> None:
     server = SimpleNamespace(WORKERS={}, log=None)
     worker = SimpleNamespace(handle_exit=None, notify=lambda: None)
     drain.master.pre_fork(server, worker)
@@ -109,7 +109,7 @@ def test_workers_share_one_page_and_exited_ones_leave_no_count(drain: Drain) -> 
             drain.worker.pre_request(worker, done)
             drain.worker.post_request(worker, done)
             drain.worker.pre_request(worker, Request())
-        finally:  # an exception must not have two processes run the other tests
+        finally:  # an exception must not let two processes run the other tests
             os._exit(0)
     os.waitpid(pid, 0)
     assert (drain.in_flight, drain.responses_while_draining) == (1, 1)
@@ -131,7 +131,7 @@ def test_request_before_the_drain_does_not_count_as_arrival(drain: Drain) -> Non
     assert drain.last_arrival_seconds > 0
 
 
-def test_states_follow_one_another(drain: Drain) -> None:
+def test_states_follow_in_order(drain: Drain) -> None:
     assert (drain.state, drain.ready) == (State.STARTING, False)
     drain.mark_ready()
     assert (drain.state, drain.ready) == (State.READY, True)

@@ -25,7 +25,7 @@ def application(environ, start_response):
     return [b"Hello"]
 """
 
-# The part fails from the moment at which the file exists: most would otherwise not let the service start.
+# The part fails as soon as the file exists: faults of most parts would otherwise prevent the start.
 CONFIGURATION = """
 import functools, os
 import gunicorn_drain
@@ -97,7 +97,7 @@ def ended(service: Service) -> None:
 
 
 def assert_logged_once(service: Service, name: str, processes: int) -> None:
-    """Each of the processes logs the fault once, and no other error."""
+    """Assert that each of the processes logs the fault once at most, and no other error."""
     assert 1 <= service.said(f"RuntimeError: fault of {name}") <= processes, service.log
     assert service.said("[ERROR]") == service.said(f"RuntimeError: fault of {name}"), service.log
 

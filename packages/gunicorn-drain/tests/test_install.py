@@ -1,4 +1,4 @@
-"""gunicorn_drain.install, with a real Gunicorn wherever it starts one."""
+"""gunicorn_drain.install, with a real Gunicorn in every test that starts a service."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PATIENCE = 30.0
 
 
 class Started:
-    """Gunicorn with a configuration of the test's, on a port that the kernel chooses."""
+    """Gunicorn with a test's configuration, on a port that the kernel chooses."""
 
     def __init__(self, directory: Path, configuration: str, *flags: str, **environ: str) -> None:
         (directory / "gunicorn.conf.py").write_text(configuration)
@@ -91,12 +91,12 @@ def test_wrong_argument_is_named(arguments: dict[str, Any], sentence: str) -> No
         install({}, **arguments)
 
 
-def test_namespace_that_is_none_is_named() -> None:
+def test_missing_namespace_is_named() -> None:
     with pytest.raises(TypeError, match=r"namespace is None; allowed is globals\(\)"):
         install(None)  # type: ignore[arg-type]
 
 
-def test_hooks_that_gunicorn_would_not_take_are_named() -> None:
+def test_hooks_with_a_wrong_signature_are_named() -> None:
     with pytest.raises(TypeError, match="post_fork is "):
         install({"post_fork": lambda: None}, policy=DrainPolicy())
 
@@ -185,7 +185,7 @@ def test_hooks_of_other_libraries_are_chained(start: Any, tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-def test_readiness_path_is_answered_without_the_application(start: Any) -> None:
+def test_readiness_path_responds_without_the_application(start: Any) -> None:
     service = start(INSTALL)
     service.wait_for("Booting worker")
     response = service.get("/ready")

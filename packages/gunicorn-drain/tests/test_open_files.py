@@ -26,7 +26,7 @@ print(raise_file_limit(connections), *resource.getrlimit(resource.RLIMIT_NOFILE)
         (900, 1000, 500, 500, 900),  # never lowered
     ],
 )
-def test_limit_is_raised_up_to_the_hard_one(
+def test_limit_is_raised_up_to_the_hard_limit(
     soft: int, hard: int, connections: int, allowed: int, raised: int
 ) -> None:
     command = [sys.executable, "-c", PROGRAM, *map(str, (soft, hard, connections))]

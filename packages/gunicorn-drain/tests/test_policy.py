@@ -1,4 +1,4 @@
-"""gunicorn_drain.policy: when a drain is over, and how its policy is read."""
+"""gunicorn_drain.policy: the end of a drain, and its policy in the environment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The progress of a response as the polls see it, and what readiness makes of a blocked worker."""
+"""Progress of a response between polls, and readiness of a service with a blocked worker."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from gunicorn_drain import Drain, State
 from gunicorn_drain.send_timeout import PROGRESS_MIN, Progress
 
 
-def test_response_that_makes_no_progress_stands_since_its_last() -> None:
+def test_response_without_progress_stalls_since_its_last_progress() -> None:
     progress = Progress(since=1.0, acknowledged=1000)
     progress.update(2.0, 1000, unsent=True)
     assert (progress.since, progress.moved, progress.unsent) == (1.0, False, True)
@@ -18,14 +18,14 @@ def test_response_that_makes_no_progress_stands_since_its_last() -> None:
     assert (progress.since, progress.moved) == (3.0, True)
 
 
-def test_progress_byte_by_byte_is_none() -> None:
+def test_progress_byte_by_byte_does_not_count() -> None:
     progress = Progress(since=0.0, acknowledged=0)
     for each in range(1, PROGRESS_MIN):
         progress.update(float(each), each, unsent=True)
     assert (progress.since, progress.moved) == (0.0, False)
 
 
-def test_response_with_nothing_unsent_does_not_stand() -> None:
+def test_response_with_nothing_unsent_does_not_stall() -> None:
     progress = Progress(since=0.0, acknowledged=10)
     progress.update(5.0, 10, unsent=False)
     assert (progress.since, progress.moved, progress.unsent) == (5.0, False, False)
@@ -33,7 +33,7 @@ def test_response_with_nothing_unsent_does_not_stand() -> None:
 
 @pytest.fixture
 def drain() -> Drain:
-    """A service that is ready."""
+    """Return the drain of a ready service."""
     made = Drain()
     made.mark_ready()
     return made
@@ -52,7 +52,7 @@ def test_drain_takes_precedence_over_a_blocked_worker(drain: Drain) -> None:
     assert drain.state is State.DRAINING
 
 
-def test_request_ends_the_time_without_one(drain: Drain) -> None:
+def test_request_resets_the_time_since_the_last_request(drain: Drain) -> None:
     class Request:
         method, path = "GET", "/api"
 

@@ -1,4 +1,4 @@
-"""gunicorn_drain.support: what the drain adds to workers that would lose connections when they stop."""
+"""gunicorn_drain.support: additions to workers that would lose connections when they stop."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ class Client:
 
 
 def converse(application: Any, drain: Drain, talk: Callable[[Client], Awaitable[None]]) -> None:
-    """Serve `application` while a client talks to it."""
+    """Serve `application` to a client that runs `talk`."""
 
     async def serve() -> None:
         server = HTTPServer(DrainContainer(application, drain, "/ready"))

@@ -1,4 +1,4 @@
-"""The client behind proxies, and what of a request goes into the access log."""
+"""Address of the client behind proxies, and the fields of a request in the access log."""
 
 from __future__ import annotations
 

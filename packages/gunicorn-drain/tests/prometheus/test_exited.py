@@ -1,4 +1,4 @@
-"""The files of exited workers: merged by kind and mode, without a change of any value."""
+"""Files of exited workers: merged by kind and mode, without a change of any value."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gunicorn_drain.prometheus.exited import KEPT, ExitedWorkers
 
 MASTER = 7
 
-# Each process counts what its number says: a file per kind and process, as in a service.
+# Each process counts by its number: a file per kind and process, as in a service.
 COUNTS = """
 import sys
 from prometheus_client import Counter, Gauge, Histogram, Summary, values

@@ -13,7 +13,7 @@ from gunicorn_drain.streams import detach
 
 
 class Owner:
-    """An owner that records what it gets."""
+    """Owner that records refusals."""
 
     def __init__(self) -> None:
         self.refused: list[str] = []
@@ -38,7 +38,7 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
         yield client, server
 
 
-def test_connection_outlives_its_first_socket(pair: tuple[socket.socket, socket.socket]) -> None:
+def test_connection_outlives_its_original_socket(pair: tuple[socket.socket, socket.socket]) -> None:
     client, server = pair
     number = server.fileno()
     connection, discard = detach.replace(server)
@@ -71,7 +71,7 @@ def test_socket_is_as_before_where_files_are_exhausted(pair: tuple[socket.socket
 
 
 @pytest.mark.parametrize("environ", [{}, {"gunicorn.socket": socket.socket(), "HTTP_VERSION": "2"}])
-def test_request_without_a_connection_of_its_own_is_refused(environ: dict[str, object]) -> None:
+def test_request_without_a_separate_connection_is_refused(environ: dict[str, object]) -> None:
     owner = Owner()
     with pytest.raises(detach.StreamRefusedError, match="without TLS") as refused:
         detach.check(environ, owner)

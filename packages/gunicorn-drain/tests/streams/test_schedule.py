@@ -1,4 +1,4 @@
-"""gunicorn_drain.streams.schedule: when connections are notified."""
+"""gunicorn_drain.streams.schedule: times at which connections are notified."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_reconnects_are_spread_too() -> None:
 
 
 def peak(schedule: GoAwaySchedule, clients: int) -> int:
-    """Count the most clients that are to return within one second."""
+    """Return the maximum number of clients that return within one second."""
     moments = schedule.moments(clients, elapsed=0)
     returns = sorted(moment + schedule.retry() / 1000 for moment in moments)
     return max(bisect.bisect_left(returns, at + 1) - number for number, at in enumerate(returns))
