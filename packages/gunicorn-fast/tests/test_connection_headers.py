@@ -33,11 +33,11 @@ CONFIGURATIONS: dict[str, dict[str, object]] = {
 
 
 class NeedsMoreError(Exception):
-    """The parser asks for data that has not arrived."""
+    """The parser needs data that has not arrived."""
 
 
 class Arrived(Unreader):  # type: ignore[misc] # Gunicorn has no types
-    """The data that has arrived so far."""
+    """Data that has arrived so far."""
 
     def chunk(self, size_hint: int | None = None) -> bytes:
         raise NeedsMoreError
@@ -64,7 +64,7 @@ def gunicorn_waits(cfg: Config, data: bytes) -> bool:
 
 
 def ours_waits(limits: HeaderLimits, pieces: list[bytes]) -> tuple[bool, int]:
-    """Return whether PartialHeaders waits after `pieces`, and the number of bytes that it has taken."""
+    """Return whether PartialHeaders waits after `pieces`, and the number of bytes that it has by then."""
     headers = PartialHeaders(limits)
     try:
         for piece in pieces:
@@ -81,7 +81,7 @@ def pieces_of(data: bytes, chance: random.Random) -> list[bytes]:
 
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
-def test_every_prefix_of_the_corpus_gets_gunicorns_decision(name: str) -> None:
+def test_every_prefix_of_the_corpus_is_decided_as_by_gunicorn(name: str) -> None:
     cfg = configuration(**CONFIGURATIONS[name])
     limits = HeaderLimits(cfg)
     for said in (*ODDITIES.values(), *INCOMPLETE):
@@ -98,7 +98,7 @@ def test_every_prefix_of_the_corpus_gets_gunicorns_decision(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
-def test_broken_requests_in_any_pieces_get_gunicorns_decision(name: str) -> None:
+def test_broken_requests_in_any_pieces_are_decided_as_by_gunicorn(name: str) -> None:
     cfg, chance = configuration(**CONFIGURATIONS[name]), random.Random(SEED)
     limits, seen = HeaderLimits(cfg), {True: 0, False: 0}
     for _ in range(CASES):
@@ -112,8 +112,8 @@ def test_broken_requests_in_any_pieces_get_gunicorns_decision(name: str) -> None
 
 
 @pytest.mark.parametrize("name", ["default", "small"])
-def test_headers_are_refused_at_the_same_byte_as_by_gunicorn(name: str) -> None:
-    """One byte more than Gunicorn's limit on buffered headers, and not one less."""
+def test_headers_are_refused_at_the_limits_of_gunicorn(name: str) -> None:
+    """One byte more than Gunicorn's limit on buffered headers is refused, and not one byte less."""
     limits = HeaderLimits(configuration(**CONFIGURATIONS[name]))
     line = b"GET / HTTP/1.1\r\n"
     assert ours_waits(limits, [line, b"A" * limits.headers]) == (True, len(line) + limits.headers)
@@ -134,7 +134,7 @@ def test_headers_that_arrive_byte_by_byte_are_scanned_once() -> None:
 
     seconds(1000)
     short, long = min(seconds(15_000) for _ in range(3)), min(seconds(150_000) for _ in range(3))
-    assert long < 40 * short  # scanned anew each time it would be 100 times as long
+    assert long < 40 * short  # a scan from the beginning each time would take 100 times as long
 
 
 def test_deadline_queue_keeps_the_order_and_removes_from_the_middle() -> None:
@@ -147,7 +147,7 @@ def test_deadline_queue_keeps_the_order_and_removes_from_the_middle() -> None:
     assert (queue[0], queue.popleft(), len(queue)) == (first, first, 1)
 
 
-def test_deadline_queue_finds_a_connection_without_comparing_the_others() -> None:
+def test_deadline_queue_finds_a_connection_without_comparisons() -> None:
     comparisons = 0
 
     class Compared:

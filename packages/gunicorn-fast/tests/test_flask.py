@@ -50,7 +50,7 @@ _environs = st.fixed_dictionaries(
 
 
 def bound(app: Flask, environ: dict[str, Any]) -> tuple[dict[str, Any], str] | type[Exception]:
-    """Return the binding of the routes and the request's host, or the error that refuses it."""
+    """Return the attributes of the URL adapter and the request's host, or the error of a refusal."""
     request = app.request_class(copy.copy(environ))
     try:
         adapter = app.create_url_adapter(request)
@@ -65,11 +65,11 @@ FLASK, FAST = Flask(__name__), FastFlask(__name__)
 
 
 @given(_environs)
-def test_url_adapter_equals_that_of_flask(chosen: dict[str, str | None]) -> None:
+def test_url_adapter_equals_the_adapter_of_flask(chosen: dict[str, str | None]) -> None:
     environ = {**EnvironBuilder().get_environ(), **chosen}
     environ = {name: value for name, value in environ.items() if value is not None}
     expected = bound(FLASK, environ)
-    for _ in range(2):  # the second time from memory
+    for _ in range(2):  # the second time from the cache
         assert bound(FAST, environ) == expected
 
 
@@ -128,7 +128,7 @@ def test_session_with_a_secret_key_is_kept_in_a_cookie(flask: type[Flask]) -> No
 
 
 @pytest.mark.parametrize("flask", [Flask, FastFlask])
-def test_untrusted_host_is_refused_after_earlier_use(flask: type[Flask]) -> None:
+def test_untrusted_host_is_refused_after_earlier_requests(flask: type[Flask]) -> None:
     app = flask(__name__)
     app.add_url_rule("/", "index", lambda: "")
     client = app.test_client()

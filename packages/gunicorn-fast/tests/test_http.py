@@ -1,4 +1,4 @@
-"""The fast path creates what Gunicorn's own code creates, to the last attribute."""
+"""The fast path creates the same objects as Gunicorn's own code, to the last attribute."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ _heads = st.builds(
 
 @st.composite
 def mutated(draw: st.DrawFn) -> bytes:
-    """Change a good head in one or two places."""
+    """Return valid headers with changes in one or two places."""
     head = bytearray(draw(st.sampled_from(list(HEADS.values()))))
     for _ in range(draw(st.integers(1, 2))):
         at = draw(st.integers(0, len(head) - 1))
@@ -213,7 +213,7 @@ def parser_of(cfg: Config, peer: Any = STRANGER) -> ConnectionParser:
 
 
 def told(thing: Any) -> dict[str, Any]:
-    """Tell an object's attributes; for the objects among them, what they are."""
+    """Return an object's attributes; for the objects among them, their types."""
     return {
         name: type(value) if name in ("unreader", "body", "req", "sock") else value
         for name, value in vars(thing).items()
@@ -232,11 +232,11 @@ def assert_the_same(cfg: Config, head: bytes, peer: Any) -> None:
     parser = parser_of(cfg, peer)
     parser.headers = head
     if parser._fast.read(head, parser._slow_path_headers) is None:
-        return  # Gunicorn's own code has it
+        return  # Gunicorn's own code parses it
     ours = next(parser)
     assert parser.simple_headers is not None
     unreader = IterUnreader([head])
-    theirs = Request(cfg, unreader, peer)  # raises where it refuses
+    theirs = Request(cfg, unreader, peer)  # raises if the parser refuses the request
     assert unreader.buf.getvalue() == b""
     assert told(ours) == told(theirs)
     assert ours.should_close() == theirs.should_close()
@@ -246,7 +246,7 @@ def assert_the_same(cfg: Config, head: bytes, peer: Any) -> None:
         assert request.body.reader.length == 0
     with socket.socket() as sock:
         environment = EnvironBuilder(cfg, sock, peer, SERVER)
-        environment.create(ours, parser.simple_headers)  # the connection's first
+        environment.create(ours, parser.simple_headers)  # the connection's first request
         response, environ = environment.create(ours, parser.simple_headers)
         their_response, their_environ = wsgi.create(theirs, sock, peer, SERVER, cfg)
     assert said(environ) == said(their_environ)
@@ -277,7 +277,7 @@ def test_unusual_headers_take_gunicorns_path(name: str) -> None:
     assert fast_path(Config(), ODD[name]) is None
 
 
-def test_scheme_of_a_trusted_proxy_takes_gunicorns_path_and_that_of_others_is_ignored() -> None:
+def test_scheme_of_a_trusted_proxy_takes_gunicorns_path_and_other_schemes_are_ignored() -> None:
     head = b"GET / HTTP/1.1\r\nX-Forwarded-Proto: https\r\n\r\n"
     assert fast_path(Config(), head, TRUSTED) is None
     request = fast_path(Config(), head, STRANGER)
@@ -286,7 +286,7 @@ def test_scheme_of_a_trusted_proxy_takes_gunicorns_path_and_that_of_others_is_ig
 
 
 def test_repeated_headers_create_an_equal_request() -> None:
-    """A client that says the same costs less; what hooks and applications did to the last one is not seen."""
+    """Repeated headers cost less; changes of hooks and applications to the last request have no effect."""
     cfg = Config()
     parser = parser_of(cfg)
     said_first, said_next = HEADS["wrk"], HEADS["browser"]
@@ -308,7 +308,7 @@ def test_repeated_headers_create_an_equal_request() -> None:
             environ.clear()
 
 
-def test_unusual_headers_between_simple_ones_take_gunicorns_path() -> None:
+def test_unusual_headers_between_simple_headers_take_gunicorns_path() -> None:
     parser = parser_of(Config())
     for number, name in enumerate(["plain", "odd", "odd", "plain"], 1):
         parser.headers = HEADS["wrk"] if name == "plain" else ODD["upgrade"]
@@ -334,7 +334,7 @@ def test_errors_of_requests_are_written_to_the_present_log(capsys: pytest.Captur
 
 
 class Wire:
-    """The sent data, in pieces as sent."""
+    """Socket that records each piece of sent data."""
 
     def __init__(self) -> None:
         self.pieces: list[bytes] = []
@@ -373,7 +373,7 @@ def test_responses_have_the_same_bytes_on_the_wire(
     status, headers, length, body = answer
     if length is not None:
         headers = [*headers, ("Content-Length", str(length))]
-    logging.getLogger("gunicorn.http.wsgi").setLevel(logging.ERROR)  # it warns of dropped bodies
+    logging.getLogger("gunicorn.http.wsgi").setLevel(logging.ERROR)  # Gunicorn warns of dropped bodies
     wires = []
     for kind in (
         wsgi.Response,
@@ -413,7 +413,7 @@ def test_invalid_response_header_is_refused_each_time(headers: Any, error: str) 
             SingleWriteResponse(request, Wire(), request.cfg).start_response("200 OK", headers)
 
 
-def test_headers_that_are_added_around_checked_ones_are_sent() -> None:
+def test_headers_that_are_added_around_checked_headers_are_sent() -> None:
     for number in range(3):
         wire = Wire()
         request = Request(Config(), IterUnreader([HEADS["wrk"]]), STRANGER)

@@ -35,14 +35,14 @@ class Request:
     """The request that follows on the same connection."""
     release: threading.Event = field(default_factory=threading.Event)
     left: bool = False
-    """True if the poll does not report it."""
+    """True while polls do not report the request."""
 
     def leave_loop(self) -> None:
         self.left = True
 
 
 class Model:
-    """An event loop of nothing but memory, which checks what LeaderFollowers promises."""
+    """Event loop in memory that checks the guarantees of LeaderFollowers."""
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
@@ -117,7 +117,7 @@ class Model:
             self._polling = None
 
     def send(self, *requests: Request) -> None:
-        """Have one poll report all `requests`."""
+        """Let one poll report all `requests`."""
 
         def report() -> None:
             for each in requests:
@@ -267,7 +267,7 @@ def test_idle_pool_wakes_the_main_thread_for_a_slow_request() -> None:
 
 
 class Window:
-    """A lock that notes what others may see each time it is given back."""
+    """Lock that records the state that other threads may see each time it is released."""
 
     def __init__(self, pool: LeaderFollowers[Request]) -> None:
         self.lock, self.pool = threading.Lock(), pool
@@ -282,7 +282,7 @@ class Window:
 
 
 def test_replaced_leader_never_sees_itself_leading() -> None:
-    """Else it continues with the loop while the next one begins, and a connection is served twice."""
+    """Otherwise it continues with the loop while the successor begins, and a connection is served twice."""
     pool = Model(1).pool
     replaced, successor = PoolThread(pool._lead, 1), PoolThread(pool._lead, 2)
     window: Any = Window(pool)
@@ -293,16 +293,16 @@ def test_replaced_leader_never_sees_itself_leading() -> None:
     assert window.seen
     assert all(leader is successor for serving, leader in window.seen if serving is None)
     assert pool._leader is successor
-    assert successor.call.acquire(blocking=False)  # it was called
+    assert successor.call.acquire(blocking=False)  # the successor was called
 
 
 def test_signal_handler_that_outlasts_the_wait_only_ends_the_wait() -> None:
-    """Else the main thread waits for ever: no sign of life, no more signals handled, no stop."""
+    """Otherwise the main thread waits for ever: no heartbeat, no more signals handled, no stop."""
     pool, interrupted = Model(1).pool, threading.Event()
 
     def slow(*_: object) -> None:
         interrupted.set()
-        time.sleep(0.2)  # not a wait for something: how long it takes
+        time.sleep(0.2)  # the duration of the handler, not a wait for an event
 
     def others() -> None:
         time.sleep(0.02)  # into the wait

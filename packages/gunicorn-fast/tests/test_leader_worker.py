@@ -1,4 +1,4 @@
-"""LeaderWorker's loop, in one process; tests/process has the worker at work."""
+"""LeaderWorker's loop, in one process; tests/process runs the worker in a service."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def worker() -> Iterator[LeaderWorker]:
 
 
 def test_connections_with_the_same_timeout_are_closed_a_few_at_a_time(worker: LeaderWorker) -> None:
-    """Else other clients and probes wait until thousands are closed."""
+    """Otherwise other clients and probes wait until thousands are closed."""
     count = 700
     with contextlib.ExitStack() as stack:
         worker.poller = stack.enter_context(selectors.DefaultSelector())
@@ -51,7 +51,7 @@ def test_connections_with_the_same_timeout_are_closed_a_few_at_a_time(worker: Le
             after: int = worker.nr_conns
             return before - after
 
-        for _ in range(2):  # a second look in between must not begin anew
+        for _ in range(2):  # a second check in between must not start again
             worker.murder_keepalived()
             worker.murder_pending()
             assert worker.nr_conns == count - EXPIRED_AT_ONCE
@@ -62,7 +62,7 @@ def test_connections_with_the_same_timeout_are_closed_a_few_at_a_time(worker: Le
 
 
 def test_simultaneous_connections_are_accepted_together(worker: LeaderWorker) -> None:
-    """Else each waits for a round of the loop, and a round is as long as all that is served in it."""
+    """Otherwise each waits for a round of the loop, which is as long as all requests served in it."""
     with (
         socket.create_server(("127.0.0.1", 0), backlog=2 * ACCEPTS) as listener,
         contextlib.ExitStack() as stack,

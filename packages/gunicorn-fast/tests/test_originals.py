@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 import pytest
 
 ARCHIVES = Path(sys.prefix) / "originals"
-"""Folder of the source archives that `make test-originals` downloads."""
+"""Directory into which `make test-originals` puts the source archives."""
 
 HERE = Path(__file__).parent / "originals"
 

@@ -1,4 +1,4 @@
-"""ProbeLaneWorker refuses at the start what it does not support; tests/process has the worker at work."""
+"""ProbeLaneWorker refuses unsupported settings at the start; tests/process runs the worker in a service."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gunicorn_fast.probe_worker import ProbeLaneWorker
 
 
 class Log:
-    """Records what is logged."""
+    """Log that records its lines."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []

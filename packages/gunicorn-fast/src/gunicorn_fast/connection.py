@@ -15,10 +15,10 @@ from gunicorn.http.unreader import IterUnreader
 from gunicorn.workers.gthread import TConn
 
 RECEIVE_BYTES = 65536
-"""Maximum size of one read of request headers."""
+"""Maximum size of one read of request headers, in bytes."""
 
 LARGE_HEADERS = 65536
-"""Size of buffered, incomplete headers above which a HeaderQueue counts them."""
+"""Size of buffered, incomplete headers above which a HeaderQueue counts them, in bytes."""
 
 END_OF_HEADERS = b"\r\n\r\n"
 BARE_LF = re.compile(rb"(?<!\r)\n")
@@ -27,8 +27,8 @@ BARE_LF = re.compile(rb"(?<!\r)\n")
 class DeadlineQueue:
     """Connections in the order of their timeouts; supports the methods of a deque that gthread uses.
 
-    Removing one takes the same time however many there are, which a deque does not offer. Nor does a dict
-    for the first one: it passes all that were removed before.
+    Removing a connection takes the same time for any number of them, which a deque does not offer. Nor does
+    a dict for the first connection: it skips all that were removed before.
     """
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class DeadlineQueue:
         return iter(self._connections)
 
     def __getitem__(self, index: int) -> TConn:
-        assert index == 0  # noqa: S101 - gthread asks for the first only
+        assert index == 0  # noqa: S101 - gthread reads the first only
         return next(iter(self._connections))
 
     def append(self, connection: TConn) -> None:
@@ -49,7 +49,7 @@ class DeadlineQueue:
         self._connections[connection] = None
 
     def remove(self, connection: TConn) -> None:
-        """Remove a connection, wherever it stands."""
+        """Remove a connection at any position."""
         del self._connections[connection]
 
     def popleft(self) -> TConn:
@@ -75,7 +75,7 @@ class HeaderQueue(DeadlineQueue):
             self.large[conn] = size
 
     def remove(self, connection: TConn) -> None:
-        """Remove a connection, wherever it stands."""
+        """Remove a connection at any position."""
         super().remove(connection)
         self.large_total -= self.large.pop(connection, 0)
 
@@ -95,7 +95,7 @@ class HeaderLimits:
         self.headers: int = self._simplest.max_buffer_headers
 
     def check_line(self, line: bytes) -> None:
-        """Raise what Gunicorn raises for a malformed request line."""
+        """Raise Gunicorn's exception for a malformed request line."""
         copy.copy(self._simplest).parse_request_line(line)
 
 
@@ -112,7 +112,7 @@ class PartialHeaders:
         self._fields = 0  # offset of the first header; 0 before the request line is complete
 
     def add(self, data: bytes) -> bool:
-        """Append `data`; return whether the headers are complete. Raises what Gunicorn's parser raises."""
+        """Append `data`; return whether the headers are complete. Raises exceptions of Gunicorn's parser."""
         seen = len(self.data)
         self.data += data
         if not self._fields and not self._has_line(seen):
@@ -159,16 +159,16 @@ class Connection(TConn):  # type: ignore[misc] # Gunicorn has no types
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.headers = b""  # complete request line and headers of the next request, and what came with them
+        self.headers = b""  # complete request line and headers of the next request, and data after them
         self.partial: PartialHeaders | None = None
         self.closed = False  # by the client
         self.unread_since = 0.0  # time of a response whose request's body is still to come
-        self.queue = DeadlineQueue()  # where it waits
-        self.since = 0.0  # since when
+        self.queue = DeadlineQueue()  # in which it waits
+        self.since = 0.0  # beginning of the wait
         self.discarded = 0  # bytes received after our close
 
     def receive(self) -> bool:
-        """Read what has arrived; return whether the wait for headers is over.
+        """Read received data; return whether the wait for headers is over.
 
         Then `closed` is true if the client has closed, `parser` is a Refusal if the headers are refused, and
         `headers` has them otherwise.
@@ -194,19 +194,19 @@ class Connection(TConn):  # type: ignore[misc] # Gunicorn has no types
         try:
             if not self.partial.add(data):
                 return False
-        except Exception as error:  # noqa: BLE001 - whatever Gunicorn's parser refuses with
+        except Exception as error:  # noqa: BLE001 - any refusal of Gunicorn's parser
             self.refuse(error)
             return True
         self.headers, self.partial = bytes(self.partial.data), None
         return True
 
     def refuse(self, error: Exception) -> None:
-        """Have the response be the one to `error`, as if the parser had raised it."""
+        """Set the response to the one for `error`, as if the parser had raised it."""
         self.parser, self.partial = Refusal(error), None
         self.data_ready = True  # the parser reads nothing
 
     def has_unread_body(self) -> bool:
-        """Return whether more of the last request's body may have to be waited for."""
+        """Return whether a part of the last request's body may still have to be received."""
         reader = self.parser.mesg.body.reader
         if isinstance(reader, LengthReader):
             return bool(reader.length > self.parser.unreader.buf.getbuffer().nbytes)

@@ -44,7 +44,7 @@ class FastSessionInterface(SecureCookieSessionInterface):
 
 
 class FastFlask(Flask):
-    """Flask that works out once what is the same for each request."""
+    """Flask that computes once the values that are the same for each request."""
 
     session_interface = FastSessionInterface()
 
@@ -55,8 +55,8 @@ class FastFlask(Flask):
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         """Wrap a coroutine function as Flask does, which needs the extra `Flask[async]`.
 
-        A simple function or method is recognised by its flags alone. `inspect.iscoroutinefunction`, by which
-        Flask checks every function for each request, also reads marks on the function and what it wraps.
+        A simple function is recognised by its flags alone. `inspect.iscoroutinefunction`, by which Flask
+        checks every function for each request, also reads marks on the function and on a wrapped one.
         """
         plain = func.__func__ if type(func) is MethodType else func
         if type(plain) is FunctionType and not plain.__code__.co_flags & CO_COROUTINE and not plain.__dict__:
@@ -65,7 +65,7 @@ class FastFlask(Flask):
 
     def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
         """Bind the URL map to a request; host and scheme are computed once for each combination."""
-        # Hosts that are trusted, or that routes match, are Flask's to check for each request.
+        # Flask itself checks trusted hosts, and hosts that routes match, for each request.
         if (
             request is None
             or self.subdomain_matching

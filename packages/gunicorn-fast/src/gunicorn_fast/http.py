@@ -20,8 +20,8 @@ from gunicorn.http.parser import RequestParser
 from gunicorn.http.unreader import IterUnreader
 from gunicorn.http.wsgi import Response
 
-# No "//" at the start of the target and no fragment, which Gunicorn treats apart; no underscore in a name,
-# which header_map is about. Possessive, so that nothing is tried twice.
+# No "//" at the start of the target and no fragment, which Gunicorn handles separately; no underscore in a
+# name, to which header_map applies. Possessive, so that nothing is tried twice.
 _NAME, _VALUE = r"[!#$%&'*+\-.^`|~0-9A-Za-z]++", r"[^\x00-\x08\x0a-\x1f\x7f]*+"
 _FIELDS = re.compile(rf"({_NAME}):({_VALUE})\r\n")
 _HEADERS = re.compile(
@@ -57,16 +57,16 @@ class FastParser:
         self._cfg = cfg
 
     def slow_path_headers(self, peer: Any) -> frozenset[str]:
-        """Return the headers that Gunicorn's parser has to read, some of a trusted proxy's among them."""
+        """Return the headers that Gunicorn's parser has to read, including some of a trusted proxy."""
         policy = HeaderPolicy()
         policy.cfg, policy.peer_addr = self._cfg, peer
         secure_scheme_headers, _ = policy._peer_trusted_for_forwarded()
         return _FRAMING.union(secure_scheme_headers)
 
     def read(self, data: bytes, slow_path_headers: frozenset[str]) -> SimpleHeaders | None:
-        """Parse `data` as Gunicorn would; None if it is not simple or not alone.
+        """Parse `data` as Gunicorn would; return None unless it is one simple request without more data.
 
-        `slow_path_headers` are those of the peer.
+        `slow_path_headers`: those of the peer.
         """
         if len(data) > self._longest:
             return None
@@ -97,7 +97,7 @@ class FastParser:
             body=Body(LengthReader(unreader, 0)),
             **simple.of_request,
         )
-        # A list of its own: a hook may change it.
+        # A separate list: a hook may change it.
         request.headers = request.headers[:]
         return request
 
@@ -123,7 +123,7 @@ class SimpleHeaders:
             "SERVER_PROTOCOL": f"HTTP/1.{minor}",
             "PATH_INFO": util.unquote_to_wsgi_str(path) if "%" in path else path,
         }
-        """Its part of the environ."""
+        """Part of the environ."""
         for name, value in headers:
             key = name.replace("-", "_")
             self.of_environ[key if key == "CONTENT_TYPE" else "HTTP_" + key] = value
@@ -144,7 +144,7 @@ class ConnectionParser(RequestParser):  # type: ignore[misc] # Gunicorn has no t
     def __next__(self) -> Request:
         """Parse the next request."""
         headers, self.headers = self.headers, b""
-        # A client that keeps its connection mostly sends the same again.
+        # A client that keeps its connection mostly repeats its headers.
         if headers != self._last:
             self._last = headers
             self.simple_headers = self._fast.read(headers, self._slow_path_headers)
@@ -157,7 +157,7 @@ class ConnectionParser(RequestParser):  # type: ignore[misc] # Gunicorn has no t
 
 
 class LazyErrors(wsgi.WSGIErrorsWrapper):  # type: ignore[misc] # Gunicorn has no types
-    """Gunicorn's wsgi.errors for every request: finds the log's streams when there is something to write."""
+    """Gunicorn's wsgi.errors for every request, which finds the log's streams only to write to them."""
 
     def __init__(self, cfg: Config) -> None:
         self._cfg = cfg
@@ -168,7 +168,7 @@ class LazyErrors(wsgi.WSGIErrorsWrapper):  # type: ignore[misc] # Gunicorn has n
 
 
 class EnvironBuilder:
-    """Creates the response and the environ of a connection's simple requests as wsgi.create() does."""
+    """Builder of the response and the environ of a connection's simple requests, as in wsgi.create()."""
 
     def __init__(self, cfg: Config, sock: Any, client: Any, server: Any) -> None:
         self._where = sock, client, server, cfg
@@ -194,7 +194,7 @@ class EnvironBuilder:
 
 
 class CheckedHeaders(NamedTuple):
-    """A status and headers that Gunicorn has checked, and what it made of them."""
+    """A status and headers that Gunicorn has checked, and the result."""
 
     status_code: int
     headers: list[tuple[str, str]]
@@ -211,7 +211,7 @@ class SingleWriteResponse(Response):  # type: ignore[misc] # Gunicorn has no typ
     _date = (0, "")
     _checked: ClassVar[dict[tuple[Any, ...], CheckedHeaders]] = {}
     _before, _total, _lines = 0, 0, ""
-    """`_lines` are those of the headers from number `_before` on, if there are `_total`."""
+    """`_lines` has the headers from number `_before` on, if there are `_total`."""
 
     def start_response(
         self, status: str, headers: list[tuple[str, str]], exc_info: Any = None
@@ -235,7 +235,7 @@ class SingleWriteResponse(Response):  # type: ignore[misc] # Gunicorn has no typ
         return self.write
 
     def _remember(self, key: tuple[Any, ...], before: int) -> None:
-        """Cache what Gunicorn has checked, if a body of known length follows."""
+        """Cache headers that Gunicorn has checked, if a body of known length follows."""
         if self._omits_body or self.upgrade or self.response_length is None:
             return
         added = self.headers[before:]

@@ -1,12 +1,12 @@
-"""An event loop run by one thread at a time, the leader, which polls and serves requests itself.
+"""Event loop that one thread of a pool at a time, the leader, runs: it polls and serves requests itself.
 
-With an event loop and a pool of threads each request goes from the loop to a thread and back, which costs
-more than most responses do. Here the leader serves what it has polled. When a request takes long, the main
-thread promotes a follower to lead; the former leader finishes its request and becomes a follower. The next
-requests of that kind go to followers at once. There is one thread more than may serve, so that one is always
-left to poll: further requests wait in a queue.
+With an event loop and a pool of threads each request is passed from the loop to a thread and back, which
+costs more than most responses do. Here the leader serves the requests that it has polled. When a request
+takes long, the main thread promotes a follower to lead; the former leader finishes its request and becomes a
+follower. The next requests of that kind are passed to followers at once. There is one thread more than may
+serve, so that a thread is always left to poll: further requests wait in a queue.
 
-The main thread takes the loop back from time to time, for what it has to do: a loop that hangs is noticed.
+The main thread takes the loop back from time to time, for its own work: a loop that hangs is noticed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ IDLE_CHECKS = 20
 
 OFFLOAD_MIN = 8
 """Number of requests after a slow one that followers serve before the leader tries one of that kind again;
-twice as many each time that one is slow, too."""
+doubled each time that the request is slow, too."""
 
 OFFLOAD_MAX = 256
 
@@ -40,18 +40,18 @@ TURN = 0.002
 
 
 class Request(Protocol):
-    """A request as LeaderFollowers uses it."""
+    """Interface of a request that LeaderFollowers serves."""
 
     @property
     def kind(self) -> Hashable:
-        """Requests of the same kind probably take equally long."""
+        """Kind of the request. Requests of the same kind probably take equally long."""
 
     @property
     def may_block(self) -> bool:
-        """Return whether a follower is to serve it, however quick its kind is."""
+        """True if a follower must serve the request, however quick its kind is."""
 
     def leave_loop(self) -> None:
-        """Have the poll not report the request while a follower serves it. Called under a lock."""
+        """Exclude the request from polls while a follower serves it. Called under a lock."""
 
 
 R = TypeVar("R", bound=Request)
@@ -69,23 +69,23 @@ class Backoff:
     """Number of requests for followers before the leader tries one."""
 
     def increase(self) -> None:
-        """Record that one was slow."""
+        """Record that a request was slow."""
         self.level = min(2 * self.level, OFFLOAD_MAX)
         self.left = self.level
 
 
 class PoolThread(threading.Thread):
-    """A thread of the pool. When it is called, it leads or serves a request that waits, and then follows."""
+    """Thread of the pool. When it is called, it leads or serves a request that waits, and then follows."""
 
     def __init__(self, lead: Callable[[PoolThread], bool], number: int) -> None:
-        """`lead`: returns whether to follow after it."""
+        """Create the thread. `lead`: called to lead; returns whether to follow afterwards."""
         super().__init__(name=f"pool-{number}", daemon=True)
         self._lead = lead
-        self.call = threading.Lock()  # held until it is called
+        self.call = threading.Lock()  # held until the thread is called
         self.call.acquire()
 
     def run(self) -> None:
-        """Follow until called; then lead, if it was made the leader, and serve requests that wait."""
+        """Follow until called; then lead, if promoted to leader, and serve requests that wait."""
         following = True
         while following:
             self.call.acquire()
@@ -96,9 +96,9 @@ class LeaderFollowers(Generic[R]):
     """A pool of threads that run an event loop and serve its requests.
 
     `poll(block)` waits for events, or only checks for them unless `block`, and handles those: it calls
-    `submit()` for each request. `serve(request)` responds to a request and returns what remains to be done in
-    the loop; it must not raise. `defer(completion)` has the loop call a function, from any thread, and ends a
-    poll.
+    `submit()` for each request. `serve(request)` responds to a request and returns the completion, which
+    belongs to the loop; it must not raise. `defer(completion)` lets the loop call a function, from any
+    thread, and ends a poll.
 
     One thread at a time calls `poll` and the completions; the thread that calls `run()` may do so, too, while
     `run()` does not execute. At most `threads` requests are served at once.
@@ -112,7 +112,7 @@ class LeaderFollowers(Generic[R]):
         defer: Callable[[Completion], object],
         stopping: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`stopping`: whether the loop is to be given back after each poll."""
+        """Create the pool. `stopping`: returns whether to give the loop back after each poll."""
         self._threads, self._poll, self._serve, self._defer = threads, poll, serve, defer
         self._stopping = stopping
         self._lock = threading.Lock()  # guards the next six
@@ -122,7 +122,7 @@ class LeaderFollowers(Generic[R]):
         self._serving: R | None = None  # which request the leader itself serves
         self._queued: deque[R] = deque()  # requests that wait for a follower
         self._slow: dict[Hashable, Backoff] = {}
-        # The loop's own, whoever has it:
+        # For the thread that has the loop:
         self._arrived: deque[R] = deque()  # requests not yet served or queued
         self._served = 0  # requests that a leader has begun
         # Between the loop and the main thread:
@@ -130,7 +130,7 @@ class LeaderFollowers(Generic[R]):
         self._wakeup.acquire()
         self._idle = False  # the main thread is to be woken for the next request
         self._reclaimed = False  # the main thread wants the loop
-        self._failure: BaseException | None = None  # what broke the loop
+        self._failure: BaseException | None = None  # exception that broke the loop
         self._closed = False
 
     @property
@@ -139,18 +139,18 @@ class LeaderFollowers(Generic[R]):
         return len(self._queued)
 
     def submit(self, request: R) -> None:
-        """Have `request` served. Only from the loop: in `poll()`, in a completion, or outside of `run()`."""
+        """Queue `request` to be served. Only from the loop: `poll()`, a completion, or outside of `run()`."""
         self._arrived.append(request)
 
     def take_out(self, request: R) -> None:
-        """Have the poll not report `request`, from the thread that serves it."""
+        """Exclude `request` from polls. Called by the thread that serves it."""
         with self._lock:
             request.leave_loop()
 
     # ---- the main thread -----------------------------------------------------------------------------
 
     def run(self, timeout: float) -> None:
-        """Let the pool have the loop for `timeout` seconds. Raises the exception that broke the loop.
+        """Let the pool run the loop for `timeout` seconds. Raises the exception that broke the loop.
 
         Ends sooner when `stopping()` changes, and then after each poll.
         """
@@ -177,14 +177,14 @@ class LeaderFollowers(Generic[R]):
         self._reclaim_loop(seen)
 
     def wake(self) -> None:
-        """Wake the main thread. A signal handler may do it too, whatever it has interrupted."""
+        """Wake the main thread. Safe in a signal handler, whatever it has interrupted."""
         with contextlib.suppress(RuntimeError):  # woken already
             self._wakeup.release()
 
     def wait(self, timeout: float) -> None:
         """Wait until `wake()`, at most `timeout` seconds."""
-        # Not SimpleQueue.get(): a signal whose handler lasts longer than the wait makes it wait for ever
-        # (seen in CPython 3.11), and Gunicorn has SIGTERM not interrupt that.
+        # Not SimpleQueue.get(), which waits for ever after a signal whose handler lasts longer than the wait
+        # (observed in CPython 3.11), and which SIGTERM does not interrupt in Gunicorn.
         self._wakeup.acquire(timeout=timeout)
 
     def close(self) -> None:
@@ -195,7 +195,7 @@ class LeaderFollowers(Generic[R]):
                 self._followers.pop().call.release()
 
     def _reclaim_loop(self, seen: int) -> None:
-        """Take the loop back as soon as what is ready is handled. Raises what broke it."""
+        """Take the loop back when ready events are handled. Raises the exception that broke the loop."""
         self._reclaimed = True
         self._defer(_nothing)  # ends the poll
         while self._leader is not None:
@@ -220,7 +220,7 @@ class LeaderFollowers(Generic[R]):
             self._call_follower()
 
     def _call_follower(self) -> None:
-        """Give the loop to a follower. Needs the lock; there is one: see `_has_spare`."""
+        """Give the loop to a follower. Needs the lock; there is a spare thread: see `_has_spare`."""
         self._leader = self._follower()
         self._leader.call.release()
 
@@ -240,13 +240,13 @@ class LeaderFollowers(Generic[R]):
         return bool(self._followers) or self._started_threads <= self._threads
 
     def _lead(self, me: PoolThread) -> bool:
-        """Have the loop until it passes to another thread or the main thread; then serve the queue."""
+        """Run the loop until it passes to another thread or the main thread; then serve the queue."""
         if self._closed:
             return False
         try:
             polled = served = False
             while self._leader is me:
-                # All that is ready is queued before anything is served, and a probe gets its own thread.
+                # All ready requests are queued before any is served, and a probe gets its own thread.
                 if self._arrived and not served:
                     self._serve_arrived(me)
                     served = True
@@ -264,7 +264,7 @@ class LeaderFollowers(Generic[R]):
         return True
 
     def _next_queued(self, me: PoolThread) -> R | None:
-        """Return a request that waits for `me`, which leads no more; else make it a follower."""
+        """Return a queued request for `me`, which no longer leads; without one, make `me` a follower."""
         with self._lock:
             if self._leader is me:
                 self._leader = None

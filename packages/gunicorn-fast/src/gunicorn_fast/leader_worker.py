@@ -1,8 +1,8 @@
 """Gunicorn's gthread worker with a leader and followers: the thread that polls serves requests itself.
 
-LeaderFollowers decides who runs the event loop; here is the loop, in a worker with threads for probes. The
-main thread runs Gunicorn's run(): signals, sign of life, timeouts of connections. For that it takes the loop
-back once a second, so a loop that hangs gives no sign of life.
+LeaderFollowers decides which thread runs the event loop; here is the loop, in a worker with threads for
+probes. The main thread runs Gunicorn's run(): signals, heartbeat, timeouts of connections. For that it takes
+the loop back once a second, so a loop that hangs has no heartbeat.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SWITCH_INTERVAL = 0.0005
 5 ms)."""
 
 ACCEPTS = 16
-"""Maximum number of connections to accept at once: other workers are to have their share."""
+"""Maximum number of connections to accept at once: other workers must get their share."""
 
 _METHOD_AND_PATH = re.compile(rb"[^ ]+ [^ ?]*")
 
@@ -40,24 +40,24 @@ class LeaderConnection(Connection):
 
     poller: BaseSelector
     polled = False
-    """True while it is registered in the poller."""
+    """True while the poller has the connection."""
     callback: Callback
-    """Function to call when it is readable."""
+    """Function to call when the connection is readable."""
     environ_builder: EnvironBuilder
     last = b""
     """Request line and headers of the last request."""
     early = False
-    """True if its request arrived before the response to the previous one was sent."""
+    """True if the request arrived before the response to the previous one was sent."""
 
     @property
     def kind(self) -> bytes:
-        """Method and path of the request, without what may be a number or a UUID in it."""
+        """Method and path of the request, without the characters of numbers and UUIDs."""
         match = _METHOD_AND_PATH.match(self.last)
         return match[0].translate(None, b"0123456789abcdefABCDEF-.") if match else b""
 
     @property
     def may_block(self) -> bool:
-        """Return whether the response may have to wait until the client reads the previous ones."""
+        """True if the response may have to wait until the client reads the previous ones."""
         return self.early and not self._has_room()
 
     def _has_room(self) -> bool:
@@ -73,7 +73,7 @@ class LeaderConnection(Connection):
 
 
 class LeaderWorker(ProbeLaneWorker):
-    """The worker: `worker_class = "gunicorn_fast.LeaderWorker"`."""
+    """Worker with a leader and followers: `worker_class = "gunicorn_fast.LeaderWorker"`."""
 
     alive: bool
     connection_class = LeaderConnection
@@ -100,21 +100,21 @@ class LeaderWorker(ProbeLaneWorker):
     # ---- the loop ------------------------------------------------------------------------------------
 
     def handle_exit(self, sig: int, frame: Any) -> None:
-        """Wake the main thread too (gthread: it is the one that polls)."""
+        """Wake the main thread too (gthread: the main thread polls)."""
         super().handle_exit(sig, frame)
         self.loop.wake()
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
-        """Let the pool have the loop for `timeout` seconds (gthread: poll and dispatch)."""
+        """Let the pool run the loop for `timeout` seconds (gthread: poll and dispatch)."""
         self.loop.run(timeout)
 
     def poll(self, block: bool) -> None:
-        """Wait for events, or only look for them unless `block`, and dispatch those."""
+        """Wait for events, or only check for them unless `block`, and dispatch those."""
         for key, _ in self.poller.select(None if block else 0):
             key.data(key.fileobj)
 
     def serve(self, conn: LeaderConnection) -> Completion:
-        """Respond to a request of `conn`; return what remains to be done in the loop."""
+        """Respond to a request of `conn`; return the completion for the loop."""
         try:
             keep = bool(self.handle(conn))
         except BaseException:  # SystemExit from the application too, which must not end a thread
@@ -212,7 +212,10 @@ class LeaderWorker(ProbeLaneWorker):
     # ---- connections in the poller -------------------------------------------------------------------
 
     def accept(self, listener: Any) -> None:
-        """Accept several (gthread: one), up to the limit (gthread leaves that to run(), here too rare)."""
+        """Accept several connections (gthread: one), up to the limit.
+
+        gthread checks the limit in the loop of run(), which is too rare here.
+        """
         for _ in range(ACCEPTS):
             before = self.nr_conns
             if before >= self.worker_connections:
@@ -223,7 +226,7 @@ class LeaderWorker(ProbeLaneWorker):
                 return
 
     def enqueue_req(self, conn: LeaderConnection) -> None:
-        """Have the request served by the leader or a follower; a probe by the threads for probes."""
+        """Submit the request to the leader and its followers; a probe to the threads for probes."""
         if conn.parser is None:
             conn.parser = ConnectionParser(self.fast_parser, self.cfg, conn.sock, conn.client)
             conn.environ_builder = EnvironBuilder(self.cfg, conn.sock, conn.client, conn.server)
@@ -243,12 +246,12 @@ class LeaderWorker(ProbeLaneWorker):
         conn.leave_loop()
 
     def discard_body(self, conn: LeaderConnection) -> None:
-        """Have the rest of a body read by another thread, not reported by the poller."""
+        """Let another thread read the rest of a body, which the poller does not report."""
         conn.leave_loop()
         super().discard_body(conn)
 
     def register(self, conn: LeaderConnection, callback: Callback) -> None:
-        """Let the poller call back; it may have kept `conn` from before."""
+        """Let the poller call back; `conn` may still be in the poller."""
         conn.callback = callback
         conn.early = False
         if not conn.polled:
@@ -264,16 +267,16 @@ class LeaderWorker(ProbeLaneWorker):
             self.abandon(conn)
 
     def keep_or_close(self, conn: LeaderConnection, keep: bool) -> None:
-        """Continue with `conn` or close it; a request that it continues with is early."""
+        """Keep `conn` or close it; a request that follows at once is early."""
         conn.early = True
         super().keep_or_close(conn, keep)
 
     def unregister(self, conn: LeaderConnection) -> None:
-        """End the wait of `conn`. The poller keeps it, for the wait after its request."""
+        """End the wait of `conn`, which stays in the poller for the wait after its request."""
         conn.queue.remove(conn)
 
     def drop(self, conn: LeaderConnection) -> None:
-        """Close `conn`, which waits nowhere; there may be room for another."""
+        """Close `conn`, which is in no queue; there may be room for another connection."""
         conn.leave_loop()
         super().drop(conn)
         if not self._accepting and self.alive:

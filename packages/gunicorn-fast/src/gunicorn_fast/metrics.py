@@ -7,7 +7,7 @@
 Exports the same series, and its own tests pass with it (`make test-originals`). One thing differs by design:
 methods that HTTP does not define share the label "other", because a client could create series without end.
 
-Put `FastDefaults` before another class of the exporter to have it fast, too:
+Put `FastDefaults` before another class of the exporter to accelerate it, too:
 
     class Metrics(FastDefaults, GunicornPrometheusMetrics): ...
 """
@@ -51,7 +51,7 @@ class FastDefaults:
     ) -> None:
         """Export the default metrics of `app`.
 
-        The exporter itself does so where labels are added, paths are excluded or the latency is a summary.
+        The exporter itself does so if labels are added, paths are excluded or the latency is a summary.
         """
         app = app or self.app
         usual = latency_as_histogram and isinstance(group_by, str) and not kwargs
@@ -77,7 +77,7 @@ class FastDefaults:
 
 
 class _Series:
-    """The default series, and the hooks that keep them."""
+    """Default series, and the hooks that update them."""
 
     def __init__(self, prefix: str, group_by: str, buckets: Sequence[float] | None, registry: Any) -> None:
         self._group_by = group_by
@@ -129,7 +129,7 @@ class _Series:
         group = getattr(current, self._group_by)
         key = (_method(current), group if type(group) is str else str(group), status)
         durations, totals = self._cached.get(key) or self._look_up(key)
-        # Not there where a hook before ours has responded.
+        # Missing if a hook before ours has responded.
         if hasattr(current, "prom_start_time"):
             current.prom_duration_reported = True
             durations.observe(max(default_timer() - current.prom_start_time, 0))

@@ -2,9 +2,9 @@
 
 gthread assigns a thread to a connection before it has sent anything, responds to probes in the order of
 their arrival after slow requests, and blocks the event loop while a client does not close its end. Here a
-thread gets requests with complete headers only, a probe goes to dedicated threads, and no request's thread
-waits for what no application asked for. Parsing, responses and shutdown are Gunicorn's. Each override says
-what it replaces in Gunicorn 27.0.1.
+thread gets requests with complete headers only, a probe gets dedicated threads, and no request's thread waits
+for data that no application reads. Parsing, responses and shutdown are Gunicorn's. Each override names the
+replaced behavior of Gunicorn 27.0.1.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ GIVE_WAY = 1.0
 """Minimum age of a silent connection that is closed for a new one when the worker has no room, in seconds."""
 
 FIRST_BYTE_MIN = DEFAULT_WORKER_DATA_TIMEOUT
-"""Minimum timeout for the first byte of a new connection, in seconds; KEEPALIVE is longer mostly."""
+"""Minimum timeout for the first byte of a new connection, in seconds; KEEPALIVE is usually longer."""
 
 LINGER_TIMEOUT = 2.0
 """Timeout for the client's close after ours, in seconds: that of close_graceful() (RFC 9112, 9.6)."""
@@ -60,15 +60,15 @@ Gunicorn's queue of callbacks runs up to 60 of them in a row: 300 connections, s
 """
 
 UNREAD_THREADS = 2
-"""Number of threads that wait for the rest of bodies which no application has read."""
+"""Number of threads that wait for the rest of bodies that no application has read."""
 
 
 Callback = Callable[[Any, Any], None]
-"""Called with a connection and its socket when that is readable."""
+"""Function that is called with a connection and its socket when the socket is readable."""
 
 
 def unsupported(cfg: Any) -> str | None:
-    """Return a sentence about a setting that the workers of this package do not support, None without one."""
+    """Return a sentence about a setting that the workers of this package do not support, else None."""
     if cfg.is_ssl:
         found, instead = f"certfile is {cfg.certfile}, keyfile {cfg.keyfile}", "end TLS in a proxy"
     elif cfg.proxy_protocol != "off":
@@ -87,7 +87,7 @@ def unsupported(cfg: Any) -> str | None:
 
 
 class ProbeLaneWorker(ThreadWorker):  # type: ignore[misc] # Gunicorn has no types
-    """The worker: `worker_class = "gunicorn_fast.ProbeLaneWorker"`."""
+    """Worker with dedicated threads for probes: `worker_class = "gunicorn_fast.ProbeLaneWorker"`."""
 
     connection_class = Connection
 
@@ -104,7 +104,7 @@ class ProbeLaneWorker(ThreadWorker):  # type: ignore[misc] # Gunicorn has no typ
 
     @classmethod
     def check_config(cls, cfg: Any, log: Any) -> None:
-        """Refuse in the master, before the first worker, what this worker does not support."""
+        """Refuse unsupported settings in the master, before the first worker."""
         if (sentence := unsupported(cfg)) is not None:
             log.critical("%s", sentence)
             sys.exit(1)
@@ -112,7 +112,7 @@ class ProbeLaneWorker(ThreadWorker):  # type: ignore[misc] # Gunicorn has no typ
 
     def init_process(self) -> None:
         """Limit the connections to the number of files that can be open: one too many ends the worker."""
-        # A reload does not check the worker class; Gunicorn ends then with this status.
+        # A reload does not check the worker class; Gunicorn then exits with this status.
         if (sentence := unsupported(self.cfg)) is not None:
             self.log.critical("%s", sentence)
             sys.exit(Arbiter.WORKER_BOOT_ERROR)
@@ -129,9 +129,9 @@ class ProbeLaneWorker(ThreadWorker):  # type: ignore[misc] # Gunicorn has no typ
     # ---- new connections -----------------------------------------------------------------------------
 
     def set_accept_enabled(self, enabled: bool) -> None:
-        """At the stop, first accept the connections that the kernel has queued (gthread: they are reset).
+        """Start or stop accepting; at the stop, first accept queued connections (gthread: reset them).
 
-        And shorten the timeouts of silent connections (gthread: from 27.0.1 on, and of kept ones only).
+        Also shorten the timeouts of silent connections (gthread: from 27.0.1 on, and of kept ones only).
         """
         if not enabled and not self.alive:
             for listener in self.sockets:
@@ -159,7 +159,7 @@ class ProbeLaneWorker(ThreadWorker):  # type: ignore[misc] # Gunicorn has no typ
     def make_room(self) -> None:
         """Close the oldest silent connection if there is no room for a new one.
 
-        Otherwise a flood of silent connections would keep everybody out until their timeouts.
+        Otherwise a flood of silent connections would exclude other clients until their timeouts.
         """
         if self.nr_conns < self.worker_connections:
             return
@@ -198,12 +198,12 @@ class ProbeLaneWorker(ThreadWorker):  # type: ignore[misc] # Gunicorn has no typ
         self.poller.unregister(conn.sock)
 
     def drop(self, conn: Connection) -> None:
-        """Close `conn`, which waits nowhere."""
+        """Close `conn`, which is in no queue."""
         self.nr_conns -= 1
         conn.close()
 
     def murder_keepalived(self, force: bool = False) -> None:
-        """Leave it to `murder_pending`, but for the end (gthread: close all whose timeout has passed)."""
+        """Leave timeouts to `murder_pending`, except at the end (gthread: close all expired connections)."""
         if force:
             super().murder_keepalived(force=True)
 
@@ -216,8 +216,8 @@ class ProbeLaneWorker(ThreadWorker):  # type: ignore[misc] # Gunicorn has no typ
     def expire(self) -> None:
         """Close some of the connections whose timeout has passed, and the others later.
 
-        Thousands of clients that came at the same time have the same timeout: all at once they would delay
-        other clients and probes.
+        Thousands of clients that connected at the same time have the same timeout: closing all at once would
+        delay other clients and probes.
         """
         now, left = time.monotonic(), EXPIRED_AT_ONCE
         for queue in (self.keepalived_conns, self.pending_conns, self.unused_conns, self.lingering_conns):
@@ -235,7 +235,7 @@ class ProbeLaneWorker(ThreadWorker):  # type: ignore[misc] # Gunicorn has no typ
     # ---- requests ------------------------------------------------------------------------------------
 
     def read_headers(self, conn: Connection) -> None:
-        """Read the headers of the next request of `conn`, which waits nowhere."""
+        """Read the headers of the next request of `conn`, which is in no queue."""
         if conn.receive():
             self.dispatch(conn)
         elif conn.partial is None:
@@ -262,7 +262,7 @@ class ProbeLaneWorker(ThreadWorker):  # type: ignore[misc] # Gunicorn has no typ
         self.read_headers(conn)
 
     def on_pending_socket_readable(self, conn: Connection, client: Any) -> None:  # noqa: ARG002 - gthread's
-        """Read more of the headers, whose timeout is not renewed by that."""
+        """Read more of the headers, without renewing their timeout."""
         if conn.receive():
             self.unregister(conn)
             self.dispatch(conn)
@@ -317,7 +317,7 @@ class ProbeLaneWorker(ThreadWorker):  # type: ignore[misc] # Gunicorn has no typ
         return bool(super()._keepalive_after(conn, keepalive))
 
     def discard_body(self, conn: Connection) -> None:
-        """Have the rest of a body read and discarded, to keep `conn`; closed if that takes too long."""
+        """Let another thread discard the rest of a body, to keep `conn`; close it after a timeout."""
         future = self.unread_pool.submit(self.finish_body, conn)
         future.add_done_callback(lambda done: self.method_queue.defer(self.finish_request, conn, done))
 
@@ -328,12 +328,12 @@ class ProbeLaneWorker(ThreadWorker):  # type: ignore[misc] # Gunicorn has no typ
             return bool(conn.parser.finish_body(deadline=deadline))
         except (NoMoreData, OSError):
             return False
-        except Exception as error:  # noqa: BLE001 - Gunicorn responds to what is wrong with it, as handle() does
+        except Exception as error:  # noqa: BLE001 - Gunicorn responds to the error, as in handle()
             self.handle_error(conn.parser.mesg, conn.sock, conn.client, error)
             return False
 
     def keep_or_close(self, conn: Connection, keep: bool) -> None:
-        """Continue with `conn` after a response, or close it."""
+        """Keep `conn` after a response, or close it."""
         if not keep:
             self.linger(conn)
             return
@@ -358,7 +358,7 @@ class ProbeLaneWorker(ThreadWorker):  # type: ignore[misc] # Gunicorn has no typ
             self.wait(conn, self.lingering_conns, LINGER_TIMEOUT, self.on_lingering_socket_readable)
 
     def on_lingering_socket_readable(self, conn: Connection, client: Any) -> None:
-        """Discard what the client still sends, until it closes its end too."""
+        """Discard data that the client still sends, until it closes its end too."""
         try:
             received = len(client.recv(LINGER_BYTES))
         except BlockingIOError:

@@ -1,4 +1,4 @@
-"""Pytest plugin: the faster classes in place of the originals, before any test imports those."""
+"""Pytest plugin: the faster classes in place of the originals, before any test imports the originals."""
 
 import flask
 import prometheus_flask_exporter

@@ -1,4 +1,4 @@
-"""The helper that the exporter's tests import and its source archive does not contain."""
+"""Helper that the exporter's tests import, and that its source archive does not contain."""
 
 import unittest
 from importlib.metadata import version
