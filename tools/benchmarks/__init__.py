@@ -1,1 +1,1 @@
-"""Costs of the service, compared with other servers. `make bench`."""
+"""Cost of the service, compared with other servers and applications. `make bench`."""

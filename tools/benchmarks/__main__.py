@@ -17,7 +17,7 @@ from tools.benchmarks.scenarios import SCENARIOS, Row, throughput
 
 
 def table(rows: list[Row]) -> str:
-    """Lay rows out as a Markdown table."""
+    """Return rows as a Markdown table."""
     names = list(rows[0])
     lines = [names, ["---"] * len(names), *([str(row[name]) for name in names] for row in rows)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
@@ -40,7 +40,7 @@ def by_application(rows: list[Row]) -> str:
 
 
 def main() -> int:
-    """Run the scenarios that are asked for, all of them where none is."""
+    """Run the scenarios of the command line, all if it names none; return 1 beyond a limit."""
     parser = argparse.ArgumentParser(prog="python -m tools.benchmarks", description=__doc__)
     parser.add_argument(
         "scenario", nargs="*", help=f"any of {', '.join(SCENARIOS)}; all of them if none is named"
@@ -75,7 +75,7 @@ def main() -> int:
         asked.output.parent.mkdir(parents=True, exist_ok=True)
         asked.output.write_text(json.dumps(results, indent=2) + "\n")
         if name == throughput.__name__:
-            from tools.benchmarks.plot import plot  # not where nothing is drawn: it takes a second
+            from tools.benchmarks.plot import plot  # only where it is used: the import takes a second
 
             plot(rows, asked.output.with_suffix(".svg"))
     for each in failed:

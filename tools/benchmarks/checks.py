@@ -1,4 +1,4 @@
-"""Limits of what the scenarios measure. `make bench` ends with status 1 beyond one of them."""
+"""Limits of the figures that scenarios measure. `make bench` exits with status 1 beyond one of them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Limit:
     at_most: float | None = None
 
     def failure(self, row: Mapping[str, Any]) -> str | None:
-        """Return what is wrong with a row, in a sentence; None if nothing is."""
+        """Return a sentence about a row beyond the limit; None for a row within it."""
         if row.get("server", LEADER.name) not in self.servers:
             return None
         value = row[self.column]
@@ -47,7 +47,7 @@ LIMITS: Mapping[str, Sequence[Limit]] = {
     "fairness": (Limit("p99 ratio", at_most=2),),
     "stop": (Limit("errors", at_most=0),),
 }
-"""Limits by scenario. Ratios compare within a round, so that the machine matters little."""
+"""Limits by scenario. Ratios compare figures of one round, so that the machine matters little."""
 
 
 def failures(scenario: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:

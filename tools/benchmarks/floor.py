@@ -1,7 +1,7 @@
 """The floor of a comparison: `python -m tools.benchmarks.floor PORT MODULE:APP`.
 
 One thread, one recv and one send for each request, and between them the application with a copy of a
-constant environ. It parses nothing and checks nothing, so that a server can hardly cost less.
+constant environ. Nothing is parsed or checked, so that a server can hardly cost less.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ RECEIVE_BYTES = 65536
 
 
 def serve(port: int, reference: str) -> None:
-    """Respond to GET /api on every connection until the process is ended."""
+    """Respond to GET /api on every connection until the process is terminated."""
     module, _, name = reference.partition(":")
     application = getattr(importlib.import_module(module), name)
     template: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""wrk, and what it says."""
+"""The load generator wrk, and its report."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ class Measured:
     """Figures of one run of wrk."""
 
     rate: float
-    """Requests a second."""
+    """Requests per second."""
     median: float
-    """Seconds."""
+    """Median latency, in seconds."""
     p99: float
-    """Seconds."""
+    """99th percentile of the latency, in seconds."""
     errors: int
-    """Answers that were no success, and socket errors."""
+    """Number of unsuccessful responses and of socket errors."""
 
 
 def wrk(
     port: int, path: str = "/api", connections: int = 8, seconds: int = 2, cpu: int | None = None
 ) -> Measured:
-    """Ask `path` over so many kept connections for so long, as fast as answers come."""
+    """Request `path` on kept connections, as fast as responses arrive, for `seconds`."""
     command = ["wrk", "-t", "1", "-c", str(connections), "-d", f"{seconds}s", "--latency", "--timeout", "10s"]
     if cpu is not None:
         command = ["taskset", "-c", str(cpu), *command]
@@ -41,7 +41,7 @@ def wrk(
 
 
 def parse(said: str) -> Measured:
-    """Read what wrk printed. Raises ValueError."""
+    """Parse the report of wrk. Raises ValueError."""
     return Measured(
         float(_found(r"Requests/sec: +([0-9.]+)", said)[0]),
         _time(_found(r" 50% +([0-9.]+)([a-z]+)", said)),

@@ -1,4 +1,4 @@
-"""The scenarios. Each returns rows; compared servers run at the same time and are measured in turn."""
+"""Scenarios of the benchmarks. Each returns rows; compared servers run side by side and in turn."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ GREEDY = {
     "8 connections, 1,000 requests pipelined": ("/api", 8, 1000),
     "8 connections, 1,000 requests of the page pipelined": ("/", 8, 1000),
 }
-"""Path, connections, and requests that each connection sends at once."""
+"""Path, number of connections, and number of requests that each connection sends at once."""
 
 PIPELINE = """
 init = function(args)
@@ -52,14 +52,14 @@ request = function() return burst end
 """wrk's script for pipelining."""
 
 SAMPLERS = 8
-"""Other clients, a connection each."""
+"""Number of other clients, with a connection each."""
 
 SAMPLED = 2.0
-"""Duration for which they send requests, in seconds."""
+"""Duration for which the other clients send requests, in seconds."""
 
 
 class Spread(NamedTuple):
-    """Median and range of several rounds."""
+    """Figures of several rounds."""
 
     median: float
     lowest: float
@@ -72,7 +72,7 @@ class Spread(NamedTuple):
 CONNECTIONS = 8, 64
 
 SERVER_CPU, LOAD_CPU = 1, 0
-"""Processors of their own for the server and its load, where there are two."""
+"""Dedicated processors for the server and its load, if there are two."""
 
 IDLE = 5000
 LAZY = 20
@@ -80,10 +80,10 @@ STREAMS = 500
 REQUEST = b"GET /api HTTP/1.1\r\nHost: a\r\n%b\r\n"
 
 PROBE_TIMEOUT = 10.0
-"""Seconds after which a probe counts as unanswered; no kubelet waits that long."""
+"""Timeout after which a probe counts as unanswered, in seconds; no kubelet waits that long."""
 
 LOAD_AFTER_SIGTERM = 2, 4, 8
-"""Seconds for which clients go on after SIGTERM, as long as endpoints take to propagate."""
+"""Durations for which clients continue after SIGTERM, as long as endpoints take to propagate, in seconds."""
 
 
 def throughput(rounds: int) -> list[Row]:
@@ -101,7 +101,7 @@ def _throughput(application: Application, rounds: int) -> Iterator[Row]:
         for connections in CONNECTIONS:
             seen: dict[str, list[Cost]] = {each.name: [] for each in compared}
             for number in range(rounds):
-                # There and back, so that nobody always follows the same one.
+                # There and back, so that no server always follows the same one.
                 for server in servers if number % 2 else reversed(servers):
                     seen[server.contender.name].append(_cost_of(server, connections))
             base, granian = seen[STOCK_NAME], seen[GRANIAN_NAME]
@@ -122,12 +122,12 @@ def _throughput(application: Application, rounds: int) -> Iterator[Row]:
 
 
 class Cost(NamedTuple):
-    """Cost of a second of load."""
+    """Cost of a second of load for a server."""
 
     rate: float
-    """Requests a second."""
+    """Requests per second."""
     p99: float
-    """Seconds."""
+    """99th percentile of the latency, in seconds."""
     processor: float
     """Processor time of a request, all the server's processes together, in seconds."""
     errors: int
@@ -236,7 +236,7 @@ def _with_and_without(contender: Contender, rounds: int, count: int, request: by
 
 @contextlib.contextmanager
 def _connections(port: int, count: int, said: bytes) -> Iterator[list[socket.socket]]:
-    """Have so many connections that have said something and do not read the answer."""
+    """Keep `count` connections open that have sent `said` and do not read the response."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(max(soft, count + 500), hard), hard))
     with contextlib.ExitStack() as stack:
@@ -326,7 +326,7 @@ def _p99_beside(port: int, path: str, connections: int, pipelined: int) -> float
             [*command, f"http://127.0.0.1:{port}{path}", "--", str(pipelined)], stdout=subprocess.DEVNULL
         )
         try:
-            time.sleep(0.5)  # wrk cannot say when it has begun
+            time.sleep(0.5)  # wrk does not report its start
             with ThreadPoolExecutor(SAMPLERS) as pool:
                 waits = sorted(chain.from_iterable(pool.map(_waits, [port] * SAMPLERS)))
         finally:
@@ -364,7 +364,7 @@ def stop(rounds: int) -> list[Row]:
         for _ in range(max(1, rounds // 3)):
             with Server(LEADER, cpu=SERVER_CPU) as server, ThreadPoolExecutor(1) as pool:
                 load = pool.submit(wrk, server.port, connections=64, seconds=1 + lasting, cpu=LOAD_CPU)
-                time.sleep(1)  # wrk cannot say when it has begun
+                time.sleep(1)  # wrk does not report its start
                 took.append(server.stop(signal.SIGTERM))
                 loads.append(load.result())
         errors = sum(each.errors for each in loads)

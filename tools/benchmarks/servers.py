@@ -1,4 +1,4 @@
-"""The servers that are compared: how each is started, found ready, weighed and stopped."""
+"""Servers of the comparison: their start, readiness, memory, processor time and stop."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tools.benchmarks.applications import FLASK, SERVICE, Application
 ROOT = Path(__file__).parents[2]
 
 START_TIMEOUT = 30.0
-"""Seconds a server has until it answers, and again until it has ended."""
+"""Timeout until a server responds, and again until it has exited, in seconds."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Contender:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
-# Else the others' metrics would be in memory, where ours are in files that workers share.
+# Otherwise the others' metrics would be in memory, and ours in files that workers share.
 _SHARED_METRICS = {VARIABLE: "{metrics}"}
 
 
@@ -55,7 +55,7 @@ def _other(name: str, application: Application, *command: str) -> Contender:
 def gunicorn(
     name: str, configuration: str, worker_class: str, application: Application, *flags: str
 ) -> Contender:
-    """Gunicorn with a configuration other than the service's."""
+    """Return Gunicorn with a configuration other than the service's."""
     size = (
         *("-w", "{workers}", "--threads", "{threads}", "--keep-alive", "75"),
         *("--timeout", f"{Settings.worker_timeout}", "--worker-connections", f"{WORKER_CONNECTIONS}"),
@@ -65,13 +65,13 @@ def gunicorn(
 
 
 def stock(name: str, worker_class: str, application: Application, *flags: str) -> Contender:
-    """Gunicorn as it comes."""
-    # A configuration of nothing: the service's own lies in the directory that Gunicorn looks into.
+    """Return stock Gunicorn."""
+    # An empty configuration: the service's own is in the directory in which Gunicorn looks for one.
     return gunicorn(name, "tools.benchmarks", worker_class, application, *flags)
 
 
 def drained(name: str, worker_class: str, application: Application) -> Contender:
-    """Gunicorn with gunicorn-drain; this service with all that gunicorn.conf.py gives it."""
+    """Return Gunicorn with gunicorn-drain, for this service with everything in gunicorn.conf.py."""
     if application is not SERVICE:
         return gunicorn(name, "gunicorn_drain.config", worker_class, application)
     environment = {"WORKER_CLASS": worker_class, "WORKERS": "{workers}", "THREADS": "{threads}"}
@@ -124,7 +124,7 @@ GTHREAD = drained(GTHREAD_NAME, "gthread", SERVICE)
 
 
 class Server:
-    """A running contender on a port of its own. A context manager; ready when it is entered."""
+    """A running contender on a separate port. A context manager; ready when it is entered."""
 
     def __init__(
         self, contender: Contender, workers: int = 1, threads: int = 16, cpu: int | None = None
@@ -163,7 +163,7 @@ class Server:
                 return time.monotonic() - began
 
     def get(self, path: str, timeout: float = 5) -> bytes:
-        """Ask once, on a connection of its own."""
+        """Send one request on a separate connection; return the body."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=timeout) as answer:
             return bytes(answer.read())
 
@@ -176,20 +176,20 @@ class Server:
         self.stop()
 
     def family(self) -> list[psutil.Process]:
-        """List the server's processes, the master first."""
+        """Return the server's processes, the master first."""
         master = psutil.Process(self.process.pid)
         return [master, *master.children(recursive=True)]
 
     def pss(self) -> float:
-        """Weigh all its processes: proportional set size in MB."""
+        """Return the proportional set size of all processes, in MB."""
         return float(sum(each.memory_full_info().pss for each in self.family())) / 1e6
 
     def processor_seconds(self) -> float:
-        """Add up the processor time of all its processes, in seconds."""
+        """Return the processor time of all processes, in seconds."""
         return float(sum(sum(each.cpu_times()[:2]) for each in self.family()))
 
     def stop(self, number: signal.Signals = signal.SIGINT) -> float:
-        """Stop it, by default at once; returns the seconds that took."""
+        """Stop the server, by default at once; return the duration in seconds."""
         began = time.monotonic()
         if self.process.poll() is None:
             family = self.family()

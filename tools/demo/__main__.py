@@ -23,7 +23,7 @@ from tests.process.delay import DelayProxy
 from tests.process.service import Service
 
 PROPAGATION = 2.0
-"""Interval from SIGTERM until new connections go to the new version, in seconds."""
+"""Interval from SIGTERM until new connections reach the new version, in seconds."""
 
 PAUSE = 8.0
 """Time without an update, before each and after the last, in seconds."""
@@ -69,7 +69,7 @@ class Deployment:
         self._stack.close()
 
     def stop(self) -> None:
-        """End the version that serves."""
+        """Stop the version that serves."""
         self._service.stop()
 
     def update(self) -> float:
@@ -94,7 +94,7 @@ class Deployment:
 
     @property
     def row(self) -> str:
-        """The counts so far, as a line of the table."""
+        """Counts so far, as a line of the table."""
         result = self._load.result
         return (
             f"  DRAIN={self.drain:3}  v{self.version}  {result.requests:6,} requests  {result.lost:4,} lost"
@@ -102,7 +102,7 @@ class Deployment:
 
 
 def show(deployments: Sequence[Deployment], event: str) -> None:
-    """Print what happened, and the counts of both."""
+    """Print an event, and the counts of both deployments."""
     print(f"\n{event}", *(each.row for each in deployments), sep="\n", flush=True)
 
 

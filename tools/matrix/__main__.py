@@ -37,7 +37,7 @@ UVICORN = "uvicorn_worker.UvicornWorker"
 CLASSES = ("gthread", "sync", "gevent", "eventlet", "tornado", "asgi", UVICORN)
 OLDEST_PYTHON = "3.11"
 PYTHONS = (OLDEST_PYTHON, "3.12", "3.13")
-"""Every version of Gunicorn runs on the oldest one, those from NEWER on run on all."""
+"""Versions of Python. Every version of Gunicorn runs on the oldest one, versions from NEWER on run on all."""
 NEWER = 26
 
 
@@ -46,7 +46,7 @@ class MissingPythonError(Exception):
 
 
 def alongside(version: str) -> tuple[str, ...]:
-    """Return what is installed beside a version of Gunicorn."""
+    """Return the packages that are installed in addition to a version of Gunicorn."""
     common = ("gevent==26.9.0", "packaging==26.4", "tornado==6.6.1")  # packaging: gunicorn[gevent]
     if version == "20.1.0":
         # It imports pkg_resources, which later setuptools no longer have; uvicorn-worker 0.4 needs 21.
@@ -81,7 +81,7 @@ def interpreter(version: str) -> str:
 def environment(
     home: Path, version: str, packages: tuple[str, ...], python_version: str = OLDEST_PYTHON
 ) -> str:
-    """Return the interpreter of an environment with a Gunicorn and `packages`, built if it is not there.
+    """Return the interpreter of an environment with a Gunicorn and `packages`; build it if it is missing.
 
     The drain in it is the present one in any case.
     """
@@ -97,7 +97,7 @@ def environment(
 
 
 def failure(scenario: Callable[[Path], None]) -> str:
-    """Return why a scenario does not hold, empty where it does."""
+    """Return the reason why a scenario fails, empty if it holds."""
     with tempfile.TemporaryDirectory() as directory:
         try:
             scenario(Path(directory))
@@ -107,7 +107,7 @@ def failure(scenario: Callable[[Path], None]) -> str:
 
 
 def run(pair: Pair, python_version: str) -> dict[str, str]:
-    """Return what each scenario found, empty where it holds."""
+    """Return the failure of each scenario, empty if it holds."""
     found = {}
     for name, scenario in SCENARIOS.items():
         found[name] = failure(partial(scenario, pair))
@@ -122,7 +122,7 @@ def run(pair: Pair, python_version: str) -> dict[str, str]:
 
 
 Results = Mapping[tuple[str, str, str], Mapping[str, str]]
-"""By version of Gunicorn, worker class and version of Python: by scenario, why it does not hold."""
+"""Failures by version of Gunicorn, worker class, version of Python, then by scenario; empty if it holds."""
 
 
 def table(results: Results) -> str:
@@ -150,7 +150,7 @@ def cell(results: Results, version: str, worker_class: str) -> str:
 
 
 def replace_block(page: Path, name: str, text: str) -> None:
-    """Replace what stands in a page between `<!-- name -->` and `<!-- end of name -->`."""
+    """Replace the text of a page between `<!-- name -->` and `<!-- end of name -->`."""
     begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->\n"
     before, rest = page.read_text().split(begin)
     page.write_text(f"{before}{begin}\n{text}\n{end}{rest.split(end)[1]}")
@@ -200,7 +200,7 @@ def run_matrix(environments: Path, only: Sequence[str], jobs: int, write: bool) 
 
 
 def main() -> int:
-    """Run what the command line asks for; return 1 if anything failed."""
+    """Run the matrix, the applications or the comparison; return 1 if anything failed."""
     parser = argparse.ArgumentParser(
         prog="python -m tools.matrix",
         description=__doc__,

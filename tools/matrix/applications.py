@@ -1,4 +1,4 @@
-"""Applications that nobody here wrote, with the drain installed in the three lines, replaced under load."""
+"""Published applications with the drain installed in the three lines, replaced under load."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ application = Application([("/", Index), ("/slow", Slow)])
 
 @dataclass(frozen=True)
 class Published:
-    """An application from PyPI, or what its own command creates."""
+    """An application from PyPI, or one that its own command creates."""
 
     name: str
     application: str
@@ -79,9 +79,9 @@ class Published:
     paths: tuple[str, ...]
     """Paths that get 200, or a redirect as Django's admin gives it."""
     create: Callable[[Path, str], None]
-    """Writes what is needed into a directory, with an interpreter that has REQUIREMENTS."""
+    """Function that writes the needed files into a directory, with an interpreter that has REQUIREMENTS."""
     smoke_test: Callable[[Callable[[], int]], Editing] | None = None
-    """Runs during the replacement, in addition to the other clients; it takes the port's function."""
+    """Test that runs during the replacement, in addition to the other clients; gets the port's function."""
 
 
 def _nothing(directory: Path, python: str) -> None:

@@ -1,8 +1,8 @@
 """Comparison of the drain with other ways to stop a service: the same load on each, in turn, in one run.
 
-One rollout is what Kubernetes does with a terminating pod: the endpoints are removed and the container is
-stopped at the same moment, new connections still reach the old server for PROPAGATION seconds, and SIGKILL
-follows at the end of the grace period. Clients are those of the process tests, 40 ms away.
+One rollout follows a pod's termination in Kubernetes: the endpoints are removed and the container is stopped
+at the same moment, new connections still reach the old server for PROPAGATION seconds, and SIGKILL follows at
+the end of the grace period. Clients are those of the process tests, 40 ms away.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tests.process.service import wait_until
 from tools.matrix.scenario import ASGI, KINDS, WSGI
 
 PROPAGATION = 1.0
-"""Interval from the removal of the endpoints until new connections go to the replacement, in seconds."""
+"""Interval from the removal of the endpoints until new connections reach the replacement, in seconds."""
 
 WAIT = 5.0
 """Duration of the preStop sleep, and the default of DRAIN_MIN, in seconds."""
@@ -34,7 +34,7 @@ GRACE_PERIOD = 30.0
 """Kubernetes' default of terminationGracePeriodSeconds."""
 
 AFTERWARDS = 1.0
-"""Interval for which the load continues when the old server has exited, in seconds."""
+"""Duration for which the load continues after the exit of the old server, in seconds."""
 
 LOAD = (
     *(each for each in KINDS if each.name != "idle"),
@@ -112,7 +112,7 @@ class Outcome:
 def serving(
     approach: Approach, python: str, directory: Path
 ) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """Run a server of `approach`; give its process and port when it responds."""
+    """Run a server of `approach`; yield its process and port when it responds."""
     with reservation() as reserved, tempfile.TemporaryFile() as log:
         port = port_of(reserved)
         process = subprocess.Popen(
@@ -143,7 +143,7 @@ def serving(
 
 
 def roll_out(approach: Approach, python: str, directory: Path, outcome: Outcome) -> None:
-    """Replace one server by another under load, and add what the clients observed to `outcome`."""
+    """Replace one server by another under load, and add the clients' counts to `outcome`."""
     with (
         serving(approach, python, directory) as (old, old_port),
         serving(approach, python, directory) as (_, new_port),

@@ -97,7 +97,7 @@ class Pair:
 
 
 def loses_nothing(pair: Pair, directory: Path) -> None:
-    """A drain under load: nothing lost, nothing closed unannounced, a long request is finished."""
+    """Drain under load: lose nothing, close nothing unannounced, finish a long request."""
     with pair.start(directory) as service:
         port = service.ready("/ready").port
         with Connection(port) as long, Crowd(lambda: port, KINDS, each=1) as crowd:
@@ -118,7 +118,7 @@ def loses_nothing(pair: Pair, directory: Path) -> None:
 
 
 def second_sigterm_ends_the_drain(pair: Pair, directory: Path) -> None:
-    """A second SIGTERM ends the drain at once; some workers then wait 8 s for idle connections."""
+    """End the drain at once by a second SIGTERM; some workers then wait 8 s for idle connections."""
     with pair.start(directory, DRAIN_MIN="20", DRAIN_MAX="20") as service:
         service.ready("/ready")
         service.begin_drain("/ready")
@@ -128,7 +128,7 @@ def second_sigterm_ends_the_drain(pair: Pair, directory: Path) -> None:
 
 
 def reload_loses_nothing(pair: Pair, directory: Path) -> None:
-    """SIGHUP under load replaces the workers and loses nothing."""
+    """Replace the workers by SIGHUP under load, and lose nothing."""
     with pair.start(directory) as service:
         port = service.ready("/ready").port
         old = set(service.workers)
@@ -143,7 +143,7 @@ def reload_loses_nothing(pair: Pair, directory: Path) -> None:
 
 
 def boot_can_be_stopped(pair: Pair, directory: Path) -> None:
-    """SIGTERM while the application loads ends the service at once."""
+    """End the service at once by SIGTERM while the application loads."""
     application = BOOTS_SLOWLY + (ASGI if pair.is_asgi else WSGI)
     with pair.start(directory, application) as service:
         wait_until(lambda: service.said("Booting worker") == 2, "workers that boot")

@@ -67,7 +67,7 @@ class Editor:
 
 
 def publish_and_delete(editor: Editor) -> None:
-    """Pass through the site once; AssertionError where a page is not as it should be."""
+    """Publish, find and delete a page; AssertionError if a page of the site is wrong."""
     title = f"Page {uuid.uuid4().hex}"
     path = f"/{title.lower().replace(' ', '-')}/"
     editor.get(path, status=404)
@@ -80,12 +80,12 @@ def publish_and_delete(editor: Editor) -> None:
     assert number, f"{title} is not among the pages"
     assert "deleted" in editor.submit(f"/admin/pages/{number[1]}/delete/")
     editor.get(path, status=404)
-    editor.submit("/admin/logout/", form="/admin/account/")  # any that has a form
+    editor.submit("/admin/logout/", form="/admin/account/")  # any page that has a form
     editor.get("/admin/", status=302)
 
 
 class Editing:
-    """The smoke test, again and again in a thread, from start to stop."""
+    """The smoke test, repeated in a thread from start to stop."""
 
     def __init__(self, port: Callable[[], int]) -> None:
         self.passes = 0
@@ -108,7 +108,7 @@ class Editing:
             raise self._error
 
     def has_passed(self, times: int) -> bool:
-        """Return whether the test has passed `times` times; raise what it failed with."""
+        """Return whether the test has passed `times` times; raise the error of a failed test."""
         if self._error is not None:
             raise self._error
         return self.passes >= times

@@ -1,4 +1,4 @@
-"""The applications that the compared servers run, all with the same response to /api.
+"""Applications that the compared servers run, all with the same response to /api.
 
 Each module has a WSGI application, `app`.
 """
@@ -19,7 +19,7 @@ class Application:
 
     @property
     def reference(self) -> str:
-        """The application as servers take it from their command line."""
+        """Reference to the application in a server's command line."""
         return f"{PACKAGE}.{self.module}:app"
 
 

@@ -1,4 +1,4 @@
-"""A WSGI function: what a server costs without any framework."""
+"""A WSGI function: the cost of a server without any framework."""
 
 from __future__ import annotations
 

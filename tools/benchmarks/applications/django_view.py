@@ -1,6 +1,6 @@
-"""A Django project of one view, with the middleware that `startproject` writes but for sessions and messages.
+"""A Django project of one view, with the middleware of `startproject` except for sessions and messages.
 
-Those need a database, which would be what is measured.
+Those need a database, whose cost would be measured instead.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Stock Flask with the same endpoints, and prometheus-flask-exporter with its defaults."""
+"""The usual alternative: the same endpoints, prometheus-flask-exporter with its defaults."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ PrometheusMetrics(app)
 
 @app.get("/api")
 def index() -> dict[str, str]:
-    """Answer at once."""
+    """Respond at once."""
     return {"message": "Hello from Flask", "version": "dev", "pod": "baseline"}
 
 
 @app.get("/api/sleep/<float:seconds>")
 def sleep(seconds: float) -> dict[str, float]:
-    """Answer after so many seconds."""
+    """Respond after `seconds`."""
     time.sleep(seconds)
     return {"slept": seconds}
 
 
 @app.get("/health")
 def health() -> dict[str, str]:
-    """Say that it lives."""
+    """Respond to a liveness probe."""
     return {"state": "ready"}

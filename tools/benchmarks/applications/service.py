@@ -1,4 +1,4 @@
-"""This project's service, for servers that call no factory. Gunicorn takes it from gunicorn.conf.py."""
+"""This project's service, for servers that call no factory. Gunicorn uses gunicorn.conf.py instead."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def test_errors_of_wrk_are_added_up() -> None:
     assert parse(errors + WRK).errors == 37
 
 
-def test_other_output_is_an_error_that_shows_the_output() -> None:
+def test_other_output_is_shown_in_the_error() -> None:
     with pytest.raises(ValueError, match="unable to connect"):
         parse("unable to connect to 127.0.0.1:8080")
 
@@ -63,7 +63,7 @@ def test_table_of_an_application_has_a_line_for_each_server() -> None:
     ]
 
 
-def test_limits_are_of_scenarios() -> None:
+def test_limits_belong_to_scenarios() -> None:
     assert set(LIMITS) <= set(SCENARIOS)
 
 
@@ -83,7 +83,7 @@ def test_figure_beyond_its_limit_is_a_failure(scenario: str, row: dict[str, Any]
     assert failures(scenario, [{"server": STOCK.name, **row}]) == []
 
 
-def test_figure_at_its_limit_is_none() -> None:
+def test_figure_at_its_limit_is_no_failure() -> None:
     assert failures("idle", [{"server": LEADER.name, "rate ratio": Spread(0.8, 0.1, 1)}]) == []
     assert failures("fairness", [{"greedy clients": "64", "p99 ratio": Spread(2, 1, 9)}]) == []
     assert failures("memory", [{"server": LEADER.name, "PSS MB": Spread(9e9, 1, 9e9)}]) == []

@@ -20,7 +20,7 @@ def demo(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
-def test_update_loses_requests_without_the_drain_only() -> None:
+def test_update_loses_requests_only_without_the_drain() -> None:
     with reservation() as off, reservation() as on:
         done = demo("--updates", "1", "--pause", "1", "--ports", str(port_of(off)), str(port_of(on)))
     assert (done.returncode, done.stderr) == (0, "")
@@ -52,7 +52,7 @@ def test_signal_ends_the_demonstration_and_its_services(number: signal.Signals) 
 
 
 @pytest.mark.slow
-def test_port_in_use_is_an_error_that_names_the_port() -> None:
+def test_port_in_use_is_named_in_the_error() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, reservation() as free:
         port = str(taken.getsockname()[1])
         done = demo("--ports", str(port_of(free)), port)
@@ -70,9 +70,7 @@ def test_port_in_use_is_an_error_that_names_the_port() -> None:
         (("--ports", "80", "70000"), "--ports has 70000; allowed are whole numbers from 1 to 65535"),
     ],
 )
-def test_wrong_argument_is_an_error_that_names_the_allowed_values(
-    arguments: tuple[str, ...], sentence: str
-) -> None:
+def test_wrong_argument_is_refused_with_the_allowed_values(arguments: tuple[str, ...], sentence: str) -> None:
     done = demo(*arguments)
     assert done.returncode == 2
     assert sentence in done.stderr

@@ -53,7 +53,7 @@ def test_comparison_names_rollouts_that_were_killed() -> None:
     )
 
 
-def test_drained_outcomes_are_those_of_the_drain() -> None:
+def test_drained_outcomes_belong_to_the_drain() -> None:
     outcomes = [Outcome(requests=number) for number, _ in enumerate(APPROACHES)]
     names = [APPROACHES[each.requests].name for each in drained(outcomes)]
     assert names == ["**gunicorn-drain**", "**gunicorn-drain**"]
