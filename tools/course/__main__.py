@@ -1,4 +1,4 @@
-"""The command line: `python -m tools.course update v2 v3`, `streams`, `course`, `propagation`, `page`."""
+"""Command line: `python -m tools.course update v2 v3`, `streams`, `course`, `propagation`, `page`."""
 
 import argparse
 import contextlib
@@ -27,22 +27,22 @@ from tools.course.published import published
 from tools.course.stage import MANIFESTS, Rung, Stage
 
 HELD, NOT_HELD, COULD_NOT_RUN, INTERRUPTED = 0, 1, 2, 130
-PROGRESS_LINE_EVERY = 5.0  # seconds, where the output is no terminal
+PROGRESS_LINE_EVERY = 5.0  # seconds, if the output is no terminal
 
 
 class Console(Silent):
-    """Tells a person: steps as lines, progress as one line that is written over."""
+    """Output on stderr: steps as lines, progress as one line that is overwritten."""
 
     def __init__(self) -> None:
         self.terminal = sys.stderr.isatty()
         self.due = 0.0
 
     def say(self, text: str) -> None:
-        """A step."""
+        """Print a step."""
         print(f"{self._clear()}{text}", file=sys.stderr, flush=True)
 
     def progress(self, text: str) -> None:
-        """The counts so far."""
+        """Print the counts so far."""
         if self.terminal:
             print(f"{self._clear()}{text}", end="", file=sys.stderr, flush=True)
         elif time.monotonic() >= self.due:
@@ -54,7 +54,7 @@ class Console(Silent):
 
 
 def parser() -> argparse.ArgumentParser:
-    """The options."""
+    """Create the parser of the command line."""
     top = argparse.ArgumentParser(
         prog="python -m tools.course",
         description="Measure rolling updates under load, on the cluster of the context that you name.",
@@ -159,7 +159,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def mix(text: str) -> dict[str, int]:
-    """Argument type: argparse prints only its own kind of error in full."""
+    """Parse a mix of clients: argparse prints only its own kind of error in full."""
     try:
         return mix_from_text(text)
     except ValueError as error:
@@ -167,7 +167,7 @@ def mix(text: str) -> dict[str, int]:
 
 
 def way(text: str) -> tuple[str, str]:
-    """Argument type: a name and a URL."""
+    """Parse a route: a name and a URL."""
     name, _, url = text.partition("=")
     if not name or not url.startswith("http://"):
         raise argparse.ArgumentTypeError(f"{text!r} is no way; allowed is NAME=http://...")
@@ -175,7 +175,7 @@ def way(text: str) -> tuple[str, str]:
 
 
 def setting(text: str) -> tuple[str, str]:
-    """Argument type: one of the service's settings."""
+    """Parse one of the service's settings."""
     name, equals, value = text.partition("=")
     if not (name and equals):
         raise argparse.ArgumentTypeError(f"{text!r} is not of the form SETTING=VALUE")
@@ -183,7 +183,7 @@ def setting(text: str) -> tuple[str, str]:
 
 
 def experiment(options: argparse.Namespace, source: Rung, destination: Rung) -> Experiment:
-    """The experiment that the options ask for."""
+    """Create the experiment of the options."""
     return Experiment(
         source=source,
         destination=destination,
@@ -197,7 +197,7 @@ def experiment(options: argparse.Namespace, source: Rung, destination: Rung) -> 
 
 
 def between(options: argparse.Namespace, source: Rung, destination: Rung) -> Experiment:
-    """The experiment from one rung to another; onto itself a rung gets another version."""
+    """Create the experiment from one rung to another; onto itself a rung gets another version."""
     if destination == source:
         destination = onto_itself(source)
     return experiment(options, source, destination)
@@ -211,7 +211,7 @@ def folder(options: argparse.Namespace, name: str) -> Path:
 
 
 def update(options: argparse.Namespace, stage: Stage, console: Console) -> int:
-    """One update."""
+    """Run one update; return the exit status."""
     source = Rung(options.source, options.image, options.min_ready_seconds)
     destination = replace(source, name=options.destination, image=options.to_image or options.image)
     report = run(between(options, source, destination), stage, console)
@@ -224,7 +224,7 @@ def update(options: argparse.Namespace, stage: Stage, console: Console) -> int:
 
 
 def streams(options: argparse.Namespace, stage: Stage, console: Console) -> int:
-    """One update under connections that last."""
+    """Run one update under event streams and WebSockets; return the exit status."""
     source = Rung(options.source, options.image, settings=tuple(options.set))
     asked = between(options, source, replace(source, name=options.destination))
     report = run_streams(asked, options.events, options.sockets, stage, console)
@@ -233,7 +233,7 @@ def streams(options: argparse.Namespace, stage: Stage, console: Console) -> int:
 
 
 def course(options: argparse.Namespace, stage: Stage, console: Console) -> int:
-    """All rungs in turn."""
+    """Run all rungs in turn; return the exit status."""
     where = folder(options, "course")
     base = experiment(options, Rung("", options.image), Rung(""))
     found: list[tuple[str, Report]] = []
@@ -255,7 +255,7 @@ def course(options: argparse.Namespace, stage: Stage, console: Console) -> int:
 
 
 def propagation(options: argparse.Namespace, stage: Stage, console: Console) -> int:
-    """Measure how long a terminating pod still gets new connections."""
+    """Measure how long a terminating pod still gets new connections; return the exit status."""
     if options.pods < 1:
         console.say(f"--pods is {options.pods}; allowed are whole numbers from 1")
         return COULD_NOT_RUN
@@ -298,20 +298,20 @@ def asker(options: argparse.Namespace, console: Console) -> Callable[[str], bool
 
 
 def finish(reports: list[Report], held: list[Goal], where: Path) -> None:
-    """Tell the outcome."""
+    """Print the outcome, and the path of the page."""
     print(terminal.text(reports, held, published()))
     print(f"\n{where}/index.html", flush=True)
 
 
 def interrupted(*_: object) -> None:
-    """SIGTERM ends the experiment as Ctrl-C does; one more of either does not end the putting back."""
+    """End the experiment, on SIGTERM as on Ctrl-C; a second signal does not end the restoration."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
 def main() -> int:
-    """Run one command; returns the exit status."""
+    """Run one command; return the exit status."""
     options = parser().parse_args()
     if options.command == "page":
         return page_command.build(options.report)

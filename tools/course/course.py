@@ -1,4 +1,4 @@
-"""The course: all rungs in turn, and what they must show."""
+"""The course: all rungs in turn, and their goals."""
 
 import itertools
 import math
@@ -14,26 +14,26 @@ from tools.course.stage import RECREATE, Rung
 
 RUNGS = ("v1", "v2", "v3", "v4", "v5", "v6", "v7")
 KEEPS_ALL = RUNGS[2:]
-"""From v3 on, leaving loses nothing."""
+"""Rungs whose pods terminate without losing a request: from v3 on."""
 KEEPS_LONG = RUNGS[4:]
-"""From v5 on, not even requests of 5 s."""
+"""Rungs that lose not even requests of 5 s: from v5 on."""
 ENOUGH = 10_000
-"""Requests in a transition that "none lost" should rest on."""
+"""Minimum number of requests in a transition without a lost one."""
 FASTER = 0.45
-"""v5's time, without v4's minReadySeconds, is at most this share of v3's."""
+"""Maximum of v5's time, without v4's minReadySeconds, as a share of v3's."""
 
 PARTS = ("transitions", "rungs", "pace", "long", "replicas")
 STRATEGIES = (RECREATE, "0/1", "1/0", "1/1", "3/0")
-"""Other strategies to roll v5, without minReadySeconds: Recreate, or maxSurge/maxUnavailable."""
+"""Further strategies for v5, without minReadySeconds: Recreate, or maxSurge/maxUnavailable."""
 REPLICAS = (3, 6, 12)
-"""Pods of the Deployments that show how an update's time grows with them."""
+"""Numbers of pods of the Deployments that show the growth of an update's time."""
 NEW = "-new"
-"""Put behind the version that a rung answers after it was rolled onto itself."""
+"""Suffix of a rung's version after the rung was rolled onto itself."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """Experiments that show one thing."""
+    """Experiments on one subject."""
 
     name: str
     title: str
@@ -42,12 +42,12 @@ class Part:
 
 
 def onto_itself(rung: Rung) -> Rung:
-    """The same rung with another template: its version says so. Its pods are replaced as by a new image."""
+    """Return the rung with another version in its template. Its pods are replaced as by a new image."""
     return replace(rung, version=f"{rung.version or rung.name}{NEW}")
 
 
 def parts(base: Experiment, names: Sequence[str]) -> list[Part]:
-    """The parts of the course so named; `base` says everything but the rungs."""
+    """Return the parts of the course with these names; `base` has everything except the rungs."""
     image = base.source.image
 
     def rung(name: str, min_ready_seconds: int | None = None) -> Rung:
@@ -119,7 +119,7 @@ WITHOUT_PACE = "v5 → v5 without minReadySeconds"
 
 
 def goals(reports: Sequence[tuple[str, Report]]) -> list[Goal]:
-    """Return the goals of the course that these reports (part's name, report) can show."""
+    """Return the goals of the course to which these reports (part's name, report) apply."""
     found = []
     for part, report in reports:
         figures = Figures.of(report)

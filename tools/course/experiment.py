@@ -17,7 +17,7 @@ from tools.course.stage import Rung, Stage, StageError, first_to_answer
 from tools.course.streams import Seen, Streams
 
 LEAD = 5.0  # seconds of steady load before the update
-TAIL = 5.0  # and after the last old pod is gone
+TAIL = 5.0  # seconds of load after the end of the last old pod
 PROGRESS_EVERY = 0.5  # seconds
 
 NODEPORT, DNS, CLUSTERIP = "nodeport", "dns", "clusterip"
@@ -25,12 +25,12 @@ NODEPORT, DNS, CLUSTERIP = "nodeport", "dns", "clusterip"
 
 @dataclass(frozen=True)
 class Experiment:
-    """An update to roll, and its load.
+    """A rolling update and its load.
 
-    `target` is where requests go: "nodeport" (a node's address, from here), "dns" or "clusterip" (the
+    `target`: destination of the requests: "nodeport" (a node's address, from here), "dns" or "clusterip" (the
     Service, from inside the cluster), or a URL. `inside` runs the load as a Job in the cluster, which dns
-    and clusterip do anyway; so does nodeport where no node can be reached from here. `timeout`: seconds
-    for each of the two rollouts.
+    and clusterip do anyway; so does nodeport if no node can be reached from here. `timeout`: of each of the
+    two rollouts, in seconds.
     """
 
     source: Rung
@@ -45,13 +45,13 @@ class Experiment:
 
     @property
     def name(self) -> str:
-        """A title if none was given."""
+        """Title of the experiment; the names of its rungs if none was given."""
         return self.title or f"{self.source.name} → {self.destination.name}"
 
 
 @dataclass(frozen=True)
 class StreamsReport:
-    """Observations of long-lived connections in one update."""
+    """Report of one update under event streams and WebSockets."""
 
     seen: Seen
     complete: float
@@ -61,7 +61,7 @@ class StreamsReport:
 
     @property
     def lossless(self) -> bool:
-        """Return whether every client got every tick, once."""
+        """True if every client got every tick, once."""
         return self.seen.lost == self.seen.repeated == 0
 
     def __str__(self) -> str:
@@ -69,19 +69,19 @@ class StreamsReport:
 
 
 class Silent:
-    """Tells nobody what goes on."""
+    """Output that discards steps and progress."""
 
     def say(self, text: str) -> None:
-        """A step."""
+        """Report a step."""
 
     def progress(self, text: str) -> None:
-        """The counts so far; each replaces the one before."""
+        """Report the counts so far, which replace the previous ones."""
 
 
 def run(experiment: Experiment, stage: Stage, tell: Silent | None = None) -> Report:
-    """Run one experiment and report it, also when the update itself fails (`Report.problem`).
+    """Run one experiment and return its report, also if the update itself fails (`Report.problem`).
 
-    Raises StageError, KubectlError, LoadError when there is nothing to report.
+    Raises StageError, KubectlError, LoadError if there is nothing to report.
     """
     tell = tell or Silent()
     url, place = set_up(experiment, stage, tell)
@@ -125,7 +125,7 @@ def run_streams(
 ) -> StreamsReport:
     """Run one update under `events` event streams and `sockets` WebSockets instead of requests, from here.
 
-    Raises StageError, KubectlError, and TimeoutError where a client has no stream any more.
+    Raises StageError, KubectlError, and TimeoutError if a client has no stream any more.
     """
     tell = tell or Silent()
     url, place = set_up(experiment, stage, tell)
@@ -146,7 +146,7 @@ def run_streams(
 
 
 def set_up(experiment: Experiment, stage: Stage, tell: Silent) -> tuple[str, Place]:
-    """Deploy the source; the URL to load, and where the load runs.
+    """Deploy the source; return the URL to load, and the place of the load.
 
     Raises StageError, KubectlError.
     """
@@ -157,9 +157,9 @@ def set_up(experiment: Experiment, stage: Stage, tell: Silent) -> tuple[str, Pla
 
 
 def find_way(experiment: Experiment, stage: Stage) -> tuple[str, Place]:
-    """The URL to load, and where the load runs.
+    """Return the URL to load, and the place of the load.
 
-    Raises StageError if the service does not answer there.
+    Raises StageError if the service does not respond there.
     """
     job = Job(stage.kubectl, stage.namespace, experiment.load_image, annotations={MADE_BY: EXPERIMENT})
     if experiment.target in (DNS, CLUSTERIP):
@@ -180,21 +180,21 @@ def find_way(experiment: Experiment, stage: Stage) -> tuple[str, Place]:
 
 
 def keep_on(load: Load, seconds: float, tick: Callable[[], None]) -> None:
-    """Let the load go on for so long.
+    """Continue the load for `seconds`.
 
-    Raises LoadError should it break down.
+    Raises LoadError if the load ends.
     """
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         if not load.running:
-            load.stop()  # raises, and says why
+            load.stop()  # raises with the reason
             raise LoadError("The load ended by itself.")
         tick()
         time.sleep(0.1)
 
 
 def ticker(action: Callable[[], None]) -> Callable[[], None]:
-    """The action, but not more often than progress is shown."""
+    """Return a function that runs `action`, but not more often than progress is shown."""
     due = 0.0
 
     def tick() -> None:
@@ -207,7 +207,7 @@ def ticker(action: Callable[[], None]) -> Callable[[], None]:
 
 
 def progress(load: Load, watch: Watch, old: set[str]) -> str:
-    """One line with the counts so far."""
+    """Return one line with the counts so far."""
     result = load.result
     present = watch.present()
     new = [pod for pod in present if pod.name not in old]

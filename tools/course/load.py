@@ -1,5 +1,4 @@
-"""The course's clients: they know the service's paths, and take no response without its version for a good
-one."""
+"""Clients of the course, which request the service's paths and refuse a response without its version."""
 
 from __future__ import annotations
 
@@ -29,7 +28,7 @@ LONG_MIX: Mix = {"sleep4": 10, "sleep5": 10}
 
 
 def target_of(url: str, host: str | None = None) -> Target:
-    """Return the service at a base URL, http://name[:port].
+    """Return the target for a base URL, http://name[:port].
 
     Raises ValueError for anything else.
     """
@@ -52,13 +51,13 @@ class Load(load.Load):
         timeout: float = REQUEST_TIMEOUT,
         patience: float = 30.0,
     ) -> None:
-        """`patience`: seconds within which the load must be steady. `host`: another Host header."""
+        """Create the load. `patience`: timeout for a steady load, in seconds. `host`: another Host header."""
         kinds = tuple((CLIENTS[name], number) for name, number in clients.items())
         super().__init__(Plan((target_of(url, host),), kinds, timeout), place=place, patience=patience)
 
 
 def mix_from_text(text: str) -> dict[str, int]:
-    """The mix in "new=12,busy=10". Raises ValueError, saying what is allowed."""
+    """Parse a mix such as "new=12,busy=10". Raises ValueError with the allowed values."""
     allowed = f"write KIND=NUMBER,... with the kinds {', '.join(CLIENTS)}"
     mix: dict[str, int] = {}
     for part in text.split(","):
@@ -72,5 +71,5 @@ def mix_from_text(text: str) -> dict[str, int]:
 
 
 def mix_to_text(mix: Mix) -> str:
-    """The inverse of `mix_from_text`."""
+    """Return the text of a mix: the inverse of `mix_from_text`."""
     return ",".join(f"{name}={number}" for name, number in mix.items())

@@ -1,4 +1,4 @@
-"""A namespace on a cluster that may be somebody else's: its owner, its contents, what an experiment found."""
+"""Namespace on a cluster that may belong to others: its owner, its contents, objects before an experiment."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from kubectl_lossless.kubectl import Kubectl, Object, documents, to_list
 
 PROJECT_LABEL = "app.kubernetes.io/part-of"
 PROJECT = "rolling-updates"
-"""The label of this project's namespace in k8s/."""
+"""Value of the label of this project's namespace in k8s/."""
 
 MADE_BY = "rolling-updates/made-by"
 EXPERIMENT = "experiment"
-"""The annotation of what an experiment has created."""
+"""Value of the annotation of objects that an experiment has created."""
 
 JOURNAL = "rollout-found"
-"""The Secret that holds what an experiment found, as long as it has not put it back."""
+"""Name of the Secret with the objects that an experiment found and has not restored yet."""
 
 KUBERNETES_OWN = {("ConfigMap", "kube-root-ca.crt"), ("ServiceAccount", "default")}
-"""Every namespace has them."""
+"""Objects of every namespace, by kind and name."""
 
 KUBERNETES_KINDS = {"Event", "Endpoints", "EndpointSlice", "ControllerRevision", "PodMetrics", "Lease"}
 """Kinds that Kubernetes creates about other objects."""
 
 
 def refusal(kubectl: Kubectl, namespace: str) -> str | None:
-    """Return why a namespace must not be taken over, None if it is free or this project's.
+    """Return the reason why a namespace must not be taken over, None if it is free or this project's.
 
     Raises KubectlError.
     """
@@ -64,17 +64,17 @@ def is_made(found: Object) -> bool:
 
 
 def mark_made(item: Object) -> None:
-    """Write into the object that an experiment creates it."""
+    """Annotate the object as created by an experiment."""
     item["metadata"].setdefault("annotations", {})[MADE_BY] = EXPERIMENT
 
 
 def foreign(kubectl: Kubectl, namespace: str) -> list[str]:
     """Return the objects in the namespace that neither an experiment nor Kubernetes created, as Kind/name.
 
-    Raises KubectlError, also where some kinds may not be listed.
+    Raises KubectlError, also if some kinds may not be listed.
     """
     kinds = kubectl("api-resources", "--verbs=list", "--namespaced", "-o", "name", timeout=60).split()
-    # Two ways to the same objects, and an API that fails where its server is away.
+    # A second API of the same objects, and an API that fails if its server is not available.
     kinds = [kind for kind in kinds if not kind.endswith("metrics.k8s.io") and kind != "events.events.k8s.io"]
     objects = documents(kubectl("get", ",".join(kinds), "-n", namespace, "-o", "json", timeout=60) or "{}")
     return sorted(
@@ -98,18 +98,18 @@ def listed(names: list[str]) -> str:
 class Journal:
     """Objects that an experiment found, kept in the cluster until they are restored.
 
-    A process that is killed cannot put anything back. The next one reads this and does it, also on another
-    machine.
+    A process that is killed cannot restore anything. The next one reads the journal and restores the objects,
+    also on another machine.
     """
 
     namespace: str
     found: dict[tuple[str, str], Object | None] = field(default_factory=dict)
-    """The objects found, by kind and name; None for one that was not there."""
+    """Found objects by kind and name, None for those that did not exist."""
     host: str = field(default_factory=socket.gethostname)
     process: str = field(default_factory=lambda: identity(os.getpid()))
 
     def write(self, kubectl: Kubectl) -> None:
-        """Keep it in the cluster.
+        """Write the journal into the cluster.
 
         Raises KubectlError.
         """
@@ -118,7 +118,7 @@ class Journal:
             "apiVersion": "v1",
             "kind": "Secret",
             "metadata": {"name": JOURNAL, "namespace": self.namespace, "annotations": {MADE_BY: EXPERIMENT}},
-            # A Secret, because a manifest's own Secrets may be among what was found.
+            # A Secret, because a manifest's own Secrets may be among the found objects.
             "stringData": {"found": json.dumps(entries), "host": self.host, "process": self.process},
         }
         # Not `apply`, which would keep a second copy in an annotation.
@@ -127,7 +127,7 @@ class Journal:
 
     @classmethod
     def read(cls, kubectl: Kubectl, namespace: str) -> Journal | None:
-        """Return what an experiment left, None if it put everything back.
+        """Return the journal that an experiment left, None if it restored everything.
 
         Raises KubectlError.
         """
@@ -145,7 +145,7 @@ class Journal:
         )
 
     def remove(self, kubectl: Kubectl) -> None:
-        """Delete it: everything is put back.
+        """Delete the journal: everything is restored.
 
         Raises KubectlError.
         """
@@ -153,19 +153,19 @@ class Journal:
 
     @property
     def runs(self) -> bool:
-        """Return whether the experiment runs on this machine now."""
+        """True while the experiment runs on this machine."""
         pid = int(self.process.partition(" ")[0])
         here = self.host == socket.gethostname() and pid != os.getpid()
         return here and not self.process.endswith(" ") and self.process == identity(pid)
 
     @property
     def elsewhere(self) -> bool:
-        """Return whether it was started on another machine, so that it may still run."""
+        """True if the experiment was started on another machine, and so may still run there."""
         return self.host != socket.gethostname()
 
 
 def identity(pid: int) -> str:
-    """Return a process's ID and when it began, which a later process of the same ID does not share.
+    """Return a process's ID and start time, which a later process of the same ID does not share.
 
     The time is empty for a process that has ended, and on systems without /proc.
     """

@@ -1,9 +1,9 @@
-"""Duration for which a terminating pod still gets new connections, on each route to the service.
+"""Time for which a terminating pod still gets new connections, on each route to the service.
 
-That time is what DRAIN_MIN (or a preStop sleep) has to cover. Pods are deleted one after the other while
-clients open new connections on every way; each answer names its pod, so the last one that a leaving pod
-gave to a new connection tells when that way had learned. The times compare this machine's clock with
-itself, except for a load inside the cluster, whose node's clock counts.
+DRAIN_MIN (or a preStop sleep) has to cover that time. Pods are deleted one after the other while clients
+open new connections on every route. Each response names its pod, so the last response of a terminating pod
+to a new connection shows when that route was updated. The times compare this machine's clock with itself,
+except for a load inside the cluster, whose node's clock counts.
 """
 
 import time
@@ -20,15 +20,15 @@ from tools.course.namespace import EXPERIMENT, MADE_BY
 from tools.course.stage import REACHABLE, Rung, Stage, StageError, first_to_answer
 
 CLIENTS = 6
-"""Clients on each way, each with 10 new connections a second: one every 50 ms to each of three pods."""
+"""Number of clients on each route, each with 10 new connections per second: every 50 ms to each of 3 pods."""
 
 
 @dataclass(frozen=True)
 class Survey:
     """A measurement: `pods` of `rung` are deleted.
 
-    Ways are the NodePort on every node that answers here, `more` (name: URL), and with `inside` the Service's
-    name from inside the cluster. `timeout`: seconds for each wait.
+    Routes are the NodePort on every node that responds to this machine, `more` (name: URL), and with `inside`
+    the Service's name from inside the cluster. `timeout`: of each wait, in seconds.
     """
 
     rung: Rung
@@ -40,7 +40,7 @@ class Survey:
 
 
 def measure(survey: Survey, stage: Stage, tell: Silent | None = None) -> Propagation:
-    """Delete pods of a rung one after the other and see how long each way still leads to them.
+    """Delete pods of a rung one after the other and measure how long each route still leads to them.
 
     Raises StageError, KubectlError, LoadError.
     """
@@ -62,9 +62,9 @@ def measure(survey: Survey, stage: Stage, tell: Silent | None = None) -> Propaga
 
 
 def _loads(survey: Survey, stage: Stage) -> dict[str, Load]:
-    """The clients on each way."""
+    """Create the load of each route."""
     ways = {f"NodePort, node {number}": url for number, url in enumerate(stage.node_urls(), 1)}
-    until = time.monotonic() + REACHABLE  # for all nodes together: a cluster may have many out of reach
+    until = time.monotonic() + REACHABLE  # for all nodes together: many nodes of a cluster may be unreachable
     ways = {name: url for name, url in ways.items() if first_to_answer([url], None, until - time.monotonic())}
     for name, url in survey.more.items():
         if not first_to_answer([url], None):

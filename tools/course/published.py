@@ -1,4 +1,4 @@
-"""The figures that the course published, from course.toml."""
+"""Figures that the course published, from course.toml."""
 
 import tomllib
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The part of the cluster that an experiment uses, given back as it was found."""
+"""Part of the cluster that an experiment uses, restored at its end."""
 
 import contextlib
 import http.client
@@ -21,17 +21,17 @@ from tools.course.namespace import MADE_BY, Journal, foreign, get_namespace, is_
 MANIFESTS = Path(__file__).parents[2] / "k8s"
 RECREATE = "Recreate"
 REACHABLE = 10.0
-"""Seconds within which ready pods answer. Those without probes are ready before they listen, and kube-proxy
-learns of a ready pod late: 1.3 s on a quiet cluster of two nodes."""
+"""Timeout for a response of ready pods, in seconds. Pods without probes are ready before they listen, and
+kube-proxy adds a ready pod late: 1.3 s on a quiet cluster of two nodes."""
 
 
 class StageError(RolloutError):
-    """The cluster is not, or does not become, what the experiment needs; the message says what to do."""
+    """The cluster does not meet the needs of the experiment; the message names the remedy."""
 
 
 @dataclass(frozen=True)
 class Rung:
-    """A Deployment to roll out: a manifest, and what is changed in it.
+    """A Deployment to roll out: a manifest and its changes.
 
     `name` is a rung of the course (v1 ... v7) or the path of a manifest. `image` replaces the image of the
     container `flask`, `min_ready_seconds` and `replicas` the Deployment's, `version` its APP_VERSION,
@@ -48,7 +48,7 @@ class Rung:
     replicas: int | None = None
 
     def path(self, manifests: Path) -> Path:
-        """The manifest's file.
+        """Return the path of the manifest.
 
         Raises StageError if there is none.
         """
@@ -65,9 +65,9 @@ class Rung:
         return path
 
     def changed(self, objects: list[Object]) -> list[Object]:
-        """The manifest's objects with this rung's changes.
+        """Return the manifest's objects with this rung's changes.
 
-        Raises StageError where there is nothing to change.
+        Raises StageError if there is nothing to change.
         """
         found = deployment_of(objects, self.name)
         if self.min_ready_seconds is not None:
@@ -96,7 +96,7 @@ class Rung:
 
 
 def deployment_of(objects: list[Object], name: str) -> Object:
-    """The one Deployment among the objects.
+    """Return the one Deployment among the objects.
 
     Raises StageError.
     """
@@ -107,14 +107,14 @@ def deployment_of(objects: list[Object], name: str) -> Object:
 
 
 class Stage:
-    """Applies rungs, and at the end of its `with` block puts the cluster back as it was found.
+    """Cluster to which rungs are applied, and which is restored at the end of the `with` block.
 
-    A namespace that was not there is deleted. Otherwise each object of the applied manifests is replaced by
-    what it was, or deleted if it was not there. `keep` leaves everything as it is instead.
+    A namespace that did not exist is deleted. Otherwise each object of the applied manifests is restored, or
+    deleted if it did not exist. `keep` leaves everything unchanged instead.
 
-    `ask` is for clusters that may be somebody's. It gets a sentence and returns whether to go ahead, before
-    anything changes in a namespace with objects that no experiment has created. What was found is then kept
-    in the cluster too, so that the next such stage puts it back if this process is killed.
+    `ask` is for clusters that may belong to others. It gets a sentence and returns whether to continue,
+    before anything changes in a namespace with objects that no experiment has created. The found objects are
+    then kept in the cluster too, so that the next such stage restores them if this process is killed.
     """
 
     def __init__(
@@ -140,7 +140,7 @@ class Stage:
         self._found: dict[tuple[str, str], Object | None] = {}
 
     def __enter__(self) -> "Stage":
-        """Find the cluster.
+        """Check that the cluster can be used.
 
         Raises KubectlError.
         """
@@ -150,7 +150,7 @@ class Stage:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Give the cluster back."""
+        """Restore the cluster."""
         if self._namespace_found is None:
             return
         if self._keep:
@@ -159,18 +159,18 @@ class Stage:
             self.restore()
 
     def objects(self, path: Path) -> list[Object]:
-        """The objects in a manifest.
+        """Return the objects in a manifest.
 
-        Raises also for one that kubectl does not accept.
+        Raises also for a manifest that kubectl does not accept.
         """
         return self.kubectl.objects("create", "--dry-run=client", "-f", str(path))
 
     def apply(self, rung: Rung, *, afresh: bool = False) -> int:
-        """Apply a rung's manifest; returns the Deployment's generation, which tells old state from new.
+        """Apply a rung's manifest; return the Deployment's generation, which distinguishes old and new state.
 
-        `afresh` first deletes what the rung before brought, if that was not there before this stage: it is
-        quicker than rolling it over, and leaves nothing behind. The first apply brings the namespace and the
-        Service with it. Raises StageError, KubectlError.
+        `afresh` first deletes the objects of the previous rung, if they did not exist before this stage: that
+        is quicker than a rollout, and leaves nothing behind. The first apply includes the namespace and the
+        Service. Raises StageError, KubectlError.
         """
         objects = rung.changed(self.objects(rung.path(self._manifests)))
         found = deployment_of(objects, rung.name)
@@ -188,7 +188,7 @@ class Stage:
         return int(deployment_of(applied, rung.name)["metadata"]["generation"])
 
     def _delete_ours(self) -> None:
-        """Delete what the rungs so far brought, and undo what they did to the namespace."""
+        """Delete the objects of the rungs so far, and undo their changes of the namespace."""
         for kind, name in self._brought:
             if self._found[kind, name] is None and kind != "Namespace":
                 self._delete(kind, name)
@@ -218,9 +218,9 @@ class Stage:
             self.kubectl("apply", "-f", "-", stdin=to_list(around))
 
     def _claim(self) -> None:
-        """Find the namespace, or create it; put back what a killed experiment left in it.
+        """Find the namespace, or create it; restore the objects that a killed experiment has changed in it.
 
-        Raises StageError if it is not to be used.
+        Raises StageError if the namespace must not be used.
         """
         found = get_namespace(self.kubectl, self.namespace)
         if self._ask:
@@ -232,7 +232,7 @@ class Stage:
         self._namespace_found = found is not None
 
     def _take_over(self, found: Object) -> Object | None:
-        """Put back what a killed experiment left, ask about the rest; return the namespace if it stays."""
+        """Restore objects after a killed experiment, ask about others; return the namespace if it stays."""
         journal = Journal.read(self.kubectl, self.namespace)
         if journal and journal.runs:
             raise StageError(
@@ -257,12 +257,12 @@ class Stage:
         return None
 
     def _agree(self, fact: str) -> None:
-        """Ask whether to go ahead. Raises StageError for a no."""
+        """Ask whether to continue. Raises StageError for a no."""
         if self._ask is None or not self._ask(fact):
             raise StageError(f"{fact} Nothing was changed; --yes goes ahead without asking.")
 
     def _others(self) -> str | None:
-        """Return a sentence about the objects that no experiment has created."""
+        """Return a sentence about objects that no experiment has created; None if there are none."""
         try:
             names = foreign(self.kubectl, self.namespace)
         except KubectlError as error:
@@ -275,7 +275,7 @@ class Stage:
         )
 
     def _create_namespace(self) -> None:
-        """Create the namespace with a mark that no later apply takes away."""
+        """Create the namespace with an annotation that no later apply removes."""
         namespace: Object = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}}
         mark_made(namespace)
         self.kubectl("create", "-f", "-", stdin=to_list([namespace]))
@@ -284,7 +284,7 @@ class Stage:
         self.kubectl("delete", "namespace", self.namespace, "--ignore-not-found", timeout=180)
 
     def _remember(self, objects: list[Object]) -> None:
-        """Keep what the cluster has of these objects before they are applied."""
+        """Record the cluster's state of these objects before they are applied."""
         new = [item for item in objects if key_of(item) not in self._found]
         if not new:
             return
@@ -298,7 +298,7 @@ class Stage:
             Journal(self.namespace, self._found).write(self.kubectl)
 
     def _mark(self, objects: list[Object]) -> None:
-        """Mark the objects that this stage creates, so that no later one takes them for somebody's."""
+        """Mark the objects that this stage creates, so that no later stage takes them for those of others."""
         for item in objects:
             found = self._found[key_of(item)]
             if self._ask and item["kind"] != "Namespace" and (found is None or is_made(found)):
@@ -307,16 +307,16 @@ class Stage:
     def wait_until_settled(self, timeout: float) -> None:
         """Wait until the applied rung is rolled out and only its own pods are left.
 
-        `timeout`: seconds. Raises StageError with the reason as soon as it is clear that it will not be.
+        `timeout`: in seconds. Raises StageError with the reason as soon as the rollout cannot succeed.
         """
         with Watch(self.kubectl, self.namespace, self.deployment) as watch:
             try:
-                wait_for_rollout(watch, 0, timeout)  # the watch begins with what was applied before
+                wait_for_rollout(watch, 0, timeout)  # the watch begins with the state that was applied before
             except RolloutError as error:
                 raise StageError(str(error)) from None
 
     def node_urls(self) -> list[str]:
-        """The Service's URLs on the nodes, ExternalIPs first; none if it has no node port."""
+        """Return the Service's URLs on the nodes, ExternalIPs first; none if it has no node port."""
         port = next(
             (port["nodePort"] for port in self._service()["spec"]["ports"] if "nodePort" in port), None
         )
@@ -331,7 +331,7 @@ class Stage:
         return [f"http://{address}:{port}" for _, address in sorted(addresses)]
 
     def service_url(self, by: str) -> str:
-        """The Service's URL inside the cluster.
+        """Return the Service's URL inside the cluster.
 
         `by`: "dns" or "clusterip".
         """
@@ -341,7 +341,7 @@ class Stage:
 
     @property
     def service_name(self) -> str:
-        """The Service that leads to the Deployment's pods."""
+        """Name of the Service that leads to the Deployment's pods."""
         return str(self._service()["metadata"]["name"])
 
     def _service(self) -> Object:
@@ -356,7 +356,7 @@ class Stage:
         )
 
     def restore(self) -> None:
-        """Put back what was there before the first `apply`."""
+        """Restore the state before the first `apply`."""
         self._say("putting the cluster back as it was")
         if self._namespace_found:
             self._put_back(self._found)
@@ -365,7 +365,7 @@ class Stage:
             self._delete_namespace()  # everything else was in it
 
     def _put_back(self, found: Mapping[tuple[str, str], Object | None]) -> None:
-        """Replace each object by what it was, and delete those that were not there; may be done again."""
+        """Restore each found object, and delete those that did not exist; may be repeated."""
         for kind, name in (key for key, item in found.items() if item is None):
             self._delete(kind, name)
         self._delete("job", LOAD_JOB)  # a killed experiment's load
@@ -376,7 +376,7 @@ class Stage:
                 self.kubectl("replace" if is_there.strip() else "create", "-f", "-", stdin=put_back)
 
     def _forget(self) -> None:
-        """Take away what the next stage would take for a killed experiment's."""
+        """Remove the marks that the next stage would take for those of a killed experiment."""
         if not self._ask:
             return
         Journal(self.namespace).remove(self.kubectl)
@@ -390,7 +390,7 @@ def key_of(item: Object) -> tuple[str, str]:
 
 
 def bare(found: Object) -> Object:
-    """An object as kubectl gave it, without what the cluster decides and would not let anybody set."""
+    """Return an object of kubectl without the fields that the cluster sets and no client may set."""
     kept = {key: value for key, value in found.items() if key != "status"}
     decided = ("uid", "resourceVersion", "generation", "creationTimestamp", "managedFields")
     kept["metadata"] = {key: value for key, value in found["metadata"].items() if key not in decided}
@@ -412,9 +412,9 @@ def answers(url: str, host: str | None) -> bool:
 
 
 def first_to_answer(urls: Sequence[str], host: str | None, seconds: float = REACHABLE) -> str | None:
-    """The first URL at which the service answers from here, tried in turn for so long; None if none does.
+    """Return the first URL at which the service responds from here, None after `seconds` without a response.
 
-    Each is tried once at least, also with no time left.
+    The URLs are tried in turn, each at least once, also with no time left.
     """
     until = time.monotonic() + seconds
     while urls:

@@ -1,13 +1,13 @@
-"""Clients with connections that last: event streams and WebSockets, which come back as the service asks.
+"""Clients of event streams and WebSockets, which reconnect as the service asks.
 
     with Streams("http://10.0.0.1:30007", events=500, sockets=500) as streams:
         subprocess.run(["kubectl", "rollout", "restart", "deployment/flask-deployment"], check=True)
         streams.wait_until(lambda: streams.seen.told, timeout=60)
     assert streams.seen.lost == streams.seen.repeated == 0
 
-Each client keeps the number of its last tick and asks for what came after it, so that every tick that is
-missing or there twice is seen. They run on asyncio in a thread of their own. HTTP and WebSockets are
-h11's and wsproto's, which open no connection and so hide none.
+Each client keeps the number of its last tick and requests the later ones, so that every tick that is missing
+or repeated is counted. The clients run on asyncio in a dedicated thread. HTTP and WebSockets are those of h11
+and wsproto, which open no connection and so hide none.
 """
 
 import asyncio
@@ -28,41 +28,41 @@ from wsproto.events import AcceptConnection, CloseConnection, Ping, RejectConnec
 from kubectl_lossless.measure.load.connection import Target
 
 RETRY = 1.0
-"""Seconds after which a client comes back that was not told when."""
+"""Delay before a client reconnects if the service has not sent a delay, in seconds."""
 
 SILENCE = 10.0
-"""Seconds without a tick after which a client gives its connection up."""
+"""Timeout without a tick after which a client closes its connection, in seconds."""
 
 STARTED_PER_SECOND = 200
-"""Clients that connect in a second at the start; more would measure the start."""
+"""Number of clients that connect per second at the start; more would measure the start."""
 
 SERVICE_RESTART = 1012
 KINDS = ("events", "websocket")
 
 
 class Cut(Exception):  # noqa: N818 - the connection was cut
-    """A connection that ended without a word, or could not be opened."""
+    """A connection that ended without notice, or could not be opened."""
 
 
 @dataclass
 class Seen:
-    """Observations of all clients of one run, written by their thread. Each number is whole at any time."""
+    """Counts of all clients of one run, written by their thread; each number is consistent at any time."""
 
     ticks: int = 0
     lost: int = 0
     """Ticks that a client never got although it got a later one."""
     repeated: int = 0
     told: list[float] = field(default_factory=list)
-    """Times at which connections were asked to reconnect, in seconds since the epoch."""
+    """Times at which clients were asked to reconnect, in seconds since the epoch."""
     cuts: Counter[str] = field(default_factory=Counter)
-    """Connections that ended or failed otherwise, by how."""
+    """Connections that ended or failed otherwise, by reason."""
     connects: list[float] = field(default_factory=list)
     """Times at which connections were opened again, in seconds since the epoch."""
     pods: Counter[str] = field(default_factory=Counter)
     """Ticks by the pod that sent them."""
 
     def peak(self) -> int:
-        """The most connections that were opened again within one second."""
+        """Return the maximum number of connections that were opened again within one second."""
         times = sorted(self.connects)
         first, most = 0, 0
         for last, at in enumerate(times):
@@ -81,7 +81,7 @@ class Seen:
 
 
 class Client:
-    """One client: it connects, listens, and comes back, until it is cancelled."""
+    """One client, which connects, receives and reconnects until it is cancelled."""
 
     path: str
 
@@ -89,13 +89,13 @@ class Client:
         self._target = target
         self._seen = seen
         self.last: int | None = None
-        """The number of the last tick."""
+        """Number of the last tick."""
         self.connected = False
         self._retry: float | None = None
-        """Seconds to wait before coming back, where the service has said so."""
+        """Delay before the reconnect, in seconds; None if the service has not sent one."""
 
     async def run(self) -> None:
-        """Live."""
+        """Connect, receive and reconnect until cancelled."""
         again = False
         while True:
             told = False
@@ -118,7 +118,7 @@ class Client:
             await asyncio.sleep(RETRY if self._retry is None else self._retry)
 
     async def _connection(self) -> AsyncGenerator[bytes, None]:
-        """Open a connection; what it says, as it comes."""
+        """Open a connection; yield the data as it is received."""
         target = self._target()
         async with asyncio.timeout(SILENCE):
             reader, self.writer = await asyncio.open_connection(target.address, target.port)
@@ -135,14 +135,14 @@ class Client:
             self.writer.close()
 
     over = False
-    """True once the connection has ended properly."""
+    """True after the regular end of the connection."""
 
     def greeting(self, target: Target) -> bytes:
-        """Make the request."""
+        """Create the request."""
         raise NotImplementedError
 
     def hear(self, data: bytes) -> bool:
-        """Act on what came; whether it was the request to go."""
+        """Process received data; return whether the service asks to reconnect."""
         raise NotImplementedError
 
     def _tick(self, tick: dict[str, object]) -> None:
@@ -161,7 +161,7 @@ class EventClient(Client):
     """A client of /api/events."""
 
     def greeting(self, target: Target) -> bytes:
-        """Make the request."""
+        """Create the request."""
         self._http = h11.Connection(h11.CLIENT)
         self._text = ""
         self.over = False
@@ -172,7 +172,7 @@ class EventClient(Client):
         return (self._http.send(request) or b"") + (self._http.send(h11.EndOfMessage()) or b"")
 
     def hear(self, data: bytes) -> bool:
-        """Read events."""
+        """Process events; return whether the service asks to reconnect."""
         self._http.receive_data(data)
         told = False
         while (event := self._http.next_event()) not in (h11.NEED_DATA, h11.PAUSED):
@@ -188,7 +188,7 @@ class EventClient(Client):
         return told
 
     def _event(self, text: str) -> bool:
-        """Take one event; whether it is the request to go."""
+        """Process one event; return whether it asks to reconnect."""
         fields = dict(line.split(": ", 1) for line in text.split("\n") if not line.startswith(":"))
         if "retry" in fields:
             self._retry = int(fields["retry"]) / 1000
@@ -201,7 +201,7 @@ class SocketClient(Client):
     """A client of /api/ws."""
 
     def greeting(self, target: Target) -> bytes:
-        """Make the handshake."""
+        """Create the handshake."""
         self._protocol = WSConnection(ConnectionType.CLIENT)
         self._text = ""
         self.over = False
@@ -209,7 +209,7 @@ class SocketClient(Client):
         return self._protocol.send(Request(host=target.host, target=path))
 
     def hear(self, data: bytes) -> bool:
-        """Read messages, and answer pings and closes."""
+        """Process messages, and respond to pings and closes; return whether the service asks to reconnect."""
         self._protocol.receive_data(data)
         told = False
         for event in self._protocol.events():
@@ -241,7 +241,7 @@ class Streams:
     def __init__(
         self, url: str | Callable[[], str], *, events: int = 0, sockets: int = 0, host: str | None = None
     ) -> None:
-        """`url`: of the service, or what tells it anew for each connection. `host`: the Host header."""
+        """Create the clients. `url`: or a function called for each connection. `host`: the Host header."""
         self.seen = Seen()
         where = url if callable(url) else lambda: url
         self.clients: list[Client] = [
@@ -253,7 +253,7 @@ class Streams:
         self._thread = threading.Thread(target=self._loop.run_forever, name="streams", daemon=True)
 
     def __enter__(self) -> "Streams":
-        """Connect everybody; returns when each has had a tick. TimeoutError if that does not come."""
+        """Connect all clients; return when each has received a tick. Raises TimeoutError otherwise."""
         self._thread.start()
         self._running = asyncio.run_coroutine_threadsafe(self._run(), self._loop)
         try:
@@ -269,11 +269,11 @@ class Streams:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Take a last look: who has no recent tick has lost those since; then disconnect everybody."""
+        """Disconnect all clients."""
         self._end()
 
     def wait_until(self, condition: Callable[[], bool], timeout: float) -> None:
-        """Wait until the condition holds. TimeoutError if it does not within `timeout` seconds."""
+        """Wait until the condition holds. Raises TimeoutError after `timeout` seconds."""
         until = time.monotonic() + timeout
         while not condition():
             if self._running.done():
@@ -283,9 +283,9 @@ class Streams:
             time.sleep(0.05)
 
     def wait_until_current(self, timeout: float = 30.0) -> None:
-        """Wait until everybody is connected and has a tick that is not older than this call.
+        """Wait until every client is connected and has a tick that is not older than this call.
 
-        TimeoutError if that does not come within `timeout` seconds.
+        Raises TimeoutError after `timeout` seconds.
         """
         now = int(time.time())
         self.wait_until(

@@ -1,4 +1,4 @@
-"""The command line where nothing can be rolled: a clear sentence, and the status that says so."""
+"""Command line if nothing can be rolled out: a clear sentence, and an exit status."""
 
 import os
 import socket
@@ -29,7 +29,7 @@ def rollout(*arguments: str, **environment: str) -> subprocess.CompletedProcess[
 @needs_kubectl
 def test_missing_cluster_is_reported_with_a_remedy(tmp_path: Path) -> None:
     with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))  # nobody listens
+        sock.bind(("127.0.0.1", 0))  # no process listens
         config = tmp_path / "config"
         config.write_text(
             f"""apiVersion: v1
@@ -50,10 +50,10 @@ current-context: c
 @pytest.mark.parametrize(
     "command", [("update", "v1", "v2"), ("streams", "v1", "v2"), ("course",), ("propagation",)]
 )
-def test_context_that_is_not_named_is_refused_with_those_there_are(
+def test_missing_or_unknown_context_is_refused_with_the_existing_contexts(
     command: tuple[str, ...], tmp_path: Path
 ) -> None:
-    """Also where the kubeconfig has a current one."""
+    """Also if the kubeconfig has a current context."""
     config = tmp_path / "config"
     config.write_text(
         """apiVersion: v1
@@ -80,19 +80,19 @@ def test_two_commands_create_a_cluster_where_there_is_none() -> None:
     assert "`kind create cluster` and `kind load docker-image IMAGE` create one" in done.stderr
 
 
-def test_no_kubectl_is_said(tmp_path: Path) -> None:
+def test_missing_kubectl_is_reported(tmp_path: Path) -> None:
     done = rollout("update", "v1", "v2", PATH=str(tmp_path))
     assert done.returncode == 2
     assert "kubectl is not installed" in done.stderr
 
 
-def test_wrong_mix_is_refused_with_the_allowed_ones() -> None:
+def test_wrong_mix_is_refused_with_the_allowed_kinds() -> None:
     done = rollout("update", "v1", "v2", "--clients", "old=3")
     assert done.returncode == 2
     assert "'old=3' names no clients: write KIND=NUMBER,... with the kinds new, busy" in done.stderr
 
 
-def test_a_kept_report_gives_its_page_again(tmp_path: Path) -> None:
+def test_page_is_built_again_from_a_kept_report(tmp_path: Path) -> None:
     kept = tmp_path / "report.json"
     kept.write_text(RECORDED.read_text())
     done = rollout("page", str(kept))
@@ -101,7 +101,7 @@ def test_a_kept_report_gives_its_page_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"format": 1}', '{"format": 99}'])
-def test_file_that_is_no_report_is_refused(tmp_path: Path, text: str) -> None:
+def test_file_without_a_report_is_refused(tmp_path: Path, text: str) -> None:
     kept = tmp_path / "report.json"
     kept.write_text(text)
     done = rollout("page", str(kept))

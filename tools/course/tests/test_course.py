@@ -1,4 +1,4 @@
-"""The course's plan, and the conditions of its goals."""
+"""Experiments of the course, and its goals."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -37,7 +37,7 @@ def report(source: str, target: str, lost: int = 0, title: str = "", seconds: fl
     )
 
 
-def test_the_course_rolls_every_rung_and_compares_v3_with_v5() -> None:
+def test_course_rolls_every_rung_and_compares_v3_with_v5() -> None:
     transitions, rungs, pace, long, replicas = parts(BASE, PARTS)
     assert [each.name for each in transitions.experiments] == [f"v{n} → v{n + 1}" for n in range(1, 7)]
     assert [each.name for each in rungs.experiments] == [*(f"v{n} → v{n}" for n in range(1, 8)), WITHOUT_PACE]
@@ -64,13 +64,13 @@ def test_losses_count_from_v3_on_and_are_expected_before() -> None:
     assert not goal.held
 
 
-def test_recreate_is_to_be_an_outage() -> None:
+def test_recreate_must_be_an_outage() -> None:
     for lost, held in ((0, False), (100, True)):
         (goal,) = goals([("pace", report("v5", "v5", lost=lost, title="v5 → v5, Recreate"))])
         assert goal.held is held
 
 
-def test_none_lost_of_few_is_not_enough() -> None:
+def test_goal_needs_enough_requests() -> None:
     few = report("v4", "v5")
     few.load.answers = few.load.answers[: ENOUGH - 1]
     (goal,) = goals([("transitions", few)])
@@ -78,7 +78,7 @@ def test_none_lost_of_few_is_not_enough() -> None:
     assert "of at least 10,000" in goal.says
 
 
-def test_an_update_that_does_not_complete_fails_the_course_on_any_rung() -> None:
+def test_update_that_does_not_complete_fails_the_course_on_any_rung() -> None:
     assert any(not goal.held for goal in goals([("rungs", replace(report("v1", "v1"), problem="stuck"))]))
 
 
@@ -91,7 +91,7 @@ def test_v5_is_measured_against_v3(seconds: float, held: bool) -> None:
     assert goals(both)[-1].held is held
 
 
-def test_a_rung_is_changed_only_as_asked() -> None:
+def test_rung_is_changed_only_as_requested() -> None:
     def manifest() -> list[dict[str, object]]:
         env = [{"name": "DRAIN", "value": "on"}, {"name": "APP_VERSION", "value": "v5"}]
         containers = [{"name": "envoy", "image": "e"}, {"name": "flask", "image": "f", "env": env}]
@@ -117,24 +117,24 @@ def test_a_rung_is_changed_only_as_asked() -> None:
         ("1/0", {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}),
     ],
 )
-def test_a_rung_is_rolled_by_another_strategy(text: str, strategy: dict[str, object]) -> None:
+def test_rung_is_rolled_by_another_strategy(text: str, strategy: dict[str, object]) -> None:
     manifest: list[dict[str, object]] = [{"kind": "Deployment", "spec": {"template": {}}}]
     assert deployment_of(Rung("v5", strategy=text).changed(manifest), "")["spec"]["strategy"] == strategy
 
 
-def test_a_rung_that_is_not_there_is_named_with_those_that_are(tmp_path: Path) -> None:
+def test_missing_rung_is_named_with_the_existing_rungs(tmp_path: Path) -> None:
     (tmp_path / "flask-deployment-v1.yaml").touch()
     assert Rung("v1").path(tmp_path) == tmp_path / "flask-deployment-v1.yaml"
     with pytest.raises(StageError, match=r"flask-deployment-v9\.yaml\. Rungs in .*: v1; or give"):
         Rung("v9").path(tmp_path)
 
 
-def test_a_manifest_must_hold_one_deployment() -> None:
+def test_manifest_must_hold_one_deployment() -> None:
     with pytest.raises(StageError, match="must hold one Deployment, it holds 0"):
         Rung("some.yaml").changed([{"kind": "Service"}])
 
 
-def test_restored_object_has_no_fields_of_the_cluster() -> None:
+def test_restored_object_has_no_field_that_the_cluster_sets() -> None:
     found = {
         "kind": "Service",
         "metadata": {"name": "s", "uid": "1", "resourceVersion": "2", "labels": {"a": "b"}},
@@ -148,13 +148,13 @@ def test_restored_object_has_no_fields_of_the_cluster() -> None:
     }
 
 
-def test_the_course_s_figures_are_those_of_its_reports() -> None:
+def test_published_figures_are_the_figures_of_the_reports() -> None:
     known = published()
     assert known.updates == {("v1", "v2"): (29, 25), ("v2", "v3"): (7, 32), ("v3", "v4"): (0, 30)}
     assert "own reports" in known.source
 
 
 @pytest.mark.parametrize("text", ["", "new", "new=x", "new=0", "old=3", "new=-1"])
-def test_a_mix_that_is_none_is_refused(text: str) -> None:
+def test_malformed_mix_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="write KIND=NUMBER"):
         mix_from_text(text)

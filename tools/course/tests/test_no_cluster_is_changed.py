@@ -1,7 +1,7 @@
 """No command changes a cluster that was not named.
 
-tests/kubectl_guard.py stands before kubectl for each whole session, which fails for a call that may change a
-cluster. These tests hold the guard, and what it cannot see: which tests `make test` runs.
+tests/kubectl_guard.py replaces kubectl for each whole session, which fails for a call that may change a
+cluster. These tests check the guard, and a fact beyond its reach: the tests that `make test` runs.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ elif "namespace" in sys.argv:
 
 
 class Recorded:
-    """A kubectl first on PATH that has a cluster behind it, and records every call."""
+    """A kubectl, first on PATH, that has a cluster behind it and records every call."""
 
     def __init__(self, folder: Path, namespace: str = "") -> None:
         self._record = folder / "record"
@@ -49,7 +49,7 @@ class Recorded:
         program.write_text(text)
         program.chmod(0o755)
         self.environment = os.environ | {"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
-        # As in the shell of an operator, who runs no test session.
+        # As in an operator's shell, without a test session.
         for name in (kubectl_guard.HOME, kubectl_guard.CONTEXT):
             self.environment.pop(name, None)
 
@@ -81,7 +81,7 @@ def recorded(tmp_path: Path) -> Recorded:
 
 @pytest.fixture
 def inner() -> Iterator[Path]:
-    """A test file below tests/, so that it has the conftest of all tests."""
+    """Yield the path of a test file below tests/, so that the file has the conftest of all tests."""
     folder = Path(tempfile.mkdtemp(prefix="inner_", dir=ROOT / "tests"))  # tmp_path's name is each worker's
     yield folder / "test_inner.py"
     shutil.rmtree(folder)
@@ -100,7 +100,7 @@ def test_a_call():
 @pytest.mark.parametrize(
     "command", [["kubectl", "delete", "namespace", "x"], ["kubectl", "get", "pods"]], ids=" ".join
 )
-def test_session_with_a_change_fails_and_the_cluster_sees_nothing(
+def test_session_with_a_change_fails_and_no_call_reaches_the_cluster(
     recorded: Recorded, inner: Path, command: list[str], options: tuple[str, ...]
 ) -> None:
     """Also where the test that made the call passes."""
@@ -115,11 +115,11 @@ def test_session_with_a_change_fails_and_the_cluster_sees_nothing(
         assert recorded.calls == []
     else:
         assert done.returncode == 0
-        assert recorded.calls == [["get", "pods"]]  # the control: the guard hands on what changes nothing
+        assert recorded.calls == [["get", "pods"]]  # the positive control: a read passes the guard
 
 
 def test_make_test_runs_no_cluster_test_and_calls_no_kubectl(recorded: Recorded) -> None:
-    """Every test that it does run, runs under the guard."""
+    """Every test that `make test` runs has the guard."""
     # Lint and types, which `make test` does first, read files only.
     collect = {"PYTEST_ADDOPTS": "--collect-only -q"}
     done = recorded.run(MAKE, "-o", "check", "test", "CONTEXT=production", **collect)

@@ -1,4 +1,4 @@
-"""tools/course/stage.py, as far as no cluster is needed: where the load finds the service."""
+"""tools.course.stage without a cluster: the URL at which the load finds the service."""
 
 import http.server
 import socket
@@ -21,7 +21,7 @@ class Version(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def nobody() -> Iterator[tuple[str, int]]:
-    """An address that is kept, and at which nobody listens."""
+    """Yield a reserved address at which no process listens."""
     with socket.socket() as reserved:
         reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         reserved.bind(("127.0.0.1", 0))
@@ -32,8 +32,8 @@ def url(address: tuple[str, int]) -> str:
     return f"http://{address[0]}:{address[1]}"
 
 
-def test_pod_that_is_ready_before_its_listener_is_waited_for(nobody: tuple[str, int]) -> None:
-    """As v1's are; a load from inside the cluster instead would be another experiment."""
+def test_load_waits_for_a_pod_that_is_ready_and_does_not_listen_yet(nobody: tuple[str, int]) -> None:
+    """As pods of v1; a load from inside the cluster instead would be another experiment."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         late = probe.getsockname()
     servers: list[http.server.HTTPServer] = []
@@ -52,6 +52,6 @@ def test_pod_that_is_ready_before_its_listener_is_waited_for(nobody: tuple[str, 
         timer.join()
 
 
-def test_nodes_that_never_answer_are_given_up(nobody: tuple[str, int]) -> None:
+def test_nodes_without_a_response_are_given_up(nobody: tuple[str, int]) -> None:
     assert first_to_answer([url(nobody)], None, 0.3) is None
     assert first_to_answer([], None) is None

@@ -1,4 +1,4 @@
-"""Report of how long the routes to a service lead to a terminating pod."""
+"""Report of the time for which routes to a service lead to a terminating pod."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FOUND = Propagation(
 )
 
 
-def test_table_and_suggested_setting() -> None:
+def test_table_and_drain_min_follow_from_the_measured_times() -> None:
     assert FOUND.table() == [
         ["way", "median, s", "longest, s"],
         ["EndpointSlice", "0.02", "0.03"],
@@ -33,7 +33,7 @@ def test_table_and_suggested_setting() -> None:
     assert FOUND.drain_min == 4  # 2 x 1.6 s, whole seconds
 
 
-def test_timeline_is_kept_as_json(tmp_path: Path) -> None:
+def test_propagation_is_kept_as_json(tmp_path: Path) -> None:
     path = tmp_path / "propagation.json"
     path.write_text(FOUND.to_json())
     assert Propagation.read(path) == FOUND
@@ -42,7 +42,7 @@ def test_timeline_is_kept_as_json(tmp_path: Path) -> None:
         Propagation.read(path)
 
 
-def test_the_picture_says_the_figures() -> None:
+def test_picture_has_the_figures() -> None:
     text = "".join(ElementTree.fromstring(timeline(FOUND)).itertext())
     assert "0.20 s, at most 1.60 s" in text
     assert "6.40 s, at most 6.50 s" in text
