@@ -1,1 +1,1 @@
-"""Tools of this repository alone: nothing here is installed or part of an image."""
+"""Tools for this repository alone: nothing here is installed or part of an image."""

@@ -1,4 +1,4 @@
-"""The picture of who imports whom, drawn from the imports in the code, in docs/architecture.md."""
+"""Picture of the imports between packages in docs/architecture.md, drawn from the imports in the code."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def arrows() -> list[tuple[str, str]]:
 
 
 def picture() -> str:
-    """Return the picture in Mermaid, and the same as text for those who cannot see it."""
+    """Return the picture in Mermaid, and the same as text for readers who cannot see it."""
     pairs = arrows()
     drawn = [f"    {first} --> {second}" for first, second in pairs]
     told: dict[str, list[str]] = {}
@@ -47,7 +47,7 @@ def picture() -> str:
 
 
 def filled(text: str) -> str:
-    """Return the page with the picture as it is now."""
+    """Return the page with the present picture."""
     before, rest = text.split(BEGIN)
     return before + BEGIN + "\n" + picture() + "\n" + END + rest.split(END)[1]
 

@@ -3,13 +3,13 @@
 A command block is fenced as `console`:
 
     ```console
-    $ kubectl get nodes          a command; `> ` goes on with it on the next line
-    NAME    STATUS               what it prints; names, times and addresses that differ from run to run
-    ...                          are the same to us, and a line of three dots stands for any lines
+    $ kubectl get nodes          a command; `> ` continues it on the next line
+    NAME    STATUS               its output; names, times and addresses that differ from run to run
+    ...                          count as equal, and a line of three dots stands for any lines
     ```
 
-`console exit=1` says with which status the block's commands end, 0 otherwise. A block `console disruptive`
-disturbs what else runs on the cluster, and runs only where that is asked for.
+`console exit=1` sets the expected exit status of the block's commands, 0 by default. A block
+`console disruptive` disturbs other workloads on the cluster, and runs only on request.
 """
 
 import os
@@ -43,7 +43,7 @@ VARIES = [
 
 
 class PageError(Exception):
-    """The page cannot be run or is not true; the message says where and why."""
+    """A page that cannot be run or is not true; the message has the line and the reason."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def steps(text: str) -> list[Step]:
     """
     found: list[Step] = []
     block: re.Match[str] | None = None
-    fresh = False  # whether the block has no command yet
+    fresh = False  # True while the block has no command
     for number, line in enumerate(text.splitlines(), 1):
         if block is None:
             block, fresh = FENCE.match(line), True
@@ -98,7 +98,7 @@ def alike(line: str) -> str:
 
 def matches(expected: Sequence[str], actual: Sequence[str]) -> bool:
     """Return whether the output is as the page shows it."""
-    # places: how many actual lines may have been matched so far.
+    # places: possible numbers of actual lines that are matched so far.
     places = {0}
     have = [alike(line) for line in actual if line.strip()]
     for want in (line for line in expected if line.strip()):
@@ -113,7 +113,7 @@ class Shell:
     """Bash in which the commands run one after the other, as in the reader's terminal."""
 
     def __init__(self, folder: Path) -> None:
-        # A session of its own, so that whatever a command starts can be ended with it.
+        # A separate session, so that all processes of a command can be terminated with the shell.
         self._process = subprocess.Popen(
             ["bash", "--noprofile", "--norc"],  # noqa: S607 - the reader's own bash
             stdin=subprocess.PIPE,
@@ -125,11 +125,11 @@ class Shell:
         )
 
     def __enter__(self) -> "Shell":
-        """Nothing more to do."""
+        """Return the shell, which is running."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End it and what it has started."""
+        """Terminate the shell and the processes that it has started."""
         try:
             os.killpg(self._process.pid, signal.SIGTERM)
             self._process.wait(20)
@@ -166,8 +166,9 @@ class Shell:
 def run(page: Path, folder: Path, *, rewrite: bool = False, disruptive: bool = False) -> list[str]:
     """Run a page's commands in a folder and return a text for each one whose output differs from the page.
 
-    It stops at the first wrong exit status: what follows depends on it. `rewrite` puts the real output where
-    the page shows another; `disruptive` runs the blocks that are marked so, too. Raises PageError.
+    The run stops at the first wrong exit status, because later commands depend on it. `rewrite` puts the real
+    output in place of different output in the page; `disruptive` runs the disruptive blocks, too. Raises
+    PageError.
     """
     text = page.read_text()
     lines = text.splitlines()

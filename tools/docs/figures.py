@@ -1,13 +1,13 @@
-"""Figures in the pages: kept as JSON in docs/figures/, put into the text where it asks for them.
+"""Figures in the pages: kept as JSON in docs/figures/, put into the text at its marks.
 
     <!-- figure lost of v1 → v2 -->103<!-- end -->
     <!-- figure table of transitions -->
     ... the table ...
     <!-- end -->
 
-What stands between the marks is replaced; a mark that asks for what is not there is an error. The JSON is
-made of the reports of `python -m tools.course course` and `propagation`. The charts of single updates are
-copied from them, the other pictures are drawn from the JSON (pictures.py).
+The text between the marks is replaced; a mark for a missing figure is an error. The JSON is created from the
+reports of `python -m tools.course course` and `propagation`. The charts of single updates are copied from
+them, the other pictures are drawn from the JSON (pictures.py).
 """
 
 import json
@@ -52,7 +52,7 @@ Experiment = dict[str, Any]
 
 
 class FigureError(Exception):
-    """A page asks for what was not measured; the message says what there is."""
+    """A page has a mark for a figure that was not measured; the message names the existing figures."""
 
 
 def _seconds(value: float | None) -> str:
@@ -281,7 +281,7 @@ def _wanted(pages: Iterable[Path]) -> dict[Path, str]:
 
 
 def stale(pages: Iterable[Path] = PAGES) -> list[Path]:
-    """Return the pages and pictures that differ from what was measured."""
+    """Return the pages and pictures that differ from the measured figures."""
     return [path for path, text in _wanted(pages).items() if not path.exists() or path.read_text() != text]
 
 

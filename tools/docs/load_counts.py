@@ -12,7 +12,7 @@ K6_SCRIPT = 'import http from "k6/http"; export default () => { http.get(__ENV.U
 
 @dataclass(frozen=True)
 class Count:
-    """Requests and failures as a generator reports them; `aborted`: it gave up before its time was over."""
+    """Requests and failures in a generator's report; `aborted`: it gave up before its time was over."""
 
     requests: int
     failed: int
@@ -21,7 +21,7 @@ class Count:
 
 @dataclass(frozen=True)
 class Tool:
-    """A load generator: its command for a number of seconds and a URL, and how its report is read."""
+    """A load generator: its command for a number of seconds and a URL, and the parser of its report."""
 
     program: str
     command: Callable[[int, str], list[str]]

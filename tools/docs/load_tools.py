@@ -22,7 +22,7 @@ from tests.process.takeover import CUT, DRAIN, Takeover
 from tools.docs.load_counts import K6_SCRIPT, TOOLS, Count
 
 BEFORE, AFTER = 3.0, 9.0
-"""Seconds of load before SIGTERM, and from SIGTERM on; the drain takes about 5 s."""
+"""Durations of load before SIGTERM, and from SIGTERM on, in seconds; the drain takes about 5 s."""
 
 
 def installed() -> list[str]:
@@ -31,7 +31,7 @@ def installed() -> list[str]:
 
 
 def run(name: str, url: str, replace: Callable[[], object]) -> Count:
-    """Run a generator against `url`, call `replace` after BEFORE seconds, and return what it reports.
+    """Run a generator against `url`, call `replace` after BEFORE seconds, and return the reported counts.
 
     Raises ValueError for a report without a number of requests.
     """

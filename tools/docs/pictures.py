@@ -1,6 +1,6 @@
-"""The pictures that are drawn from docs/figures, and the text alternatives of all pictures.
+"""Pictures that are drawn from docs/figures, and the text alternatives of all pictures.
 
-A picture has a title and a description for those who cannot see it, and its own light and dark colors. No
+A picture has a title and a description for readers who cannot see it, and its own light and dark colors. No
 color is the only sign: lost requests and times have separate panels, and parts of a bar differ in filling.
 """
 
@@ -70,7 +70,7 @@ def _svg(height: float, title: str, description: str, parts: Sequence[str]) -> s
 
 
 def with_alternative(svg: str, title: str, description: str) -> str:
-    """Return a picture with this title and description in place of those that it had."""
+    """Return a picture with this title and description in place of its former ones."""
     svg = re.sub(r"<(title|desc) id=.*?</\1>", "", svg, flags=re.DOTALL)
     outer = OUTER.search(svg)
     if outer is None:
@@ -237,8 +237,7 @@ def stops_picture(  # noqa: PLR0913 - all named
     """Draw the three ways to stop on one time axis.
 
     All values are seconds after the pod's deletion: until the last route has changed, until a pod that stops
-    at once is gone, until preStop ends and its pod is gone, and until a
-    drain may end and its pod is gone.
+    at once is gone, until preStop ends and its pod is gone, and until a drain may end and its pod is gone.
     """
     scale = (WIDTH - LABELS - 24) / max(stock, preset, drain)
     solid, stripe = 'class="v1"', 'class="s1" fill="url(#stripe)"'
