@@ -1,4 +1,4 @@
-"""Fixtures and options of all tests."""
+"""Setup of every test session: signals, Hypothesis, the guard of kubectl and the marker of slow tests."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from hypothesis import settings
 
 from tests import kubectl_guard
 
-# A shell without job control has what it runs in the background ignore SIGINT and SIGQUIT, and whatever
-# that starts. The tests send both to programs of theirs; with these here, those start with the default.
+# A shell without job control starts background commands with SIGINT and SIGQUIT ignored, and their child
+# processes inherit that. The tests send both signals to child processes, which start with the default
+# actions thanks to these two lines.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
-# The same generated inputs in every run: a change is judged by what it changed. Others are tried with
-# pytest --hypothesis-profile=default. No deadline, because a busy machine is no fault of the inputs.
+# The same generated inputs in every run, so that a new failure comes from the change under test. Use
+# pytest --hypothesis-profile=default for other inputs. No deadline: a busy machine is no failure.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """The options of the cluster's tests; `make test-cluster` gives them."""
+    """Add the options of the cluster tests, which `make test-cluster` sets."""
     group = parser.getgroup("cluster", "tests on a real cluster")
     group.addoption("--cluster-context", metavar="NAME", default="", help="kubectl context to run them on")
     group.addoption(
@@ -34,19 +35,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Put the guard before kubectl, for this process and all that the tests start."""
+    """Put the guard ahead of kubectl on PATH, for this process and all processes that the tests start."""
     context = config.getoption("--cluster-context")
     if context and not hasattr(config, "workerinput"):
         from tests.cluster.beforehand import check
 
-        check(context)  # before the guard, so that its sentence comes from kubectl's own contexts
+        check(context)  # before the guard, so that its errors are about kubectl's own contexts
     kubectl_guard.install(context)
 
 
 SLOW_DIRECTORIES = [
     Path(__file__).parent / "tests" / name for name in ("process", "browser", "examples", "cluster")
 ]
-"""Directories whose tests are slow, except those marked fast."""
+"""Directories whose tests are slow, except tests that are marked fast."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -58,7 +59,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Say what will be done to which cluster."""
+    """Announce the cluster and the changes that the tests will make to it."""
     if context := session.config.getoption("--cluster-context"):
         from tests.cluster.beforehand import announce
 
@@ -66,13 +67,13 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Fail the session for a call of kubectl that was refused, whatever the test that made it expected."""
+    """Fail the session if a call of kubectl was refused, even if the test that made the call passed."""
     if not hasattr(session.config, "workerinput") and kubectl_guard.refused(kubectl_guard.install()):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Show the refused calls."""
+    """Print the refused calls of kubectl."""
     if calls := kubectl_guard.refused(kubectl_guard.install()):
         terminalreporter.section("calls of kubectl that were refused", red=True)
         for call in calls:
@@ -80,6 +81,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Take the guard away again."""
+    """Remove the guard."""
     if not hasattr(config, "workerinput") and kubectl_guard.HOME in os.environ:
         kubectl_guard.remove(kubectl_guard.install())

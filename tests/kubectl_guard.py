@@ -1,8 +1,8 @@
-"""A kubectl first on PATH for a whole test session: it records every call and refuses those that may not be.
+"""A kubectl first on PATH for a whole test session, which records every call and refuses forbidden ones.
 
-Tests that need no cluster may change none, and reach none either: KUBECONFIG names an empty file. Those of
-tests/cluster may use one context only. A refused call fails the session, also where the test that made it
-passes: the record is read at the end, and covers every process that the tests started.
+Tests without a cluster may neither change nor reach one: KUBECONFIG names an empty file. The tests in
+tests/cluster may use one context only. A refused call fails the session, even if the test that made the call
+passes: the record is read at the end of the session and covers every process that the tests started.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-# This file is also the program that stands for kubectl, run without site-packages.
+# This file is also the program that replaces kubectl, run without site-packages.
 sys.path[:0] = [str(ROOT), str(ROOT / "packages" / "kubectl-lossless" / "src")]
 
 from kubectl_lossless.kubectl import changes  # noqa: E402
 
 HOME = "KUBECTL_GUARD"
-"""The environment variable with the guard's folder. pytest-xdist's workers inherit it."""
+"""Environment variable with the guard's folder, which pytest-xdist's workers inherit."""
 
 CONTEXT = "KUBECTL_GUARD_CONTEXT"
-"""The only context that may be used; empty: none may be changed."""
+"""Environment variable with the only allowed context; empty: no cluster may be changed."""
 
 
 def refusal(arguments: Sequence[str], context: str) -> str | None:
-    """Return why kubectl must not run with these arguments, None if it may."""
+    """Return the reason to refuse kubectl with these arguments, None if they are allowed."""
     if not context:
         return "it may change a cluster, and no test here may" if changes(arguments) else None
     words = list(arguments)
@@ -56,7 +56,7 @@ def install(context: str = "") -> Path:
 
 
 def refused(folder: Path) -> list[str]:
-    """Return the calls so far that were refused."""
+    """Return the calls that were refused so far, each with its reason."""
     record = folder / "record"
     calls = [json.loads(line) for line in record.read_text().splitlines()] if record.exists() else []
     return [f"kubectl {' '.join(call['arguments'])}: {call['why']}" for call in calls if call["why"]]
@@ -68,7 +68,7 @@ def remove(folder: Path) -> None:
 
 
 def real() -> str | None:
-    """Return the path of the kubectl that the guard stands before, None if none is installed."""
+    """Return the path of the real kubectl, None if none is installed."""
     own = os.environ.get(HOME)
     folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
     others = [each for each in folders if own is None or each != str(Path(own) / "bin")]
@@ -76,7 +76,7 @@ def real() -> str | None:
 
 
 def main() -> int:
-    """Stand for kubectl: record the call, refuse it or hand it on."""
+    """Run in place of kubectl: record the call, then refuse it or pass it on to the real kubectl."""
     arguments, folder = sys.argv[1:], Path(os.environ[HOME])
     why = refusal(arguments, os.environ.get(CONTEXT, ""))
     with (folder / "record").open("a") as record:

@@ -1,4 +1,4 @@
-"""Ports that no other program gets by chance, however many tests run side by side."""
+"""Reserved ports, which the kernel assigns to no other program, also while many tests run at once."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _kept: list[socket.socket] = []
 def reservation() -> socket.socket:
     """Reserve a TCP port of 127.0.0.1 until the returned socket is closed.
 
-    The socket is bound and never listens. While it is open the kernel gives its port to no program that asks
-    for any free one, neither to listen at nor to connect from. A server that names the port and sets
-    SO_REUSEADDR may bind it and listen; before and after that, connections are refused.
+    The socket is bound and never listens. While it is open, the kernel assigns its port to no program that
+    requests any free port, neither to listen on nor to connect from. A server that names the port and sets
+    SO_REUSEADDR can bind it and listen; before and after that, connections are refused.
     """
     reserved = socket.socket()
     reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

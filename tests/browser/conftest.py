@@ -1,4 +1,4 @@
-"""A headless Chromium for these tests, and tabs that are closed after each."""
+"""A headless Chromium for these tests, and tabs that are closed after each test."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="package")
 def service(browser: Browser) -> Iterator[Service]:
-    """One that no test stops. Only where there is a browser to open it in."""
+    """Start a service that no test stops, if there is a browser for its page."""
     with Service(APP_VERSION="v5", SLEEP_LIMIT=7) as service:
         yield service.ready()
 
 
 @pytest.fixture
 def tab(browser: Browser) -> Iterator[Open]:
-    """Opens the page of the service at a port."""
+    """Yield a function that opens the page of the service at a port; close its tabs after the test."""
     tabs: list[Watched] = []
 
     def opened(port: int, query: str = "", **options: Any) -> Watched:

@@ -1,4 +1,4 @@
-"""The pages of `make demo`: one turns red in an update and the other does not."""
+"""The two pages of `make demo`: an update turns the page without the drain red, and the other one not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The functions of app/page.js that compute and change nothing, in the browser that runs them."""
+"""The functions of app/page.js that compute a value and change nothing, run in the browser."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ PATHS = {
 
 @pytest.fixture(scope="module")
 def values(request: pytest.FixtureRequest) -> dict[str, object]:
-    """Every expression's value on one page."""
+    """Return the value of every expression, evaluated on one page."""
     service: Service = request.getfixturevalue("service")
     context = request.getfixturevalue("browser").new_context()
     page = context.new_page()
@@ -58,22 +58,22 @@ def values(request: pytest.FixtureRequest) -> dict[str, object]:
     return found
 
 
-def test_functions_compute_the_figures_of_the_page(values: dict[str, object]) -> None:
+def test_functions_compute_the_displayed_values(values: dict[str, object]) -> None:
     assert {each: values[each] for each in VALUES} == VALUES
 
 
-def test_paths_of_the_service_are_told_from_others(values: dict[str, object]) -> None:
+def test_pattern_matches_the_allowed_paths_only(values: dict[str, object]) -> None:
     assert {each: values[each] for each in PATHS} == PATHS
 
 
 def test_versions_have_colours_in_the_order_of_their_first_response(service: Service, tab: Open) -> None:
     watched = tab(service.port).open()
-    watched.wait("() => versions.length === 1")  # its own
+    watched.wait("() => versions.length === 1")  # the version of the service itself
     colours = watched.page.evaluate("['w1', 'w2', 'w1', 'w3', 'w4', 'w5'].map(colour)")
     assert colours == ["v1", "v2", "v1", "v3", "v4", "v0"]
 
 
-def test_a_bucket_of_a_second_is_kept_for_two_minutes(service: Service, tab: Open) -> None:
+def test_bucket_of_a_second_is_kept_for_two_minutes(service: Service, tab: Open) -> None:
     watched = tab(service.port).open()
     watched.pause()
     kept = watched.page.evaluate(

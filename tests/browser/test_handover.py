@@ -1,4 +1,4 @@
-"""The page is open while one instance leaves and another takes over, as in a rolling update."""
+"""The page during the replacement of one instance by another, as in a rolling update."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.process.takeover import CUT, DRAIN, two_instances
 
 @contextmanager
 def handed_over(tab: Open, **settings: Any) -> Iterator[Watched]:
-    """Open the page at an instance of v5; give it once the successor has all of its requests and streams."""
+    """Open the page at an instance of v5; yield it once v6 has all of its requests and streams."""
     with two_instances(**settings) as takeover:
         watched = tab(takeover.port).open()
         watched.wait_for_version("v5")
@@ -28,7 +28,7 @@ def handed_over(tab: Open, **settings: Any) -> Iterator[Watched]:
         yield watched
 
 
-def test_nothing_is_lost(browser: object, tab: Open) -> None:
+def test_page_loses_nothing_in_a_handover(browser: object, tab: Open) -> None:
     with handed_over(tab, **DRAIN) as watched:
         assert watched.number("failed") == watched.squares("lost") == 0, watched.summary()
         for name in STREAMS:
@@ -40,14 +40,14 @@ def test_nothing_is_lost(browser: object, tab: Open) -> None:
 
 
 def test_page_turns_red_without_the_drain(browser: object, tab: Open) -> None:
-    """The same page, so that its green means something."""
+    """Show that the same page detects a loss: the positive control of the test above."""
     with handed_over(tab, **CUT) as watched:
         assert watched.number("failed") > 0
         assert watched.squares("lost") == watched.number("failed")
         for name in STREAMS:
             account = watched.account(name)
             assert (account["told"], account["cut"]) == (0, 1), watched.summary()
-            # Cut, but nothing was lost: the numbers that came meanwhile are sent on.
+            # Aborted, but without a loss: the successor replays the numbers of the meantime.
             assert (account["lost"], account["repeated"]) == (0, 0), watched.summary()
         verdict = watched.page.inner_text("#verdict")
         assert verdict.startswith("✗")
@@ -56,9 +56,7 @@ def test_page_turns_red_without_the_drain(browser: object, tab: Open) -> None:
         assert watched.page.is_visible("#failure")
 
 
-def test_streams_away_for_longer_than_stream_replay_continue_and_count_missed_ticks(
-    browser: object, tab: Open
-) -> None:
+def test_streams_that_reconnect_after_stream_replay_count_the_lost_events(browser: object, tab: Open) -> None:
     settings: dict[str, Any] = {"STREAM_REPLAY": 2, "DRAIN": "off", "GRACEFUL_TIMEOUT": 0}
     with (
         Service(APP_VERSION="v5", **settings) as before,
@@ -67,7 +65,7 @@ def test_streams_away_for_longer_than_stream_replay_continue_and_count_missed_ti
     ):
         watched = tab(proxy.port).open()
         watched.wait_for_streams()
-        proxy.target = 1  # where nothing listens
+        proxy.target = 1  # a port without a listener
         before.signal(signal.SIGQUIT)
         before.wait()
         for name in STREAMS:
@@ -79,7 +77,7 @@ def test_streams_away_for_longer_than_stream_replay_continue_and_count_missed_ti
         watched.wait_for_streams()
         for name in STREAMS:
             account = watched.account(name)
-            assert account["lost"] >= 5, watched.summary()  # nine and more were away, three are repeated
+            assert account["lost"] >= 5, watched.summary()  # of at least nine, three are replayed
             assert account["repeated"] == 0, watched.summary()
         log = watched.page.inner_text("#log")
         assert log.count("older than the service repeats") == 2, watched.summary()

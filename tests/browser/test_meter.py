@@ -1,6 +1,6 @@
-"""The page's counters see what goes wrong with a stream: here everything does, so that zero means something.
+"""The page's counters of failed streams, with streams that fail in every way, so that zero is meaningful.
 
-The browser is real, and what comes from the streams is written here.
+The browser is real; the tests write the data of the streams.
 """
 
 from __future__ import annotations
@@ -31,7 +31,10 @@ RESTART = 'event: restart\nretry: 100\ndata: {"reason": "service restart", "pod"
 
 
 class Scripted(ThreadingHTTPServer):
-    """Answers with one body after the other, a status where it is a number, and notes what was asked."""
+    """Server of one body after the other, or of a status where the body is a number.
+
+    It records the last event ID of each request.
+    """
 
     def __init__(self, bodies: tuple[str, ...]) -> None:
         self.bodies = bodies
@@ -57,7 +60,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def events(watched: Watched, *bodies: str) -> Iterator[list[str | None]]:
-    """Script the event stream; gives the ids that it was resumed after."""
+    """Script the event stream; yield the list of the IDs after which it was resumed."""
     with Scripted(bodies) as server:
         threading.Thread(target=server.serve_forever, args=(0.05,)).start()
         place = f"127.0.0.1:{server.server_port}"
@@ -71,7 +74,7 @@ def events(watched: Watched, *bodies: str) -> Iterator[list[str | None]]:
 
 
 def socket(watched: Watched, *scripts: Callable[[WebSocketRoute], None]) -> list[str]:
-    """Serve the WebSocket with one script after the other; gives the URLs that were asked."""
+    """Serve the WebSocket with one script after the other; return the list of the requested query strings."""
     asked: list[str] = []
 
     def serve(route: WebSocketRoute) -> None:
@@ -109,7 +112,7 @@ def test_lost_and_repeated_events_are_counted(service: Service, tab: Open) -> No
     first = event(10) + event(11) + "event: tick\ndata: nonsense\n\n" + event(14) + RESTART
     with events(watched, first, event(14) + event(15)) as resumed:
         watched.open()
-        shown(watched, "event-stream", "cut", 1)  # the second answer ends without a notice
+        shown(watched, "event-stream", "cut", 1)  # the second response ends without a notice
         account = watched.account("event-stream")
         assert (account["lost"], account["repeated"], account["told"]) == (2, 1, 1)
         assert watched.page.locator("#event-stream .ticks .lost").count() == 2
@@ -118,7 +121,7 @@ def test_lost_and_repeated_events_are_counted(service: Service, tab: Open) -> No
         assert resumed[:2] == [None, "14"]
 
 
-def test_the_event_stream_goes_on_after_an_answer_that_browsers_give_up_on(
+def test_event_stream_resumes_after_a_response_that_browsers_do_not_retry(
     service: Service, tab: Open
 ) -> None:
     watched = tab(service.port)
@@ -146,9 +149,7 @@ def test_events_that_the_service_reports_as_missing_are_counted_once(service: Se
         assert "489 lost, to 499, older than the service repeats" in watched.page.inner_text("#log")
 
 
-def test_events_after_an_id_that_the_service_does_not_know_begin_a_new_account(
-    service: Service, tab: Open
-) -> None:
+def test_events_after_an_unknown_id_begin_a_new_count(service: Service, tab: Open) -> None:
     watched = tab(service.port)
     gap = f"event: missing\ndata: {json.dumps(missing(None, 50))}\n\n"
     with events(watched, event(1000) + RESTART, gap + event(50) + event(51) + RESTART):
@@ -173,7 +174,7 @@ def test_messages_that_the_service_reports_as_missing_are_counted_once(service: 
     assert asked == ["", "?last=10"]
 
 
-def test_the_reason_of_a_refusal_is_in_the_log(service: Service, tab: Open) -> None:
+def test_reason_of_a_refusal_is_in_the_log(service: Service, tab: Open) -> None:
     watched = tab(service.port)
     with events(watched, event(10) + RESTART, "503", "503", "503", event(11)):
         watched.open()
@@ -190,7 +191,7 @@ def test_lost_and_repeated_messages_are_counted(service: Service, tab: Open) -> 
     assert asked == ["", "?last=12"]
 
 
-def test_restart_waits_for_the_announced_interval(service: Service, tab: Open) -> None:
+def test_reconnect_waits_for_the_retry_interval_of_the_restart(service: Service, tab: Open) -> None:
     watched = tab(service.port)
     socket(watched, closes(1012, '{"retry": 1500}', 10), sends(11))
     watched.open()
@@ -200,7 +201,7 @@ def test_restart_waits_for_the_announced_interval(service: Service, tab: Open) -
     assert watched.account("websocket") == {"lost": 0, "repeated": 0, "told": 1, "cut": 0}
 
 
-def test_whatever_else_closes_a_socket_is_a_cut(service: Service, tab: Open) -> None:
+def test_every_other_close_of_a_websocket_counts_as_cut(service: Service, tab: Open) -> None:
     watched = tab(service.port)
     asked = socket(
         watched,
@@ -216,7 +217,7 @@ def test_whatever_else_closes_a_socket_is_a_cut(service: Service, tab: Open) -> 
     assert asked == ["", "?last=10", "?last=11", "?last=12", "?last=13"]
 
 
-def test_a_stream_that_falls_silent_is_opened_again(service: Service, tab: Open) -> None:
+def test_silent_stream_is_reopened(service: Service, tab: Open) -> None:
     watched = tab(service.port)
     asked = socket(watched, sends(10), sends(11))
     watched.page.clock.install()
@@ -228,7 +229,7 @@ def test_a_stream_that_falls_silent_is_opened_again(service: Service, tab: Open)
     assert watched.account("websocket")["cut"] == 1
 
 
-def test_a_machine_that_slept_is_no_silence(service: Service, tab: Open) -> None:
+def test_sleep_of_the_machine_does_not_count_as_a_silent_stream(service: Service, tab: Open) -> None:
     watched = tab(service.port)
     asked = socket(watched, sends(10))
     watched.page.clock.install()
@@ -240,11 +241,11 @@ def test_a_machine_that_slept_is_no_silence(service: Service, tab: Open) -> None
     assert asked == [""]
 
 
-def test_a_service_that_is_gone_for_long_is_asked_less_and_less(service: Service, tab: Open) -> None:
+def test_reconnects_to_an_absent_service_back_off(service: Service, tab: Open) -> None:
     watched = tab(service.port)
     asked = socket(watched, sends(10), *[closes(1011, "")] * 10, sends(11))
     watched.page.clock.install()
-    watched.page.add_init_script("Math.random = () => 0.9")  # the longer waits, of 95 %
+    watched.page.add_init_script("Math.random = () => 0.9")  # each wait is then 95 % of its maximum
     watched.open()
     shown(watched, "websocket", "received", 1)
     took = 0

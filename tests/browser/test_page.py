@@ -1,4 +1,4 @@
-"""Contents and controls of the page, with a service that continues."""
+"""Display and inputs of the page, with a service that is not replaced."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.process.service import QUICK, Service
 WCAG = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
 
 GRAPHICS = 3.0
-"""The least contrast of graphics with their background (WCAG 2.2, 1.4.11)."""
+"""Minimum contrast of graphics with their background (WCAG 2.2, 1.4.11)."""
 
 CONTRAST = """selector => {
   const parts = (text) => text.match(/[0-9.]+/g).slice(0, 3).map(Number);
@@ -43,7 +43,7 @@ def set_to(watched: Watched, path: str, rate: str) -> None:
     watched.page.click("text=Set")
 
 
-def test_page_opens_without_errors_and_requests_no_other_host(service: Service, tab: Open) -> None:
+def test_page_opens_without_warnings_and_requests_its_own_origin_only(service: Service, tab: Open) -> None:
     watched = tab(service.port).open()
     answered(watched, 20)
     watched.wait_for_streams()
@@ -69,7 +69,7 @@ def test_page_under_a_path_prefix_requests_paths_under_the_prefix(
         assert watched.complaints == []
 
 
-def test_every_answer_is_a_square_in_the_colour_of_its_version(service: Service, tab: Open) -> None:
+def test_every_response_is_a_square_in_the_colour_of_its_version(service: Service, tab: Open) -> None:
     watched = tab(service.port).open()
     answered(watched, 20)
     watched.pause()
@@ -106,10 +106,10 @@ def test_path_and_rate_are_set_and_kept_in_the_address(service: Service, tab: Op
     watched.wait("() => squares.lastChild?.answer.path === '/api/sleep/0.1'")
 
 
-def test_requests_without_a_free_connection_are_held_back_and_no_failures(
+def test_requests_beyond_the_connections_of_the_browser_are_held_and_do_not_fail(
     service: Service, tab: Open
 ) -> None:
-    """Five requests of a second each are all that fit beside the event stream."""
+    """Send requests of 1 s faster than the five connections left beside the event stream can carry them."""
     watched = tab(service.port, "?path=/api/sleep&rate=50").open()
     watched.wait("() => Number(document.querySelector('#held').textContent) > 50")
     answered(watched, 6)
@@ -119,7 +119,9 @@ def test_requests_without_a_free_connection_are_held_back_and_no_failures(
 
 
 @pytest.mark.parametrize("seconds", ["7.5", "x", "-1"])
-def test_response_to_a_path_is_shown_in_full(service: Service, tab: Open, seconds: str) -> None:
+def test_error_of_the_service_about_a_path_is_shown_in_full(
+    service: Service, tab: Open, seconds: str
+) -> None:
     watched = tab(service.port).open()
     answered(watched, 1)
     set_to(watched, f"/api/sleep/{seconds}", "10")
@@ -148,7 +150,7 @@ def test_response_to_a_path_is_shown_in_full(service: Service, tab: Open, second
         ("/api", "", "allowed is a whole number from 1 to 50"),
     ],
 )
-def test_value_that_is_not_allowed_is_reported(
+def test_invalid_input_is_reported_with_the_allowed_values(
     service: Service, tab: Open, path: str, rate: str, says: str
 ) -> None:
     watched = tab(service.port).open()
@@ -159,14 +161,14 @@ def test_value_that_is_not_allowed_is_reported(
     assert watched.outside() == []
 
 
-def test_a_bad_address_says_so_and_goes_on(service: Service, tab: Open) -> None:
+def test_page_with_an_invalid_query_reports_the_error_and_sends_requests(service: Service, tab: Open) -> None:
     watched = tab(service.port, "?path=/nowhere&rate=10").open()
     watched.page.wait_for_selector("#problem p")
     assert "/nowhere" in watched.page.inner_text("#problem")
     answered(watched, 5)
 
 
-def test_pause_resume_reset(service: Service, tab: Open) -> None:
+def test_buttons_pause_resume_and_reset_the_page(service: Service, tab: Open) -> None:
     watched = tab(service.port).open()
     answered(watched, 10)
     watched.wait_for_streams()
@@ -186,7 +188,7 @@ def test_pause_resume_reset(service: Service, tab: Open) -> None:
     assert watched.account("event-stream") == {"lost": 0, "repeated": 0, "told": 0, "cut": 0}
 
 
-def test_everything_is_reached_and_seen_with_the_keyboard(service: Service, tab: Open) -> None:
+def test_every_control_is_reachable_and_outlined_with_the_keyboard(service: Service, tab: Open) -> None:
     watched = tab(service.port).open()
     answered(watched, 30)
     reached = []
@@ -221,7 +223,7 @@ def test_everything_is_reached_and_seen_with_the_keyboard(service: Service, tab:
     assert -1 not in said
 
 
-def test_a_narrow_screen_needs_no_sideways_scrolling(service: Service, tab: Open) -> None:
+def test_narrow_screen_needs_no_horizontal_scrolling(service: Service, tab: Open) -> None:
     watched = tab(service.port, viewport={"width": 360, "height": 740}).open()
     answered(watched, 30)
     watched.page.click("summary")
@@ -233,7 +235,7 @@ def test_a_narrow_screen_needs_no_sideways_scrolling(service: Service, tab: Open
 def test_squares_are_bounded(service: Service, tab: Open) -> None:
     watched = tab(service.port, "?rate=50", viewport={"width": 120, "height": 740}).open()
     counts = []
-    watched.wait(f"() => seen.answered > {30 * 8 + 20}")  # more than there may be squares
+    watched.wait(f"() => seen.answered > {30 * 8 + 20}")  # more than the maximum number of squares
     for _ in range(5):
         counts.append(watched.squares())
         watched.page.wait_for_timeout(50)
@@ -243,7 +245,7 @@ def test_squares_are_bounded(service: Service, tab: Open) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1200, 360])
-def test_accessible(service: Service, tab: Open, scheme: str, width: int) -> None:
+def test_page_is_accessible(service: Service, tab: Open, scheme: str, width: int) -> None:
     watched = tab(service.port, color_scheme=scheme, viewport={"width": width, "height": 900}).open()
     answered(watched, 10)
     watched.page.click("summary")

@@ -1,4 +1,4 @@
-"""Which requests Chromium sends again by itself, as the page's help and docs/clients.md state it."""
+"""Requests that Chromium repeats automatically, as the page's help and docs/clients.md state."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 2\r\n\r
 
 
 class Resets:
-    """Resets one connection when /asked comes on it: one that it has answered on before, or a new one."""
+    """Server that resets one connection at a request of /asked: a reused connection, or a new one."""
 
     def __init__(self, used: bool) -> None:
         self.used = used
         self.methods: list[str] = []
-        """Of the requests for /asked from the one that was reset on."""
+        """Methods of the requests of /asked, from the request whose connection was reset."""
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/"
         self._thread = threading.Thread(target=self._serve)
@@ -57,7 +57,10 @@ class Resets:
 
 @pytest.fixture
 def ask(browser: Browser) -> Iterator[Callable[[Resets, str], str]]:
-    """Load the server's page, and fetch /asked from it until it has reset a connection; what came of that."""
+    """Yield a function that loads the server's page and fetches /asked until the server resets a connection.
+
+    The function returns the text of the response, or the name of the error.
+    """
     context = browser.new_context()
     page = context.new_page()
     servers: list[Resets] = []
@@ -68,7 +71,7 @@ def ask(browser: Browser) -> Iterator[Callable[[Resets, str], str]]:
         script = (
             "method => fetch('/asked', {method}).then(answer => answer.text()).catch(error => error.name)"
         )
-        for _ in range(20):  # the browser may have opened a connection to spare
+        for _ in range(20):  # the browser may have opened a spare connection
             said = page.evaluate(script, method)
             assert isinstance(said, str)
             if server.methods:
@@ -82,14 +85,16 @@ def ask(browser: Browser) -> Iterator[Callable[[Resets, str], str]]:
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_a_kept_connection_that_is_reset_is_not_seen(ask: Callable[[Resets, str], str], method: str) -> None:
+def test_reset_of_a_reused_connection_is_hidden_by_a_repeated_request(
+    ask: Callable[[Resets, str], str], method: str
+) -> None:
     server = Resets(used=True)
     assert ask(server, method) == "ok"
     assert server.methods == [method, method]
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_a_new_connection_that_is_reset_is(ask: Callable[[Resets, str], str], method: str) -> None:
+def test_reset_of_a_new_connection_is_reported(ask: Callable[[Resets, str], str], method: str) -> None:
     server = Resets(used=False)
     assert ask(server, method) == "TypeError"
     assert server.methods == [method]

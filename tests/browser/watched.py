@@ -1,4 +1,4 @@
-"""The page in a real Chromium, and whatever the browser complains about meanwhile."""
+"""The page in a real Chromium, with the browser's errors and warnings."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 STREAMS = ("event-stream", "websocket")
 
 PATIENCE = 60.0
-"""Seconds after which what the page should show has failed to come. Nothing here waits that long."""
+"""Timeout for an expected value on the page, in seconds. Passing tests wait less."""
 
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """Start a headless Chromium, the one of this machine; skip where there is none."""
+    """Start the Chromium of this machine, headless; skip the test if there is none."""
     program = next(filter(None, map(shutil.which, PROGRAMS)), None)
     if program is None:
         pytest.skip(
             f"no browser: none of {', '.join(PROGRAMS)} is on PATH (Debian: apt-get install chromium)"
         )
-    # Chromium's own sandbox does not work for root, as containers run tests.
+    # Chromium's own sandbox does not work for root, who runs the tests in containers.
     flags = ["--no-sandbox"] if os.geteuid() == 0 else []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=flags)
@@ -37,7 +37,7 @@ def chromium() -> Iterator[Browser]:
 
 
 class Watched:
-    """One tab with the page in it. `options` are those of a browser context, such as `viewport`."""
+    """A tab with the page. `options` are the options of a browser context, such as `viewport`."""
 
     def __init__(self, browser: Browser, url: str, query: str = "", **options: Any) -> None:
         self._context = browser.new_context(**options)
@@ -46,9 +46,9 @@ class Watched:
         self.origin = url
         self.query = query
         self.complaints: list[str] = []
-        """Errors and warnings of the console, violations of the policy among them, and exceptions."""
+        """Errors and warnings of the console, including violations of the policy, and exceptions."""
         self.asked: list[str] = []
-        """The URLs of all requests."""
+        """URLs of all requests."""
         self.page.on("console", self._on_console)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("request", lambda request: self.asked.append(request.url))
@@ -72,33 +72,33 @@ class Watched:
         self.page.wait_for_function(condition, arg=argument, polling=50)
 
     def number(self, name: str) -> int:
-        """One of the figures: answered, failed, held."""
+        """Return one of the figures: answered, failed, held."""
         return int(self.page.inner_text(f"#{name}").replace(",", ""))
 
     def stream(self, name: str, field: str) -> str:
-        """Return a field of the `event-stream` or the `websocket`."""
+        """Return the text of a field of the `event-stream` or the `websocket`."""
         return self.page.inner_text(f"#{name} [data-field={field}]")
 
     def account(self, name: str) -> dict[str, int]:
-        """The counters of a stream."""
+        """Return the counters of a stream."""
         return {field: int(self.stream(name, field)) for field in ("lost", "repeated", "told", "cut")}
 
     def versions(self) -> dict[str, int]:
-        """Return the number of responses that the legend counts for each version."""
+        """Return the number of responses of each version, as the legend shows it."""
         entries = (each.split(": ") for each in self.page.locator("#legend li").all_inner_texts())
         return {name: int(number.replace(",", "")) for name, number in entries if name != "failed"}
 
     def squares(self, kind: str = "") -> int:
-        """Return the number of squares, or of those of one class."""
+        """Return the number of squares, or of the squares of one class."""
         return self.page.locator(f"#squares i{'.' + kind if kind else ''}").count()
 
     def wait_for_streams(self) -> None:
-        """Wait until both are live."""
+        """Wait until both streams are live."""
         for name in STREAMS:
             self.wait(f"() => document.querySelector('#{name} [data-field=state]').textContent === 'live'")
 
     def wait_for_version(self, version: str) -> None:
-        """Wait until a version has answered and both streams get their events from it."""
+        """Wait until a version has responded and both streams receive their events from it."""
         self.wait("v => document.querySelector('#legend').textContent.includes(v)", version)
         for name in STREAMS:
             self.wait(
@@ -112,7 +112,7 @@ class Watched:
             )
 
     def pause(self) -> None:
-        """Send no more requests, and wait until the figures are those of all squares."""
+        """Pause the requests, and wait until the figures match the squares."""
         self.page.click("#pause")
         self.wait(
             """() => {
@@ -123,10 +123,10 @@ class Watched:
         )
 
     def outside(self) -> list[str]:
-        """Requests to anywhere but the service."""
+        """Return the URLs of requests to other hosts than the service."""
         return [url for url in self.asked if urlsplit(url).netloc != urlsplit(self.origin).netloc]
 
     def summary(self) -> str:
-        """Return the page's contents, for a failed test."""
+        """Return the verdict, the log and the complaints, for the message of a failed test."""
         log = self.page.inner_text("#log")
         return f"{self.page.inner_text('#verdict')}\n{log}\ncomplaints: {self.complaints}"
