@@ -1,7 +1,7 @@
-"""The part of Argo Rollouts that a measurement can see: a Rollout's ReplicaSets and its status.
+"""The part of Argo Rollouts that a measurement observes: a Rollout's ReplicaSets and its status.
 
-Argo's own image cannot be pulled everywhere. The object, its ReplicaSets and its pods are real; only its
-controller is the test.
+Argo's own image cannot be pulled everywhere. The Rollout, its ReplicaSets and its pods are real; only its
+controller is part of the test.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ CRD = {
 
 
 class Controller:
-    """Drives the Rollout `name`."""
+    """Controller of the Rollout `name`."""
 
     def __init__(self, kubectl: Kubectl, namespace: str, name: str) -> None:
         self._kubectl = kubectl
@@ -52,7 +52,7 @@ class Controller:
         self._stable = ""
 
     def reconcile(self, timeout: float = 120) -> None:
-        """Create the ReplicaSet of the present template, wait for its pods, and remove the former ones."""
+        """Create the current template's ReplicaSet, wait for its pods, and scale the previous one to zero."""
         rollout = self._kubectl.objects("get", "rollouts.argoproj.io", self._name, *self._where)[0]
         text = json.dumps(rollout["spec"]["template"], sort_keys=True)
         new = hashlib.sha256(text.encode()).hexdigest()[:9]

@@ -1,4 +1,4 @@
-"""Checks and messages before the first test on a cluster."""
+"""Check of the cluster, and announcement of the changes to it, before the first test."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NAMESPACE = "flask-cluster"
 
 
 def check(context: str) -> None:
-    """Refuse a context that is not there, does not answer, or has a namespace of that name that is another's.
+    """Refuse a context that does not exist, does not respond, or has a namespace flask-cluster of others.
 
     Raises UsageError.
     """
@@ -28,7 +28,7 @@ def check(context: str) -> None:
 
 
 def announce(context: str, *, disruptive: bool) -> None:
-    """Print what the tests will do to which cluster."""
+    """Print the name of the cluster and the changes that the tests will make to it."""
     kubectl = Kubectl(context)
     there = get_namespace(kubectl, NAMESPACE) is not None
     nodes = [node["metadata"]["name"] for node in kubectl.objects("get", "nodes")]

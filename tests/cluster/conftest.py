@@ -1,8 +1,8 @@
-"""A real cluster, of the context that --cluster-context names; without it these tests are skipped.
+"""Fixtures of tests on a real cluster, the context of --cluster-context; without it the tests are skipped.
 
-They expect the images in the registry that the manifests name (`make push push-envoy load-image`), or on the
-nodes those that --image, --envoy-image and --load-image name; and a node's address that this machine reaches.
-They take the namespace flask-cluster for themselves: what is in it is deleted.
+The tests expect their images in the manifests' registry (`make push push-envoy load-image`), or on the nodes
+the images of --image, --envoy-image and --load-image; and a node's address that this machine can reach.
+They own the namespace flask-cluster: everything in it is deleted.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from tools.course.stage import Rung, Stage, first_to_answer
 __all__ = ["NAMESPACE"]
 NAME = "deployment/flask-deployment"
 ROLLED_OUT = 180.0
-"""Seconds within which a Deployment is rolled out and its predecessor's pods are gone."""
+"""Timeout for a rollout, including the deletion of the previous pods, in seconds."""
 
 ROUTED = 30.0
-"""Seconds within which pods that are ready are reached through a node or the edge."""
+"""Timeout for ready pods to be reachable through a node or the edge, in seconds."""
 
 EDGE = os.environ.get("EDGE_URL")
-"""The URL of the cluster's ingress controller and Gateway; without it the tests through them are skipped."""
+"""URL of the cluster's ingress controller and Gateway; without it the tests through them are skipped."""
 
 K8S = Path(__file__).parents[2] / "k8s"
 
@@ -42,7 +42,7 @@ Deploy = Callable[[Rung], str]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    # The fixture `stage` keeps the namespace for all the others.
+    # Last, because all other tests share the namespace of the fixture `stage`.
     items.sort(key=lambda item: item.get_closest_marker("deletes_namespace") is not None)
     here = Path(__file__).parent
     for item in items:
@@ -54,7 +54,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             )
         if here in item.path.parents:
             item.add_marker(pytest.mark.cluster)
-            item.add_marker(pytest.mark.timeout(600))  # seconds; some roll several updates
+            item.add_marker(pytest.mark.timeout(600))  # seconds; some tests roll out several updates
 
 
 @pytest.fixture(scope="session")
@@ -69,7 +69,7 @@ def disruptive(request: pytest.FixtureRequest) -> bool:
 
 @functools.cache
 def with_images(image: str, envoy_image: str) -> Path:
-    """A folder of k8s/'s manifests with other images, as `make manifest` prints them."""
+    """Return a folder with the manifests of k8s/ and other images, as `make manifest` prints them."""
     folder = Path(tempfile.mkdtemp(prefix="manifests-"))
     for manifest in K8S.glob("*.yaml"):
         text = manifest.read_text()
@@ -82,30 +82,30 @@ def with_images(image: str, envoy_image: str) -> Path:
 
 @pytest.fixture(scope="session")
 def manifests(request: pytest.FixtureRequest) -> Path:
-    """The folder of the manifests to roll."""
+    """Return the folder of the manifests to roll out."""
     images = [request.config.getoption(name) for name in ("--image", "--envoy-image")]
     return with_images(*images) if any(images) else K8S
 
 
 @pytest.fixture(scope="session")
 def load_image(request: pytest.FixtureRequest) -> str:
-    """The image of a load in the cluster."""
+    """Return the image of a load in the cluster."""
     return str(request.config.getoption("--load-image") or Experiment.load_image)
 
 
 @pytest.fixture(scope="session")
 def stage(kubectl: Kubectl, manifests: Path) -> Iterator[Stage]:
-    """The course's namespace, deleted at the end if it was not there before."""
+    """Yield the course's namespace; delete it at the end if it did not exist before."""
     with Stage(kubectl, manifests) as stage:
         yield stage
 
 
 @pytest.fixture
 def deployed(stage: Stage) -> Deploy:
-    """Deploy a rung and wait until only its pods are there; the URL at which it answers."""
+    """Return a function that deploys a rung, waits until only its pods exist, and returns its URL."""
 
     def deploy(rung: Rung) -> str:
-        # From an empty place: what an earlier test left (a pause, a history, other numbers) must not show.
+        # Into an empty namespace: a pause, a history or other values of an earlier test must have no effect.
         left = ("deployment,hpa,pdb,job,networkpolicy", "--all", "-n", NAMESPACE)
         stage.kubectl("delete", *left, "--cascade=foreground", "--wait", timeout=180)
         stage.apply(rung, afresh=True)
@@ -116,7 +116,7 @@ def deployed(stage: Stage) -> Deploy:
 
 
 def way_in(stage: Stage) -> str:
-    """A node's URL at which the service answers; the first of those that do."""
+    """Return the first URL of a node at which the service responds."""
     url = first_to_answer(stage.node_urls(), None, ROUTED)
     assert url, f"none of {stage.node_urls()} answers within {ROUTED:g} s"
     return url
@@ -124,7 +124,7 @@ def way_in(stage: Stage) -> str:
 
 @pytest.fixture(params=["ingress", "httproute"])
 def edge(request: pytest.FixtureRequest, stage: Stage) -> Iterator[str]:
-    """A way through the cluster's edge to the service, taken away afterwards."""
+    """Create a route through the cluster's edge to the service; yield its URL, then delete it."""
     manifest = str(K8S / f"{request.param}.yaml")
     if EDGE is None:
         pytest.skip("EDGE_URL does not say where the cluster's edge is")
@@ -140,14 +140,14 @@ def edge(request: pytest.FixtureRequest, stage: Stage) -> Iterator[str]:
 
 @contextmanager
 def nothing_lost(url: str, clients: Mix = DEFAULT_MIX) -> Iterator[load.Load]:
-    """Load the service around an action; not one request may fail."""
+    """Send requests to the service during the `with` block; not one of them may fail."""
     with Load(url, clients=clients) as load:
         yield load
     assert load.result.lost == 0, load.result.summary()
 
 
 def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None:
-    """Wait for a condition; fail with its name when it does not come true in time."""
+    """Wait for a condition; fail with its name `what` if it does not hold within `seconds`."""
     until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until, f"not within {seconds:g} s: {what}"

@@ -1,4 +1,4 @@
-"""A TCP relay on loopback in front of the API server, which a test can cut in the middle."""
+"""TCP relay on loopback in front of the API server, whose connections a test can close at any time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 
 class Relay:
-    """Passes connections on to `server`, an https URL, as long as its `with` block."""
+    """Relay of connections to `server`, an https URL, for the duration of its `with` block."""
 
     def __init__(self, server: str) -> None:
         parts = urlsplit(server)
@@ -23,7 +23,7 @@ class Relay:
 
     @property
     def url(self) -> str:
-        """The URL to connect to in place of the server's."""
+        """URL to connect to instead of the server's URL."""
         return f"https://127.0.0.1:{self._listener.getsockname()[1]}"
 
     def __enter__(self) -> Relay:
@@ -36,7 +36,7 @@ class Relay:
         self.close()
 
     def cut(self) -> None:
-        """Close every connection; new ones are accepted."""
+        """Close every connection, and continue to accept new connections."""
         with self._lock:
             pairs, self._pairs = self._pairs, []
         for each in (end for pair in pairs for end in pair):
@@ -44,7 +44,7 @@ class Relay:
                 each.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Close every connection, and accept none any more."""
+        """Close every connection, and stop accepting connections."""
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()

@@ -1,4 +1,4 @@
-"""A service with more slow requests than threads: busy is not sick."""
+"""A service with more slow requests than threads: busy pods are neither restarted nor unready."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from tests.cluster.conftest import Deploy
 from tools.course.stage import Rung, Stage
 
 CONNECTIONS = 200
-"""v5 has 3 pods of 2 workers of 16 threads: half of the requests wait."""
+"""Number of connections. v5 has 3 pods of 2 workers of 16 threads: half of the requests wait."""
 
 LASTING = 120.0
-"""Seconds. A kubelet restarts a container after 3 failed looks, 10 s apart."""
+"""Duration of the load, in seconds. A kubelet restarts a container after 3 failed probes, 10 s apart."""
 
 
 def ask_again_and_again(url: str, over: threading.Event, answers: Counter[str]) -> None:
@@ -38,7 +38,7 @@ def ask_again_and_again(url: str, over: threading.Event, answers: Counter[str]) 
 
 
 @pytest.mark.matrix
-def test_busy_pods_are_neither_restarted_nor_taken_out(stage: Stage, deployed: Deploy) -> None:
+def test_busy_pods_are_neither_restarted_nor_unready(stage: Stage, deployed: Deploy) -> None:
     url = deployed(Rung("v5"))
     answers: Counter[str] = Counter()
     over = threading.Event()
@@ -66,4 +66,4 @@ def test_busy_pods_are_neither_restarted_nor_taken_out(stage: Stage, deployed: D
     assert set(answers) == {"200"}
     assert (
         answers["200"] > CONNECTIONS * LASTING / 5 / 4
-    )  # it did work at a quarter of the clients' pace at least
+    )  # the service responded at a quarter of the clients' rate at least

@@ -1,4 +1,4 @@
-"""Every command of the course does what the course says."""
+"""Effects of the course's commands, as the course describes them."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ def course(stage: Stage, deployed: Deploy) -> Course:
 
 
 def versions_now(url: str, least: int = 40) -> set[str]:
-    """The versions that answer from now on, seen in at least so many requests."""
+    """Return the versions that respond from now on, in `least` responses or more."""
     with Load(url, clients={"new": 4}) as load:
         began = time.time()
         wait_until(lambda: len(load.result.between(began, time.time()).answers) >= least, 30, "answers")
     return set(load.result.between(began, time.time()).versions())
 
 
-def test_everything_in_one_file(stage: Stage, deployed: Deploy, manifests: Path) -> None:
+def test_single_file_deploys_everything(stage: Stage, deployed: Deploy, manifests: Path) -> None:
     deployed(Rung("v5"))
     kubectl = stage.kubectl
     kubectl("delete", "namespace", stage.namespace, "--wait", timeout=180)
@@ -73,7 +73,7 @@ def test_everything_in_one_file(stage: Stage, deployed: Deploy, manifests: Path)
     assert versions_now(way_in(stage))
 
 
-@pytest.mark.matrix  # the guide, which CI runs, does it too
+@pytest.mark.matrix  # the guide, which CI runs, tests this too
 def test_history_undo_and_undo_to_a_revision(stage: Stage, deployed: Deploy) -> None:
     url = deployed(Rung("v4", min_ready_seconds=0))
     course = Course(stage, url)
@@ -99,7 +99,7 @@ def test_history_undo_and_undo_to_a_revision(stage: Stage, deployed: Deploy) -> 
 
 
 @pytest.mark.matrix
-def test_set_image_to_one_that_does_not_exist_stops_and_undo_goes_back(stage: Stage, course: Course) -> None:
+def test_rollout_of_a_missing_image_stops_and_can_be_undone(stage: Stage, course: Course) -> None:
     course.patch({"progressDeadlineSeconds": 15})
     with nothing_lost(course.url):
         course("set", "image", NAME, "flask=localhost:5000/flask:there-is-none")
@@ -112,8 +112,8 @@ def test_set_image_to_one_that_does_not_exist_stops_and_undo_goes_back(stage: St
         course.status()
 
 
-@pytest.mark.matrix  # the guide, which CI runs, does it too
-def test_pause_is_a_canary_and_resume_completes_the_rollout(stage: Stage, course: Course) -> None:
+@pytest.mark.matrix  # the guide, which CI runs, tests this too
+def test_pause_leaves_a_canary_and_resume_completes_the_rollout(stage: Stage, course: Course) -> None:
     with nothing_lost(course.url), course.watch as watch:
         course.set_version("canary")
         course("rollout", "pause", NAME)
@@ -142,7 +142,7 @@ def test_recreate_is_an_outage(stage: Stage, course: Course) -> None:
 
 @pytest.mark.matrix
 @pytest.mark.parametrize(("surge", "unavailable"), [(1, 0), (1, 1)])
-def test_the_pod_counts_stay_within_their_bounds(
+def test_pod_counts_stay_within_their_bounds(
     stage: Stage, course: Course, surge: int, unavailable: int
 ) -> None:
     course.patch({"strategy": {"rollingUpdate": {"maxSurge": surge, "maxUnavailable": unavailable}}})
@@ -162,8 +162,8 @@ def test_the_pod_counts_stay_within_their_bounds(
     assert fewest >= 3 - unavailable
 
 
-def test_min_ready_seconds_keeps_a_version_out_that_turns_unready(stage: Stage, course: Course) -> None:
-    """A version that is ready for 5 s and then no more, against minReadySeconds 10: it never takes over."""
+def test_min_ready_seconds_stops_a_version_that_becomes_unready(stage: Stage, course: Course) -> None:
+    """Roll out a version that is ready for 5 s only, with minReadySeconds 10: the old version stays."""
     young = 'test -z "$(find /proc/1 -maxdepth 0 -mmin +0.08)"'
     probe = {
         "httpGet": None,
@@ -197,7 +197,7 @@ PROBES: dict[str, dict[str, Any]] = {
 
 @pytest.mark.matrix
 @pytest.mark.parametrize("form", PROBES)
-def test_the_probe_forms(stage: Stage, course: Course, form: str) -> None:
+def test_every_form_of_probe_works(stage: Stage, course: Course, form: str) -> None:
     probe = {"exec": None, "tcpSocket": None, "httpGet": None, "timeoutSeconds": 5, **PROBES[form]}
     kinds = ("startupProbe", "livenessProbe", "readinessProbe")
     with nothing_lost(course.url):

@@ -1,4 +1,4 @@
-"""Beyond the course: pods that leave for other reasons than an update, and an update gone wrong."""
+"""Beyond the course: pods that terminate for other reasons than an update, and disturbed updates."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ def watch(stage: Stage, url: str) -> Iterator[Watch]:
 
 
 @pytest.mark.disruptive
-def test_a_node_is_drained(stage: Stage, watch: Watch, url: str) -> None:
+def test_drain_of_a_node_loses_nothing(stage: Stage, watch: Watch, url: str) -> None:
     kubectl = stage.kubectl
     nodes = [node["metadata"]["name"] for node in kubectl.objects("get", "nodes")]
     if len(nodes) < 2:
         pytest.skip("one node cannot be drained of pods that have nowhere else to go")
     node = nodes[-1]
-    # Through another node: a drained one may lose its way in.
+    # Through another node: a drained node may stop routing requests.
     try:
         with nothing_lost(url):
             kubectl(
@@ -60,7 +60,7 @@ def test_a_node_is_drained(stage: Stage, watch: Watch, url: str) -> None:
 
 
 @pytest.mark.disruptive
-def test_eviction_beyond_the_budget_is_refused_and_one_within_loses_nothing(
+def test_eviction_beyond_the_budget_is_refused_and_within_the_budget_loses_nothing(
     stage: Stage, watch: Watch, url: str
 ) -> None:
     def evict(pod: str) -> bool:
@@ -85,7 +85,7 @@ def test_eviction_beyond_the_budget_is_refused_and_one_within_loses_nothing(
 
 
 @pytest.mark.matrix
-def test_scaled_in(stage: Stage, watch: Watch, url: str) -> None:
+def test_scaling_in_loses_nothing(stage: Stage, watch: Watch, url: str) -> None:
     stage.kubectl("delete", "hpa", "--all", "-n", stage.namespace)
     with nothing_lost(url):
         stage.kubectl("scale", NAME, "--replicas=6", "-n", stage.namespace)
@@ -95,14 +95,14 @@ def test_scaled_in(stage: Stage, watch: Watch, url: str) -> None:
 
 
 @pytest.mark.matrix
-def test_single_pods_are_deleted(stage: Stage, watch: Watch, url: str) -> None:
+def test_deletion_of_single_pods_loses_nothing(stage: Stage, watch: Watch, url: str) -> None:
     with nothing_lost(url):
         for _ in range(3):
             stage.kubectl("delete", "pod", ready(watch)[0], "-n", stage.namespace, "--wait", timeout=120)
             wait_until(lambda: is_whole(watch), 90, "a new pod is ready")
 
 
-def test_an_update_is_undone_half_way(stage: Stage, watch: Watch, url: str) -> None:
+def test_undo_of_an_unfinished_update_loses_nothing(stage: Stage, watch: Watch, url: str) -> None:
     with nothing_lost(url) as load:
         stage.apply(Rung("v7", version="regretted"))
         wait_until(lambda: "regretted" in load.result.versions(), 90, "the new version answers")
@@ -111,10 +111,10 @@ def test_an_update_is_undone_half_way(stage: Stage, watch: Watch, url: str) -> N
 
 
 @pytest.mark.matrix
-def test_scaled_by_the_autoscaler(stage: Stage, watch: Watch, url: str) -> None:
+def test_autoscaling_loses_nothing(stage: Stage, watch: Watch, url: str) -> None:
     if not stage.kubectl("get", "apiservice", "v1beta1.metrics.k8s.io", "--ignore-not-found"):
         pytest.skip("the cluster has no metrics-server")
-    # Of a request of 250m. Clients that do next to nothing take a pod 2 %, the crowd 20 to 40.
+    # Percent of the CPU request, 250m. Clients that are nearly idle take 2 % of a pod, the crowd 20 to 40 %.
     cpu = {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 10}}
     spec = {
         "minReplicas": 2,
@@ -123,7 +123,7 @@ def test_scaled_by_the_autoscaler(stage: Stage, watch: Watch, url: str) -> None:
     }
     patch = json.dumps({"spec": spec})
     stage.kubectl("patch", "hpa", "flask-hpa", "-n", stage.namespace, "--type=merge", "-p", patch)
-    with nothing_lost(url, {"idle": 20}):  # hardly any work, so that the pods can go again
+    with nothing_lost(url, {"idle": 20}):  # hardly any load, so that the autoscaler can remove the pods again
         with Load(url, clients={"new": 80}) as more:
             wait_until(lambda: len(ready(watch)) > 3, 180, "the autoscaler adds pods")
         assert more.result.lost == 0, more.result.summary()
@@ -133,7 +133,7 @@ def test_scaled_by_the_autoscaler(stage: Stage, watch: Watch, url: str) -> None:
 
 
 def kube_proxies(nodes: list[str]) -> list[int]:
-    """The processes that run these nodes' kube-proxy, where they are on this machine."""
+    """Return the process IDs of these nodes' kube-proxies that run on this machine."""
     found = []
     own = {f"--hostname-override={node}".encode() for node in nodes}
     for entry in Path("/proc").glob("[0-9]*"):
@@ -147,7 +147,7 @@ def kube_proxies(nodes: list[str]) -> list[int]:
 
 
 @pytest.mark.disruptive
-def test_a_kube_proxy_hangs_during_an_update(stage: Stage, watch: Watch, url: str) -> None:
+def test_update_with_a_hanging_kube_proxy_loses_nothing(stage: Stage, watch: Watch, url: str) -> None:
     proxies = kube_proxies([node["metadata"]["name"] for node in stage.kubectl.objects("get", "nodes")])
     if not proxies:
         pytest.skip("the nodes' kube-proxy does not run on this machine")
@@ -156,16 +156,14 @@ def test_a_kube_proxy_hangs_during_an_update(stage: Stage, watch: Watch, url: st
         wait_until(lambda: any(pod.state is State.DRAINING for pod in watch.present()), 90, "a pod leaves")
         os.kill(proxies[0], signal.SIGSTOP)
         try:
-            time.sleep(3)  # not a wait for something: how long it hangs
+            time.sleep(3)  # the duration of the hang, not a wait for a condition
         finally:
             os.kill(proxies[0], signal.SIGCONT)
         stage.wait_until_settled(ROLLED_OUT)
 
 
 @pytest.mark.matrix
-def test_nothing_is_lost_of_long_requests_when_an_update_is_undone(
-    stage: Stage, watch: Watch, url: str
-) -> None:
+def test_undo_of_an_update_loses_no_long_request(stage: Stage, watch: Watch, url: str) -> None:
     with Load(url, clients=LONG_MIX) as load:
         stage.apply(Rung("v7", version="v7-new"))
         stage.wait_until_settled(ROLLED_OUT)

@@ -1,4 +1,4 @@
-"""The experiment itself where things go wrong: it says so in bounded time, and gives the cluster back."""
+"""Failures of the experiment itself: it reports them in bounded time and restores the cluster."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from tools.course.stage import Rung, Stage, StageError
 
 SMALL = {"new": 2, "busy": 2}
 SOON = 90.0
-"""Seconds within which an update that cannot go on is told; it is never the timeout that tells it."""
+"""Maximum time to report a stuck update, in seconds. The report never comes from the timeout."""
 
 
 def failing(stage: Stage, source: Rung, destination: Rung) -> str:
-    """Return why the update fails; meanwhile the old pods lose nothing."""
+    """Run an update that fails, during which the old pods lose nothing; return the reported problem."""
     began = time.monotonic()
     report = run(Experiment(source, destination, clients=SMALL), stage)
     assert report.problem
@@ -42,7 +42,7 @@ def test_wrong_image_is_reported_with_a_remedy(stage: Stage) -> None:
 
 
 @pytest.mark.matrix
-def test_quota_is_reported_with_a_remedy(stage: Stage) -> None:
+def test_exceeded_quota_is_reported_with_a_remedy(stage: Stage) -> None:
     stage.apply(Rung("v4"))
     stage.wait_until_settled(SOON)
     quota = ["quota", "three-pods", "-n", stage.namespace]
@@ -56,7 +56,7 @@ def test_quota_is_reported_with_a_remedy(stage: Stage) -> None:
 
 
 @pytest.mark.matrix
-def test_a_pod_that_never_gets_ready_ends_in_bounded_time(
+def test_pod_that_never_becomes_ready_ends_the_experiment_in_bounded_time(
     stage: Stage, manifests: Path, tmp_path: Path
 ) -> None:
     manifest = tmp_path / "never-ready.yaml"
@@ -69,7 +69,7 @@ def test_a_pod_that_never_gets_ready_ends_in_bounded_time(
 
 
 class Rollout:
-    """An experiment as a process; ended at the end of the `with` block."""
+    """An experiment in a separate process, killed at the end of the `with` block."""
 
     def __init__(self, kubectl: Kubectl, manifests: Path, *arguments: str) -> None:
         self.said = ""
@@ -119,7 +119,7 @@ def is_as_found(stage: Stage) -> None:
 
 @pytest.mark.matrix
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_experiment_restores_the_objects_of_others(
+def test_interrupted_experiment_restores_the_previous_objects(
     stage: Stage, deployed: Callable[[Rung], str], manifests: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
     deployed(Rung("v2", version="found"))
@@ -131,11 +131,11 @@ def test_interrupted_experiment_restores_the_objects_of_others(
     assert not (tmp_path / "report").exists()
 
 
-def test_experiment_asks_before_replacing_objects_of_others(
+def test_experiment_asks_before_changing_foreign_objects(
     stage: Stage, deployed: Callable[[Rung], str], manifests: Path
 ) -> None:
     deployed(Rung("v2", version="found"))
-    with Rollout(stage.kubectl, manifests, *UPDATE) as experiment:  # whose stdin can answer nothing
+    with Rollout(stage.kubectl, manifests, *UPDATE) as experiment:  # with no answer on stdin
         assert experiment.wait() == 2
     assert f"context {stage.kubectl.context} (" in experiment.said
     assert f"namespace {stage.namespace}" in experiment.said
@@ -144,7 +144,7 @@ def test_experiment_asks_before_replacing_objects_of_others(
     is_as_found(stage)
 
 
-def test_killed_experiment_is_put_back_by_the_next(
+def test_state_before_a_killed_experiment_is_restored_by_the_next_experiment(
     stage: Stage, deployed: Callable[[Rung], str], manifests: Path
 ) -> None:
     deployed(Rung("v2", version="found"))
@@ -165,15 +165,17 @@ def test_killed_experiment_is_put_back_by_the_next(
 
 
 @pytest.mark.deletes_namespace
-def test_namespace_of_a_killed_experiment_is_deleted_by_the_next(stage: Stage, manifests: Path) -> None:
-    stage.apply(Rung("v5"))  # so that the fixture knows its namespace
+def test_namespace_of_a_killed_experiment_is_deleted_by_the_next_experiment(
+    stage: Stage, manifests: Path
+) -> None:
+    stage.apply(Rung("v5"))  # so that `stage.namespace` is set
     delete = ("delete", "namespace", stage.namespace, "--ignore-not-found")
     stage.kubectl(*delete, timeout=180)
     with Rollout(stage.kubectl, manifests, *UPDATE) as killed:
         killed.wait_for("pods are ready")
         killed.process.kill()
         killed.process.wait()
-    with Rollout(stage.kubectl, manifests, *UPDATE) as again:  # nothing but its own is there: it does not ask
+    with Rollout(stage.kubectl, manifests, *UPDATE) as again:  # only its own objects: no question
         again.wait_for("an experiment was killed in the middle: deleting the namespace that it created")
         again.wait_for("pods are ready")
         again.interrupt()
@@ -181,7 +183,7 @@ def test_namespace_of_a_killed_experiment_is_deleted_by_the_next(stage: Stage, m
 
 
 @pytest.mark.matrix
-def test_objects_of_others_are_restored_after_any_change(
+def test_previous_objects_are_restored_even_after_their_deletion(
     stage: Stage, deployed: Callable[[Rung], str], manifests: Path
 ) -> None:
     deployed(Rung("v2", version="found"))

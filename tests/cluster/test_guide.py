@@ -14,7 +14,7 @@ from tools.docs.figures import ROOT
 
 @pytest.mark.deletes_namespace
 @pytest.mark.timeout(1200)
-def test_every_command_of_the_guide_has_the_described_effect(
+def test_output_of_every_command_matches_the_guide(
     kubectl: Kubectl, disruptive: bool, manifests: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if manifests != K8S:

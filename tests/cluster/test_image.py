@@ -21,7 +21,7 @@ def test_loaded_image_is_deployed_without_a_registry(stage: Stage, deployed: Dep
     """Deploy as README.md shows with kind: the same manifest, with a tag that is not latest."""
     deployed(Rung("v5"))
     stage.kubectl("delete", "deployment", "--all", "-n", NAMESPACE, "--cascade=foreground", timeout=180)
-    image = f"flask-loaded:{time.time_ns()}"  # which no registry has
+    image = f"flask-loaded:{time.time_ns()}"  # in no registry
     # With a separate ID: a kubelet that pulled this ID under another name pulls it again, to check access.
     derived = f"FROM localhost:5000/flask:latest\nLABEL loaded={image}\n"
     subprocess.run(

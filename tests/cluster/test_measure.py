@@ -1,4 +1,4 @@
-"""`kubectl lossless measure` on workloads that are not ours: the true causes, and nothing else changed."""
+"""`kubectl lossless measure` on foreign workloads: it names the true causes and changes nothing else."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ from tools.course.stage import Rung, Stage
 NAMESPACE = "lossless-test"
 READY = "180s"
 RIGHT = 0.9
-"""The share of the losses whose true cause the verdict must name."""
+"""Minimum share of the losses whose true cause the verdict must name."""
 
 FAST = {"gunicorn", "no-probe"}
-"""The workloads of .ci/run, whose part of this file takes less than three minutes."""
+"""Workloads of .ci/run, which runs its part of this file in less than three minutes."""
 
 
 @dataclass
 class Shop:
-    """The namespace of somebody else's workloads."""
+    """A namespace with foreign workloads."""
 
     kubectl: Kubectl
     folder: Path
 
     def deploy(self, workload: Workload) -> str:
-        """Deploy a workload from an empty place; return the URL at which it responds."""
+        """Deploy a workload into the emptied namespace; return the URL at which it responds."""
         self.kubectl(
             *("delete", "deployment,statefulset,service", "--all", "-n", NAMESPACE),
             *("--cascade=foreground", "--wait"),
@@ -68,7 +68,7 @@ class Shop:
         ]
 
     def measure(self, *arguments: str, **environment: str) -> tuple[int, dict[str, Any], str]:
-        """Measure; return the exit status, the result, and what was said."""
+        """Measure; return the exit status, the result, and the output on stderr."""
         done = subprocess.run(
             self.command(*arguments),
             capture_output=True,
@@ -83,7 +83,7 @@ class Shop:
     def measure_from_elsewhere(
         self, release: Callable[[], object], *arguments: str
     ) -> tuple[int, dict[str, Any], str]:
-        """Measure with --wait, and roll the workload by `release` when the measurement waits for that."""
+        """Measure with --wait; call `release`, which rolls out the workload, once the measurement waits."""
         process = subprocess.Popen(
             self.command(*arguments, "--wait", "60"),
             stdout=subprocess.PIPE,
@@ -103,7 +103,7 @@ class Shop:
 
 @pytest.fixture(scope="module")
 def namespace(kubectl: Kubectl) -> Iterator[None]:
-    """A namespace of its own, deleted at the end."""
+    """Create a separate namespace; delete it at the end."""
     kubectl("create", "namespace", NAMESPACE)
     try:
         yield
@@ -117,8 +117,7 @@ def shop(kubectl: Kubectl, namespace: None, tmp_path: Path) -> Shop:
 
 
 def objects(kubectl: Kubectl) -> dict[str, dict[str, Any]]:
-    """Return every object of the cluster that a person may have written, without what the cluster writes
-    into it."""
+    """Return every object that a user may have written, without the fields that the cluster writes."""
     said = kubectl("api-resources", "--verbs=list", "-o", "name", timeout=60).split()
     own = (
         "events",
@@ -142,7 +141,7 @@ def objects(kubectl: Kubectl) -> dict[str, dict[str, Any]]:
 
 
 def assert_causes(found: dict[str, Any], workload: Workload) -> None:
-    """At least nine of ten losses have a true cause."""
+    """Check that the verdict names a true cause for nine of ten losses or more."""
     right = sum(group["count"] for group in found["groups"] if group["cause"] in workload.causes)
     assert right >= RIGHT * found["lost"], json.dumps(found, indent=1)
     if workload.some:
@@ -168,7 +167,7 @@ def test_verdict_names_the_true_cause_and_nothing_else_is_changed(shop: Shop, na
     assert after == before
 
 
-def test_rollout_that_loses_nothing_blames_nothing(shop: Shop, stage: Stage) -> None:
+def test_verdict_on_a_rollout_without_loss_names_no_cause(shop: Shop, stage: Stage) -> None:
     stage.apply(Rung("v5", min_ready_seconds=0), afresh=True)
     stage.wait_until_settled(180)
     url = stage.node_urls()[0]
@@ -180,7 +179,7 @@ def test_rollout_that_loses_nothing_blames_nothing(shop: Shop, stage: Stage) -> 
     assert "would have shown" in found["notes"][0]
 
 
-# ---- what goes wrong --------------------------------------------------------------------------------------
+# ---- failures ---------------------------------------------------------------------------------------------
 
 
 GUNICORN = WORKLOADS["gunicorn"]
@@ -189,7 +188,7 @@ matrix = pytest.mark.matrix
 
 @pytest.fixture
 def web(shop: Shop) -> str:
-    """The URL of plain Gunicorn."""
+    """Deploy stock Gunicorn; return its URL."""
     return shop.deploy(GUNICORN)
 
 
@@ -197,7 +196,7 @@ def generation(shop: Shop) -> int:
     return int(shop.kubectl.objects("get", "deployment", "web", "-n", NAMESPACE)[0]["metadata"]["generation"])
 
 
-def test_service_that_is_down_is_not_begun_with(shop: Shop, web: str) -> None:
+def test_measurement_of_a_service_that_is_down_does_not_begin(shop: Shop, web: str) -> None:
     before = generation(shop)
     for path, says in (("/missing", "status 404"), ("/unavailable", "If status 503 is right: --expect 503")):
         status, found, said = shop.measure("deploy/web", "--url", web + path, "--yes")
@@ -219,7 +218,7 @@ def test_status_503_by_design_is_a_good_response(shop: Shop, web: str) -> None:
 
 @matrix
 @pytest.mark.parametrize("stuck", ["image", "deadline"])
-def test_rollout_that_never_completes_is_told_with_its_reason(shop: Shop, web: str, stuck: str) -> None:
+def test_rollout_that_never_completes_is_reported_with_its_reason(shop: Shop, web: str, stuck: str) -> None:
     if stuck == "image":
         status, found, _ = shop.measure(
             "deploy/web",
@@ -250,7 +249,7 @@ def test_rollout_that_never_completes_is_told_with_its_reason(shop: Shop, web: s
 
 
 @matrix
-def test_load_ends_where_the_service_stays_down(shop: Shop, web: str) -> None:
+def test_load_ends_if_the_service_stays_down(shop: Shop, web: str) -> None:
     workload = GUNICORN.objects()[0]
     workload["spec"]["strategy"] = {"type": "Recreate"}
     workload["spec"]["template"]["spec"]["containers"][0]["readinessProbe"]["httpGet"]["path"] = "/missing"
@@ -267,7 +266,7 @@ def begun(shop: Shop, before: int) -> Callable[[], bool]:
 
 
 def in_the_middle(shop: Shop, action: Callable[[], object]) -> threading.Thread:
-    """Do something as soon as the rollout has begun."""
+    """Call `action` in a thread as soon as a rollout has begun; return the thread."""
     before = generation(shop)
 
     def wait() -> None:
@@ -280,7 +279,7 @@ def in_the_middle(shop: Shop, action: Callable[[], object]) -> threading.Thread:
 
 
 @matrix
-def test_rollout_that_is_undone_in_the_middle_is_told(shop: Shop, web: str) -> None:
+def test_undo_during_the_rollout_is_reported(shop: Shop, web: str) -> None:
     other = in_the_middle(shop, lambda: shop.kubectl("rollout", "undo", "deployment/web", "-n", NAMESPACE))
     status, found, said = shop.measure("deploy/web", "--url", web, "--yes", "--max-lost", "1000")
     other.join()
@@ -289,7 +288,7 @@ def test_rollout_that_is_undone_in_the_middle_is_told(shop: Shop, web: str) -> N
 
 
 @matrix
-def test_rollout_from_elsewhere_is_waited_for(shop: Shop) -> None:
+def test_measurement_waits_for_a_rollout_from_elsewhere(shop: Shop) -> None:
     web = shop.deploy(WORKLOADS["nginx"])
     before = generation(shop)
 
@@ -304,7 +303,7 @@ def test_rollout_from_elsewhere_is_waited_for(shop: Shop) -> None:
 
 
 @matrix
-def test_rollout_that_does_not_come_is_told(shop: Shop, web: str) -> None:
+def test_absent_rollout_is_reported(shop: Shop, web: str) -> None:
     status, _, said = shop.measure("deploy/web", "--url", web, "--wait", "2")
     assert status == 2
     assert "No rollout of deploy/web began within 2 s" in said
@@ -320,7 +319,7 @@ SLICES = rule("endpointslices", *READS, group="discovery.k8s.io")
 
 
 def kubeconfig_of(shop: Shop, name: str, *rules: dict[str, Any], relay: Relay | None = None) -> str:
-    """Create a user with these rights; return the path of its kubeconfig, which may lead through a relay."""
+    """Create a user with these rights; return the path of a kubeconfig, whose server may be a relay."""
     metadata = {"name": name, "namespace": NAMESPACE}
     reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name}
     subject = {"kind": "ServiceAccount", "name": name, "namespace": NAMESPACE}
@@ -353,7 +352,7 @@ def kubeconfig_of(shop: Shop, name: str, *rules: dict[str, Any], relay: Relay | 
 
 
 @matrix
-def test_pods_that_may_not_be_listed_are_seen_by_their_endpoint_slices(shop: Shop, web: str) -> None:
+def test_pods_that_may_not_be_listed_are_observed_by_their_endpoint_slices(shop: Shop, web: str) -> None:
     path = kubeconfig_of(shop, "blind", WORKLOAD, SLICES)
     status, found, said = shop.measure("deploy/web", "--url", web, "--yes", "--rps", "100", KUBECONFIG=path)
     assert status == 1, said
@@ -365,7 +364,7 @@ def test_pods_that_may_not_be_listed_are_seen_by_their_endpoint_slices(shop: Sho
 
 
 @matrix
-def test_measurement_that_sees_neither_pods_nor_endpoint_slices_says_so(shop: Shop, web: str) -> None:
+def test_measurement_without_pods_and_endpoint_slices_reports_the_gap(shop: Shop, web: str) -> None:
     path = kubeconfig_of(shop, "blinder", WORKLOAD)
     status, found, said = shop.measure("deploy/web", "--url", web, "--yes", "--rps", "100", KUBECONFIG=path)
     assert status == 1, said
@@ -384,7 +383,7 @@ def test_pods_that_may_be_listed_and_not_watched_are_listed(shop: Shop, web: str
 
 
 @matrix
-def test_credentials_that_expire_before_the_rollout_end_the_command_with_a_sentence(
+def test_credentials_that_expire_before_the_rollout_end_the_measurement_with_one_sentence(
     shop: Shop, web: str
 ) -> None:
     path = kubeconfig_of(shop, "expires", WORKLOAD, SLICES)
@@ -409,7 +408,7 @@ def test_credentials_that_expire_before_the_rollout_end_the_command_with_a_sente
 
 @matrix
 @pytest.mark.parametrize("lost", ["credentials", "API server"])
-def test_rollout_that_is_lost_sight_of_in_the_middle_is_reported(shop: Shop, lost: str) -> None:
+def test_end_of_the_observation_during_a_rollout_is_reported(shop: Shop, lost: str) -> None:
     def slow(workload: dict[str, Any]) -> None:
         workload["spec"]["minReadySeconds"] = 30
 
@@ -420,7 +419,7 @@ def test_rollout_that_is_lost_sight_of_in_the_middle_is_reported(shop: Shop, los
         def lose() -> None:
             if lost == "credentials":
                 shop.kubectl("delete", "serviceaccount", "expires", "-n", NAMESPACE)
-                # The API server accepts a token for some seconds more.
+                # The API server accepts the token for some more seconds.
                 whoami = [
                     "kubectl",
                     "--kubeconfig",
@@ -454,12 +453,12 @@ def test_rollout_that_is_lost_sight_of_in_the_middle_is_reported(shop: Shop, los
     assert expected in found["problem"]
 
 
-# ---- nothing but what was asked ---------------------------------------------------------------------------
+# ---- requested changes only -------------------------------------------------------------------------------
 
 
 @matrix
 @pytest.mark.parametrize("action", ["image", "apply", "wait"])
-def test_only_the_requested_change_is_made(shop: Shop, action: str) -> None:
+def test_measurement_makes_the_requested_change_only(shop: Shop, action: str) -> None:
     web = shop.deploy(WORKLOADS["nginx"])
     shop.kubectl(
         *("apply", "-n", NAMESPACE, "-f", "-"),
@@ -499,14 +498,14 @@ def test_only_the_requested_change_is_made(shop: Shop, action: str) -> None:
     for each in (before, after):
         annotations = each[f"Deployment {NAMESPACE}/web"]["metadata"]["annotations"]
         annotations.pop("deployment.kubernetes.io/revision", None)
-        if action == "apply":  # kubectl apply's own record of the file
+        if action == "apply":  # kubectl apply's record of the file
             annotations.pop("kubectl.kubernetes.io/last-applied-configuration")
     assert after == before
 
 
 @pytest.fixture
 def rollouts(kubectl: Kubectl) -> Iterator[None]:
-    """The kind Rollout, where the cluster does not have it."""
+    """Define the kind Rollout during the test; skip the test if the cluster has the kind."""
     if kubectl("get", "crd", "rollouts.argoproj.io", "--ignore-not-found"):
         pytest.skip("the cluster has Argo Rollouts, whose controller would drive the test's Rollout")
     kubectl("apply", "-f", "-", stdin=to_list([argo.CRD]))
@@ -583,7 +582,7 @@ def test_interrupted_measurement_leaves_nothing_behind(
 
 
 @matrix
-def test_load_in_the_cluster_finds_the_cause_too(shop: Shop, web: str, load_image: str) -> None:
+def test_load_in_the_cluster_finds_the_cause(shop: Shop, web: str, load_image: str) -> None:
     before = objects(shop.kubectl)
     status, found, said = shop.measure(
         "deploy/web", "--url", "http://web/", "--yes", "--rps", "100",
@@ -599,7 +598,9 @@ def test_load_in_the_cluster_finds_the_cause_too(shop: Shop, web: str, load_imag
 # ---- propagation ------------------------------------------------------------------------------------------
 
 
-def test_propagation_measures_how_long_each_route_leads_to_a_terminating_pod(shop: Shop, web: str) -> None:
+def test_propagation_measures_the_time_that_each_route_leads_to_a_terminating_pod(
+    shop: Shop, web: str
+) -> None:
     before = objects(shop.kubectl)
     done = subprocess.run(
         [
@@ -624,12 +625,12 @@ def test_propagation_measures_how_long_each_route_leads_to_a_terminating_pod(sho
     assert objects(shop.kubectl) == before
 
 
-# ---- the way in -------------------------------------------------------------------------------------------
+# ---- HTTPS and ingress ------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def authority(tmp_path: Path) -> Path:
-    """A private authority, and a certificate of it for shop.example."""
+    """Create a private certificate authority and its certificate for shop.example; return their folder."""
 
     def openssl(*arguments: str) -> None:
         subprocess.run(["openssl", *arguments], check=True, capture_output=True, cwd=tmp_path)
@@ -646,7 +647,7 @@ def authority(tmp_path: Path) -> Path:
 
 
 @matrix
-def test_https_with_a_private_authority(shop: Shop, authority: Path) -> None:
+def test_https_with_a_private_authority_is_measured(shop: Shop, authority: Path) -> None:
     def tls(workload: dict[str, Any]) -> None:
         command = WORKLOADS["uvicorn"].objects()[0]["spec"]["template"]["spec"]["containers"][0]["command"]
         pod = workload["spec"]["template"]["spec"]

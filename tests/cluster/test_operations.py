@@ -24,7 +24,7 @@ from tools.course.experiment import Experiment, run
 from tools.course.stage import Rung, Stage
 
 ENFORCED = os.environ.get("NETWORK_POLICIES") == "enforced"
-"""True if the cluster is known to enforce NetworkPolicies; otherwise it may or may not."""
+"""True if the cluster is known to enforce NetworkPolicies; otherwise it may not."""
 
 
 # ---- the doctor ----------------------------------------------------------------------------------------
@@ -37,7 +37,7 @@ def doctor(stage: Stage, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
 
 
-def test_the_doctor_reads_the_cluster(stage: Stage, deployed: Deploy) -> None:
+def test_doctor_reads_the_cluster(stage: Stage, deployed: Deploy) -> None:
     deployed(Rung("v7"))
     done = doctor(stage, "deployment/flask-deployment", "--json")
     (report,) = json.loads(done.stdout)["workloads"]
@@ -57,7 +57,7 @@ def test_the_doctor_reads_the_cluster(stage: Stage, deployed: Deploy) -> None:
 def test_doctor_reads_pid_1_of_a_running_pod(
     stage: Stage, deployed: Deploy, manifests: Path, tmp_path: Path
 ) -> None:
-    """A shell that the manifest does not show: `kubectl exec` does."""
+    """Find a shell as PID 1 by `kubectl exec`, which the manifest does not show."""
     documents = list(yaml.safe_load_all((manifests / "flask-deployment-v5.yaml").read_text()))
     (flask,) = documents[0]["spec"]["template"]["spec"]["containers"]
     hidden = "import os; os.execvp('sh', ['sh', '-c', 'gunicorn; true'])"
@@ -66,7 +66,7 @@ def test_doctor_reads_pid_1_of_a_running_pod(
     manifest.write_text(yaml.safe_dump_all(documents))
     offline = [sys.executable, "-m", "kubectl_lossless", "doctor", "-f", str(manifest)]
     unseen = subprocess.run(offline, capture_output=True, text=True, check=False, timeout=60)
-    assert "shell-entrypoint" not in unseen.stdout  # the control: only the cluster can tell
+    assert "shell-entrypoint" not in unseen.stdout  # the control: the manifest alone does not show it
     deployed(Rung(str(manifest)))
     done = doctor(stage, "flask-deployment")
     assert "shell-entrypoint: PID 1 of flask stays a shell: gunicorn; true" in done.stdout, (
@@ -78,11 +78,11 @@ def test_doctor_reads_pid_1_of_a_running_pod(
 
 CONNECTS = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 2)"
 CLOSED_WITHIN = 30.0
-"""Seconds within which the nodes apply a policy's change."""
+"""Timeout for the nodes to apply a change of a policy, in seconds."""
 
 
 def test_v7_network_policy_closes_egress(stage: Stage, deployed: Deploy) -> None:
-    """The pods reach nobody; without the policy, the control, they reach what they did not reach with it."""
+    """Connect from a pod to the API server: impossible with the policy, possible without it (the control)."""
     deployed(Rung("v7"))
     kubectl = stage.kubectl
     pod = kubectl.objects("get", "pods", "-n", NAMESPACE, "-l", "app=flask")[0]["metadata"]["name"]
@@ -110,7 +110,7 @@ def test_v7_network_policy_closes_egress(stage: Stage, deployed: Deploy) -> None
 
 
 def targets(kubectl: Kubectl) -> dict[str, Labels]:
-    """Return the targets of Prometheus' role `pod`: one for each declared port of each container."""
+    """Return the targets of Prometheus' discovery of the role `pod`: one for each port of a container."""
     found: dict[str, Labels] = {}
     for pod in kubectl.objects("get", "pods", "-n", NAMESPACE):
         metadata, address = pod["metadata"], pod["status"].get("podIP")
@@ -133,9 +133,7 @@ def targets(kubectl: Kubectl) -> dict[str, Labels]:
 
 @contextlib.contextmanager
 def discovery(kubectl: Kubectl, prometheus: Prometheus) -> Iterator[None]:
-    """Keep Prometheus' targets as the cluster's pods are, in the place of its own discovery (see
-    prometheus.py).
-    """
+    """Update Prometheus' targets to the cluster's pods, instead of its own discovery (see prometheus.py)."""
     over = threading.Event()
 
     def follow() -> None:
@@ -164,7 +162,7 @@ def seen_draining(prometheus: Prometheus) -> dict[str, float]:
 
 @needs_prometheus
 @pytest.mark.matrix
-def test_a_healthy_update_is_seen_and_fires_nothing(stage: Stage, tmp_path: Path) -> None:
+def test_healthy_update_is_observed_and_fires_no_alert(stage: Stage, tmp_path: Path) -> None:
     with Prometheus(tmp_path, "flask") as prometheus, discovery(stage.kubectl, prometheus):
         source, target = Rung("v5"), Rung("v5", version="v5-new")
         report = run(Experiment(source, target), stage)
@@ -181,10 +179,10 @@ def test_a_healthy_update_is_seen_and_fires_nothing(stage: Stage, tmp_path: Path
 
 @needs_prometheus
 @pytest.mark.matrix
-def test_requests_that_outlast_the_drain_are_told_of(
+def test_requests_that_outlast_the_drain_fire_alerts(
     stage: Stage, deployed: Deploy, manifests: Path, tmp_path: Path
 ) -> None:
-    """v5 with a drain too short for its requests."""
+    """Update v5 with a drain that is too short for its requests."""
     documents = list(yaml.safe_load_all((manifests / "flask-deployment-v5.yaml").read_text()))
     (flask,) = documents[0]["spec"]["template"]["spec"]["containers"]
     flask["env"] += [{"name": "DRAIN_MIN", "value": "2"}, {"name": "DRAIN_MAX", "value": "10"}]
@@ -219,7 +217,7 @@ def test_requests_that_outlast_the_drain_are_told_of(
         )
         fired = prometheus.firing()
         print(fired)
-        # Which pods of the three had a request that began late enough to outlast their drain differs.
+        # Not every pod of the three has a request that began late enough to outlast the drain.
         assert {alert for alert, _ in fired} == {alert for alert, _ in expected}
         assert fired <= expected
 
@@ -236,7 +234,7 @@ def test_kubectl_logs_shows_the_whole_drain_of_a_deleted_pod(stage: Stage, deplo
     deployed(Rung("v5"))
     pods = stage.kubectl.objects("get", "pods", "-n", NAMESPACE, "-l", "app=flask")
     name = pods[0]["metadata"]["name"]
-    # From before the deletion on: afterwards the API server knows no pod of this name.
+    # From before the deletion: afterwards the API server has no pod of this name.
     command = ["kubectl", "--context", str(stage.kubectl.context), "-n", NAMESPACE, "logs", "-f", name]
     with subprocess.Popen([*command, "-c", "flask"], stdout=subprocess.PIPE, text=True) as following:
         stage.kubectl("delete", "pod", name, "-n", NAMESPACE, "--wait=false")

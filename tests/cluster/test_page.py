@@ -1,4 +1,4 @@
-"""The page is open in a browser while a rolling update runs."""
+"""The page in a browser during a rolling update."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.cluster.conftest import ROLLED_OUT, Deploy
 from tools.course.stage import Rung, Stage
 
 RATE = 20
-"""Requests a second that the page sends."""
+"""Requests per second that the page sends."""
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def rung(name: str, version: str = "") -> Rung:
 
 
 class Update:
-    """One update with the page open, up to where the new pods have all of its requests and streams."""
+    """Update with the page open, until the new pods have all of its requests and streams."""
 
     def __init__(self, stage: Stage, deployed: Deploy, browser: Browser) -> None:
         self._stage, self._deployed, self._browser = stage, deployed, browser
@@ -67,7 +67,7 @@ def update(stage: Stage, deployed: Deploy, browser: Browser) -> Iterator[Update]
     ],
     ids=lambda each: each.version,
 )
-def test_nothing_turns_red(update: Update, source: Rung, target: Rung) -> None:
+def test_page_stays_green_in_an_update(update: Update, source: Rung, target: Rung) -> None:
     watched = update(source, target)
     assert watched.number("failed") == watched.squares("lost") == 0, watched.summary()
     for name in STREAMS:
@@ -84,7 +84,7 @@ def test_page_turns_red_without_the_drain(update: Update) -> None:
     for name in STREAMS:
         assert watched.account(name)["cut"] >= 1, watched.summary()
     assert watched.page.inner_text("#verdict").startswith("✗"), watched.summary()
-    # Of requests the browser repeats those that failed on a kept connection, so that not every update shows.
+    # Not every update shows a loss: the browser repeats requests that fail on a reused connection.
     for target in (old, new, old, new):
         if watched.squares("lost"):
             break

@@ -1,4 +1,4 @@
-"""Connections that last, through a rolling update: no tick is lost and none comes twice."""
+"""Event streams and WebSockets during a rolling update: no tick is lost or repeated."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_no_tick_is_lost(stage: Stage) -> None:
 
 @pytest.mark.matrix
 @pytest.mark.parametrize("name", ["v5", "v6", "v7"])
-def test_no_tick_is_lost_by_a_thousand(stage: Stage, name: str) -> None:
+def test_thousand_clients_lose_no_tick(stage: Stage, name: str) -> None:
     rolled(stage, *onto_itself(name), 500)
 
 
@@ -38,7 +38,7 @@ def test_no_tick_is_lost_through_the_edge(stage: Stage, edge: str, name: str) ->
 
 
 @pytest.mark.matrix
-def test_streams_without_jitter_return_at_once(stage: Stage) -> None:
+def test_clients_without_jitter_reconnect_at_once(stage: Stage) -> None:
     source, into = onto_itself("v7")
     spread = rolled(stage, source, into, 500).seen.peak()
     at_once = (

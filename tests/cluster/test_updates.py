@@ -1,4 +1,4 @@
-"""Each rung of the course rolled into the next under load: through the NodePort, the edge, from inside."""
+"""Updates of each rung to the next under load: through the NodePort, through the edge, from inside."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def onto_itself(name: str) -> tuple[Rung, Rung]:
         pytest.param(Rung("v4"), Rung("v5"), marks=pytest.mark.matrix),
         pytest.param(Rung("v5"), Rung("v6"), marks=pytest.mark.matrix),
         (Rung("v6"), Rung("v7")),
-        # In CI the page and the streams see this one.
+        # In CI the page and the streams test this update.
         pytest.param(*onto_itself("v7"), marks=pytest.mark.matrix),
     ],
     ids=lambda rung: rung.version or rung.name,
 )
-def test_nothing_is_lost(stage: Stage, source: Rung, target: Rung) -> None:
+def test_update_loses_nothing(stage: Stage, source: Rung, target: Rung) -> None:
     report = rolled(stage, source, target)
     assert report.load.lost == 0, report.load.summary()
 
@@ -45,13 +45,13 @@ def test_nothing_is_lost(stage: Stage, source: Rung, target: Rung) -> None:
 @pytest.mark.parametrize(
     ("source", "target"), [pytest.param("v1", "v2", marks=pytest.mark.matrix), ("v2", "v3")]
 )
-def test_load_observes_lost_requests(stage: Stage, source: str, target: str) -> None:
+def test_load_observes_the_losses(stage: Stage, source: str, target: str) -> None:
     if not any(rolled(stage, Rung(source), Rung(target)).load.lost for _ in range(4)):
         pytest.fail(f"{source} to {target} lost nothing in four updates: does the load see failures?")
 
 
 @pytest.mark.matrix
-def test_the_sidecar_as_a_plain_container_loses_requests(stage: Stage) -> None:
+def test_sidecar_as_a_plain_container_loses_requests(stage: Stage) -> None:
     if not any(rolled(stage, *onto_itself("v6-plain")).load.lost for _ in range(4)):
         pytest.fail("four updates of v6-plain lost nothing: what is the native sidecar for?")
 
@@ -65,13 +65,15 @@ def test_requests_of_five_seconds_are_not_lost(stage: Stage, name: str) -> None:
 @pytest.mark.matrix
 @pytest.mark.parametrize("target", [DNS, CLUSTERIP])
 @pytest.mark.parametrize("name", ["v3", "v5", "v6", "v7"])
-def test_nothing_is_lost_inside_the_cluster(stage: Stage, load_image: str, name: str, target: str) -> None:
+def test_update_loses_nothing_inside_the_cluster(
+    stage: Stage, load_image: str, name: str, target: str
+) -> None:
     report = rolled(stage, *onto_itself(name), target=target, load_image=load_image)
     assert report.load.lost == 0, report.load.summary()
 
 
 @pytest.mark.matrix
 @pytest.mark.parametrize("name", ["v5", "v6", "v7"])
-def test_nothing_is_lost_through_the_edge(stage: Stage, edge: str, name: str) -> None:
+def test_update_loses_nothing_through_the_edge(stage: Stage, edge: str, name: str) -> None:
     report = rolled(stage, *onto_itself(name), target=edge)
     assert report.load.lost == 0, report.load.summary()

@@ -1,4 +1,4 @@
-"""Workloads of other people, as they are found: each with what makes its rollouts lose requests."""
+"""Foreign workloads as found in practice, each with the causes of its lost requests."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from tests.process.service import ROOT
 
 FOLDER = ROOT / "packages/kubectl-lossless/tests/workloads"
 IMAGE = os.environ.get("WORKLOADS_IMAGE", "")
-"""An image that is on the nodes already, in place of the registry's."""
+"""Image that is on the nodes already, instead of the registry's image."""
 
 UVICORN = ("uvicorn", "--host", "0.0.0.0", "--port", "8000", "asgi:app")
-"""It listens only when it has imported the application."""
+"""Command of uvicorn, which listens only after the import of the application."""
 
 Object = dict[str, Any]
 
 STOPS = frozenset({"drain", "kept", "in-flight"})
-"""The causes of a server that stops as soon as it gets SIGTERM."""
+"""Causes of the losses of a server that stops at SIGTERM without delay."""
 
 
 def container(workload: Object) -> Object:
@@ -32,7 +32,7 @@ def container(workload: Object) -> Object:
 
 
 def runs(*command: str) -> Callable[[Object], None]:
-    """Let the container run another server."""
+    """Return a change that runs another server in the container."""
 
     def change(workload: Object) -> None:
         container(workload)["command"] = list(command)
@@ -46,7 +46,7 @@ def prestop(workload: Object) -> None:
 
 
 def shell(workload: Object) -> None:
-    """Start the server from a shell that stays process 1, with little time to stop."""
+    """Start the server from a shell that stays process 1, with a short grace period."""
     container(workload)["command"] = [
         "sh",
         "-c",
@@ -56,7 +56,7 @@ def shell(workload: Object) -> None:
 
 
 def no_probe(workload: Object) -> None:
-    """Leave the readiness probe out of a server that starts slowly; its pods leave well."""
+    """Remove the readiness probe of a server that starts slowly; its pods terminate gracefully."""
     prestop(workload)
     runs(*UVICORN)(workload)
     del container(workload)["readinessProbe"]
@@ -64,27 +64,27 @@ def no_probe(workload: Object) -> None:
 
 
 def recreate(workload: Object) -> None:
-    """Delete all pods before there are new ones."""
+    """Delete all pods before the creation of new pods."""
     workload["spec"]["strategy"] = {"type": "Recreate"}
 
 
 def stateful(workload: Object) -> None:
-    """Make a StatefulSet of it."""
+    """Change the workload into a StatefulSet of two pods."""
     workload["kind"] = "StatefulSet"
     workload["spec"]["serviceName"] = "web"
     workload["spec"]["replicas"] = 2
 
 
 def stateful_alone(workload: Object) -> None:
-    """Make a StatefulSet of one pod."""
+    """Change the workload into a StatefulSet of one pod."""
     stateful(workload)
     workload["spec"]["replicas"] = 1
 
 
 @dataclass(frozen=True)
 class Workload:
-    """One of them. `causes`: those that its losses have; none where it loses nothing. `some`: whether it must
-    lose something in every rollout. `slow`: whether it is measured with slow requests too.
+    """A workload. `causes`: the causes of its losses, empty if it loses nothing. `some`: every rollout must
+    lose a request. `slow`: the measurement sends slow requests too.
     """
 
     name: str
@@ -94,7 +94,7 @@ class Workload:
     slow: bool = False
 
     def objects(self) -> list[Object]:
-        """Return its objects."""
+        """Return the objects of the workload and its Service."""
         found: list[Object] = list(yaml.safe_load_all((FOLDER / "workload.yaml").read_text()))
         workload = copy.deepcopy(found[0])
         if IMAGE:
@@ -104,7 +104,7 @@ class Workload:
 
     @property
     def reference(self) -> str:
-        """KIND/NAME of it."""
+        """KIND/NAME of the workload."""
         return f"{str(self.objects()[0]['kind']).lower()}/web"
 
 
