@@ -1,4 +1,4 @@
-"""The clients in docs/examples/, each while one instance leaves and another takes over."""
+"""The clients in docs/examples/, each during the replacement of one instance by another."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.process.takeover import CUT, DRAIN, two_instances
 
 
 class Example:
-    """One example as a process of its own."""
+    """An example in a separate process."""
 
     def __init__(self, name: str, port: int, *arguments: str) -> None:
         url = f"http://127.0.0.1:{port}"
@@ -41,18 +41,18 @@ class Example:
         self.process.communicate()
 
     def connected(self) -> bool:
-        """Return whether it has reached the service."""
+        """Return True if the example has an established connection."""
         connections = psutil.Process(self.process.pid).net_connections()
         return any(each.status == psutil.CONN_ESTABLISHED for each in connections)
 
     def ticks(self) -> Iterator[dict[str, Any]]:
-        """Read what it prints, as it comes."""
+        """Yield the ticks that the example prints, as soon as they are printed."""
         assert self.process.stdout is not None
         for line in self.process.stdout:
             yield json.loads(line)
 
     def end(self) -> str:
-        """Interrupt it as Ctrl-C does; what it has written to stderr."""
+        """Interrupt the example as Ctrl-C does; return its output on stderr."""
         self.process.send_signal(signal.SIGINT)
         _, said = self.process.communicate(timeout=20)
         return said
@@ -60,7 +60,7 @@ class Example:
 
 @pytest.mark.parametrize("name", ["sse_client.py", "websocket_client.py"])
 @pytest.mark.parametrize("settings", [DRAIN, CUT], ids=["told", "cut"])
-def test_a_stream_goes_on_without_a_gap_or_a_repeat(name: str, settings: Mapping[str, Any]) -> None:
+def test_stream_continues_without_a_gap_or_a_repeat(name: str, settings: Mapping[str, Any]) -> None:
     with two_instances(**settings) as takeover, Example(name, takeover.port) as example:
         ticks = example.ticks()
         seen = [next(ticks), next(ticks)]
@@ -80,10 +80,10 @@ def test_a_stream_goes_on_without_a_gap_or_a_repeat(name: str, settings: Mapping
 
 
 @pytest.mark.parametrize("name", ["sse_client.py", "websocket_client.py"])
-def test_a_server_that_is_not_there_yet_is_waited_for(name: str) -> None:
+def test_example_waits_for_an_absent_server(name: str) -> None:
     with (
         Service(APP_VERSION="v5") as service,
-        DelayProxy(1, 0.0) as proxy,  # nothing listens on port 1
+        DelayProxy(1, 0.0) as proxy,  # a port without a listener
         Example(name, proxy.port) as example,
     ):
         assert example.process.stderr is not None
@@ -93,7 +93,7 @@ def test_a_server_that_is_not_there_yet_is_waited_for(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["sse_client.py", "websocket_client.py"])
-def test_client_away_for_longer_than_stream_replay_counts_missed_ticks(name: str) -> None:
+def test_client_that_reconnects_after_stream_replay_counts_the_lost_ticks(name: str) -> None:
     settings: dict[str, Any] = {"STREAM_REPLAY": 2, "DRAIN": "off", "GRACEFUL_TIMEOUT": 0}
     with (
         Service(**settings) as before,
@@ -103,7 +103,7 @@ def test_client_away_for_longer_than_stream_replay_counts_missed_ticks(name: str
     ):
         ticks = example.ticks()
         last = next(ticks)["sequence"]
-        proxy.target = 1  # where nothing listens
+        proxy.target = 1  # a port without a listener
         before.signal(signal.SIGQUIT)
         before.wait()
         ended = time.time()
@@ -111,7 +111,7 @@ def test_client_away_for_longer_than_stream_replay_counts_missed_ticks(name: str
         proxy.target = after.ready().port
         for tick in ticks:
             first = tick["sequence"]
-            if first > last + 1:  # those before were on their way
+            if first > last + 1:  # the ticks before were sent already
                 break
             last = first
         said = example.end()
@@ -119,8 +119,8 @@ def test_client_away_for_longer_than_stream_replay_counts_missed_ticks(name: str
 
 
 @pytest.mark.parametrize("settings", [DRAIN, CUT], ids=["told", "cut"])
-def test_requests_are_repeated_where_that_is_safe(settings: Mapping[str, Any]) -> None:
-    """With the drain there is nothing to repeat; without it repeating covers the gap."""
+def test_requests_are_repeated_if_a_repeat_is_safe(settings: Mapping[str, Any]) -> None:
+    """Replace an instance: with the drain no request needs a repeat, without it repeats cover the gap."""
     with (
         two_instances(**settings) as takeover,
         Example("requests_keepalive.py", takeover.port, "--seconds", "12") as example,

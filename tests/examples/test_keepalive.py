@@ -1,4 +1,4 @@
-"""Behaviour of requests and urllib3 at a closed kept connection, as docs/clients.md states it."""
+"""Reaction of requests and urllib3 to the close of a kept connection, as docs/clients.md states it."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ CUT = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok"
 
 
 class Server:
-    """Does with each request what the script says next, and then what it said last.
+    """Server that handles each request by the next action of the script, and repeats the last one.
 
-    `answer`; `announce` the close and close; `close` after the answer; `hang up` instead of one, `reset` too;
-    `cut` the answer in its body.
+    `answer`: respond; `announce`: respond with `Connection: close`, and close; `close`: respond, and close
+    without notice; `hang up` or `reset`: close or reset without a response; `cut`: close within the body.
     """
 
     def __init__(self, *script: str) -> None:
@@ -57,7 +57,7 @@ class Server:
                 return
 
     def close(self) -> None:
-        # accept() does not notice a close, but it does a shutdown.
+        # close() does not wake accept(), shutdown() does.
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 
@@ -80,27 +80,27 @@ def serve() -> Iterator[Serve]:
 
 @pytest.fixture
 def plain() -> Iterator[requests.Session]:
-    """As requests makes it: it repeats nothing."""
+    """Yield a session with the defaults of requests, which repeats no request."""
     with requests.Session() as session:
         yield session
 
 
 @pytest.fixture
 def careful() -> Iterator[requests.Session]:
-    """As the example makes it."""
+    """Yield the session of the example, which repeats requests."""
     with requests_keepalive.session() as session:
         yield session
 
 
-def test_an_announced_close_costs_nothing(serve: Serve, plain: requests.Session) -> None:
+def test_announced_close_fails_no_request(serve: Serve, plain: requests.Session) -> None:
     server = serve("announce")
     for _ in range(3):
         assert plain.post(server.url, timeout=10).text == "ok"
     assert (server.connections, len(server.methods)) == (3, 3)
 
 
-def test_a_close_that_came_before_the_request_is_noticed(serve: Serve, plain: requests.Session) -> None:
-    """Whatever the method: nothing was sent on the closed connection."""
+def test_close_before_the_request_is_noticed(serve: Serve, plain: requests.Session) -> None:
+    """Use a new connection for any method: nothing was sent on the closed one."""
     server = serve("close")
     for turn in range(1, 4):
         assert plain.post(server.url, timeout=10).text == "ok"
@@ -109,7 +109,7 @@ def test_a_close_that_came_before_the_request_is_noticed(serve: Serve, plain: re
 
 
 @pytest.mark.parametrize("how", ["hang up", "reset"])
-def test_a_close_that_meets_the_request_is_an_error(serve: Serve, plain: requests.Session, how: str) -> None:
+def test_close_during_the_request_is_an_error(serve: Serve, plain: requests.Session, how: str) -> None:
     server = serve("answer", how)
     plain.get(server.url, timeout=10)
     with pytest.raises(requests.ConnectionError, match="Connection aborted"):
@@ -135,7 +135,7 @@ def test_request_that_is_not_idempotent_is_not_repeated(
     assert server.methods == ["POST"] * 2
 
 
-def test_request_that_never_reached_the_server_is_always_repeated(
+def test_request_that_never_reached_the_server_is_repeated_whatever_its_method(
     serve: Serve, careful: requests.Session
 ) -> None:
     port = reserve_port()
@@ -155,9 +155,7 @@ def test_request_that_never_reached_the_server_is_always_repeated(
     late[0].close()
 
 
-def test_an_answer_cut_in_its_body_is_not_repeated_by_urllib3(
-    serve: Serve, careful: requests.Session
-) -> None:
+def test_response_cut_in_its_body_is_not_repeated_by_urllib3(serve: Serve, careful: requests.Session) -> None:
     server = serve("cut", "cut", "answer")
     with pytest.raises(requests.exceptions.ChunkedEncodingError):
         careful.get(server.url, timeout=10)

@@ -1,4 +1,4 @@
-"""The load generators of docs/load-tools.md, each while one instance drains and another takes over."""
+"""The load generators of docs/load-tools.md, each while one instance drains and another replaces it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_generator_reports_no_failure_in_a_drain_but_ab_without_l(name: str) -> 
 
 
 def test_generator_reports_failures_without_the_drain() -> None:
-    """The positive control: what the runs above look for does show."""
+    """Show that a generator can report failures: the positive control of the runs above."""
     if not shutil.which("curl"):
         pytest.skip("needs curl")
     assert load_tools.replaced("curl loop", {"DRAIN": "off", "GRACEFUL_TIMEOUT": 1}).failed > 0

@@ -1,4 +1,4 @@
-"""Each package builds, installs into an empty environment, and the first example of its README runs there."""
+"""The wheel of each package, installed into an empty environment, with the first example of its README."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def environment(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the bin directory of an environment with the packages and Flask, and nothing of the checkout."""
+    """Return the bin directory of an environment with the packages and Flask, without the checkout."""
     home = tmp_path_factory.mktemp("environment")
     subprocess.run([sys.executable, "-m", "venv", home], check=True, timeout=100)
     install = [
@@ -56,7 +56,7 @@ def environment(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def example(package: str, text: str) -> str:
-    """Return the block of a package's README that has `text` in it, however the block is marked."""
+    """Return the code block of a package's README that contains `text`, fenced or indented."""
     readme = (ROOT / "packages" / package / "README.md").read_text()
     blocks: list[str] = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
     for indented in re.findall(r"(?:^ {4}.*\n)+", readme, re.MULTILINE):
