@@ -1,1 +1,1 @@
-"""The files of k8s/ without a cluster: schemas, and all in them that must agree with something else."""
+"""Tests of the files of k8s/ without a cluster: schemas, and agreement with each other and the service."""

@@ -1,4 +1,4 @@
-"""Reading k8s/ for the tests."""
+"""Readers of k8s/ for the tests."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SERVICE_TARGET = "http"
 
 
 class StrictLoader(yaml.SafeLoader):
-    """A key given twice is an error, as it is for kubectl; PyYAML would take the last one."""
+    """Loader that refuses duplicate keys, as kubectl does; PyYAML alone would take the last one."""
 
 
 def _mapping(loader: StrictLoader, node: yaml.MappingNode) -> dict[Hashable, Any]:
@@ -34,7 +34,7 @@ StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _ma
 
 
 def parse(text: str) -> list[Object]:
-    """Every document of a YAML stream."""
+    """Return every document of a YAML stream."""
     return list(yaml.load_all(text, StrictLoader))
 
 
@@ -43,12 +43,12 @@ def text(rung: str) -> str:
 
 
 def objects(name: str) -> list[Object]:
-    """The objects of one file of k8s/, by its name without .yaml."""
+    """Return the objects of one file of k8s/, whose name is given without .yaml."""
     return parse((K8S / f"{name}.yaml").read_text())
 
 
 def one(name: str, kind: str) -> Object:
-    """The only object of that kind in that file."""
+    """Return the only object of a kind in a file."""
     (found,) = (each for each in objects(name) if each["kind"] == kind)
     return found
 
@@ -63,7 +63,7 @@ def pod_spec(rung: str) -> Object:
 
 
 def containers(pod: Object) -> Iterator[Object]:
-    """Every container of a pod's spec, sidecars included."""
+    """Yield every container of a pod's spec, including sidecars."""
     yield from pod["containers"]
     yield from pod.get("initContainers", ())
 
@@ -74,7 +74,7 @@ def container(rung: str, name: str = "flask") -> Object:
 
 
 def settings(rung: str) -> Settings:
-    """The service's settings in that rung; SettingsError for an unknown name or a wrong value."""
+    """Return the service's settings in a rung. Raises SettingsError for an unknown name or a wrong value."""
     return Settings.from_environment({each["name"]: each["value"] for each in container(rung)["env"]})
 
 

@@ -1,4 +1,4 @@
-"""Names, labels and ports that one file uses are the ones that another defines."""
+"""Agreement of the names, labels and ports that one file uses with the file that defines them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ OURS = {PROJECT_LABEL: PROJECT}
 
 
 def socket(address: Object) -> tuple[str, int]:
-    """The host and port of an Envoy address."""
+    """Return the host and port of an Envoy address."""
     return address["socket_address"]["address"], address["socket_address"]["port_value"]
 
 
@@ -41,7 +41,7 @@ def envoy_listener() -> Object:
 
 
 @pytest.mark.parametrize("path", sorted(K8S.glob("*.yaml")), ids=lambda path: path.stem)
-def test_everything_is_in_the_one_namespace(path: object) -> None:
+def test_every_object_is_in_the_namespace(path: object) -> None:
     for each in objects(re.sub(r"\.yaml$", "", str(path).rpartition("/")[2])):
         metadata = each["metadata"]
         if each["kind"] == "Namespace":
@@ -53,7 +53,7 @@ def test_everything_is_in_the_one_namespace(path: object) -> None:
 
 
 @pytest.mark.parametrize("rung", RUNGS)
-def test_selectors_find_the_pods(rung: str) -> None:
+def test_selectors_match_the_pods(rung: str) -> None:
     spec = deployment(rung)["spec"]
     assert spec["template"]["metadata"]["labels"] == LABELS
     assert spec["selector"]["matchLabels"] == LABELS
@@ -66,7 +66,7 @@ def test_services_of_the_namespace_set_no_environment_variables(rung: str) -> No
 
 
 @pytest.mark.parametrize("rung", RUNGS)
-def test_service_port_is_the_way_into_the_pod(rung: str) -> None:
+def test_service_port_is_the_entry_point_of_the_pod(rung: str) -> None:
     named = [
         (each["name"], port["containerPort"])
         for each in containers(pod_spec(rung))
@@ -92,12 +92,12 @@ def test_probes_of_the_manifests_are_probes_of_the_service(rung: str) -> None:
         assert get["port"] == Settings().port
         assert (get["path"], headers[0] if headers else None) in known
     assert flask["livenessProbe"]["httpGet"]["path"] == "/health"
-    # readiness, which a drain turns false, must never decide whether the pod lives
+    # a drain ends the readiness, which must therefore never restart the container
     assert flask["startupProbe"]["httpGet"] == flask["livenessProbe"]["httpGet"]
     assert flask["readinessProbe"]["httpGet"]["path"] == "/api/nowater/version"
 
 
-def test_service_has_the_name_and_ports_of_the_course() -> None:
+def test_service_has_the_node_port_of_the_course() -> None:
     service = one("service", "Service")
     (port,) = service["spec"]["ports"]
     assert service["spec"]["type"] == "NodePort"
@@ -124,9 +124,9 @@ def test_v7_objects_select_its_pods() -> None:
     assert one(file, "NetworkPolicy")["spec"]["podSelector"]["matchLabels"] == LABELS
 
 
-def test_v7_network_policy_opens_the_port_that_serves() -> None:
+def test_v7_network_policy_opens_the_serving_port() -> None:
     policy = one("flask-deployment-v7", "NetworkPolicy")["spec"]
-    # Also v6's: the policy selects its pods too, while v7 replaces them.
+    # v6's port too: the policy also selects v6's pods while v7 replaces them.
     ports = [Settings().port, socket(envoy_listener()["address"])[1]]
     assert policy["ingress"] == [{"ports": [{"port": port, "protocol": "TCP"} for port in ports]}]
     assert policy["policyTypes"] == ["Ingress", "Egress"]
@@ -146,13 +146,13 @@ def test_v7_autoscaler_scales_the_deployment_from_its_replicas() -> None:
     assert "cpu" in container("v7")["resources"]["requests"]
 
 
-def test_v7_budget_lets_a_drain_go_on() -> None:
+def test_v7_budget_allows_the_drain_of_a_node() -> None:
     budget = one("flask-deployment-v7", "PodDisruptionBudget")["spec"]
     assert (budget["maxUnavailable"], budget["unhealthyPodEvictionPolicy"]) == (1, "AlwaysAllow")
     assert deployment("v7")["spec"]["replicas"] > budget["maxUnavailable"]
 
 
-def test_envoy_stands_between_the_service_port_and_gunicorn() -> None:
+def test_envoy_forwards_requests_to_gunicorn() -> None:
     (cluster,) = envoy()["static_resources"]["clusters"]
     ((endpoint,),) = (each["lb_endpoints"] for each in cluster["load_assignment"]["endpoints"])
     assert socket(endpoint["endpoint"]["address"]) == ("127.0.0.1", Settings().port)
@@ -162,11 +162,11 @@ def test_envoy_listens_on_both_ip_families() -> None:
     address = envoy_listener()["address"]
     assert socket(address)[0] == "::"
     assert address["socket_address"]["ipv4_compat"] is True
-    # start-envoy replaces that very text on a kernel without IPv6.
+    # start-envoy replaces this text on a kernel without IPv6.
     assert (K8S / "envoy" / "envoy.yaml").read_text().count('"::"') == 1
 
 
-def test_envoy_admin_is_the_pods_own_and_announces_the_close() -> None:
+def test_envoy_admin_is_local_to_the_pod_and_announces_the_close() -> None:
     host, port = socket(envoy()["admin"]["address"])
     assert host == "127.0.0.1"
     assert f"/dev/tcp/{host}/{port}" in (K8S / "envoy" / "announce-close").read_text()
@@ -174,13 +174,13 @@ def test_envoy_admin_is_the_pods_own_and_announces_the_close() -> None:
         assert container(rung, "envoy")["lifecycle"]["preStop"]["exec"]["command"] == ["announce-close"]
 
 
-def test_envoy_hides_nothing() -> None:
+def test_envoy_neither_retries_nor_logs_requests() -> None:
     config = (K8S / "envoy" / "envoy.yaml").read_text()
     assert not re.search("retry_policy:|access_log:", config)
     assert "upgrade_type: websocket" in config
 
 
 @pytest.mark.parametrize("dockerfile", ["Dockerfile", "k8s/envoy/Dockerfile"])
-def test_images_run_as_a_user_that_kubernetes_can_tell_from_root(dockerfile: str) -> None:
+def test_images_run_as_a_numeric_user_other_than_root(dockerfile: str) -> None:
     users = re.findall("^USER (.*)$", (ROOT / dockerfile).read_text(), re.M)
     assert re.fullmatch("[1-9][0-9]*:[1-9][0-9]*", users[-1])

@@ -1,4 +1,4 @@
-""".ci/run where something cannot be checked, with a `make` of the test's."""
+""".ci/run on a machine where not everything can be checked, with a substitute for `make`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ VULNERABLE = "Found 1 known vulnerability in 1 package"
 
 
 def run_ci(directory: Path, *, audit: str = "", tests: str = "exit 0") -> subprocess.CompletedProcess[str]:
-    """Run .ci/run with programs that do nothing; `make audit` fails if there is an output for it."""
+    """Run .ci/run with programs that do nothing; `make audit` fails if `audit`, its output, is not empty."""
     scripts = dict.fromkeys(("chromium", "promtool", "go", "docker"), "exit 0")
     status = int(bool(audit))
     scripts["make"] = f'case $1 in test) {tests};; audit) echo "{audit}"; exit {status};; *) exit;; esac'
@@ -28,13 +28,13 @@ def run_ci(directory: Path, *, audit: str = "", tests: str = "exit 0") -> subpro
     )
 
 
-def test_ci_without_a_cluster_names_the_cluster_on_its_last_line(tmp_path: Path) -> None:
+def test_ci_names_the_missing_cluster_on_its_last_line(tmp_path: Path) -> None:
     done = run_ci(tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "not checked: everything on a cluster: there is no /no/cluster"
 
 
-def test_ci_without_a_source_of_vulnerabilities_names_the_check_in_its_last_lines(tmp_path: Path) -> None:
+def test_ci_names_unchecked_vulnerabilities_in_its_last_lines(tmp_path: Path) -> None:
     done = run_ci(tmp_path, audit=UNREACHABLE)
     assert done.returncode == 0, done.stderr
     last = done.stdout.splitlines()[-2:]

@@ -1,4 +1,4 @@
-"""The Dockerfiles against .dockerignore and against docs/security.md."""
+"""Agreement of the Dockerfiles with .dockerignore and docs/security.md."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def copied(dockerfile: str, *, last_stage_only: bool = False) -> set[str]:
 
 
 def documented() -> set[str]:
-    """Return what docs/security.md says is copied into the image."""
+    """Return the names that docs/security.md lists as copied into the image."""
     page = (ROOT / "docs/security.md").read_text()
     sentence = re.search(r"only ([`\w/., -]+) and the locked packages are copied", page)
     assert sentence, "docs/security.md no longer says what the image copies"
@@ -45,15 +45,15 @@ def test_copy_instructions_are_found() -> None:
     assert copied(dockerfile, last_stage_only=True) == {"d", "e", "f"}
 
 
-def test_security_page_names_the_files_that_the_image_copies() -> None:
+def test_security_page_names_the_copied_files() -> None:
     assert documented() == copied((ROOT / "Dockerfile").read_text(), last_stage_only=True)
 
 
-def test_dockerignore_sends_only_copied_files() -> None:
+def test_dockerignore_sends_the_copied_files_only() -> None:
     ignored = (ROOT / ".dockerignore").read_text().splitlines()
     assert "*" in ignored
     sent = {line.removeprefix("!") for line in ignored if line.startswith("!")}
-    # Docker's own builder looks into no directory for a pattern with a wildcard before its name.
+    # Docker's own builder searches no directory for a pattern with a wildcard before the name.
     assert not any("*" in name for name in sent)
     taken = copied((ROOT / "Dockerfile").read_text()) | copied((ROOT / LOAD).read_text())
     assert sent == taken
@@ -61,7 +61,7 @@ def test_dockerignore_sends_only_copied_files() -> None:
 
 @pytest.mark.parametrize("dockerfile", DOCKERFILES)
 def test_base_image_is_an_argument(dockerfile: str) -> None:
-    """Whoever knows a digest gives it once, for every stage."""
+    """Require one argument for all stages, so that a digest is set in one place."""
     found = instructions((ROOT / dockerfile).read_text())
     assert found[0] == ("ARG", ["BASE=python:3.13-slim"])
     assert {words[0] for name, words in found if name == "FROM"} == {"$BASE"}

@@ -1,4 +1,4 @@
-"""The doctor on the course's own Deployments, and checks by the one change to v7 that they are for."""
+"""The doctor on the course's Deployments, and each of its checks on the change to v7 that it reports."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from tests.manifests.manifests import ROOT, RUNGS, Object, objects
 LOSES, RISKS, ADVICE, UNKNOWN = Severity
 
 PRODUCTION = {(ADVICE, "disruption-budget"), (ADVICE, "spread")}
-"""Only v7, the rung for production, brings a budget and spreads its pods."""
+"""Findings in all rungs but v7, the rung for production, which has a budget and spreads its pods."""
 
 DRAIN = (ADVICE, "drain")
 PACE = (ADVICE, "min-ready-seconds")
 
-# What each rung leaves to the ones after it.
+# Findings that each rung leaves to the later rungs.
 LEFT = {
     "v1": {(LOSES, "drain"), (LOSES, "readiness-probe"), PACE, *PRODUCTION},
     "v2": {(LOSES, "drain"), PACE, *PRODUCTION},
@@ -56,11 +56,11 @@ def brief(findings: list[Finding]) -> set[tuple[Severity, str]]:
 
 
 @pytest.mark.parametrize("rung", RUNGS)
-def test_rung_has_the_findings_that_later_rungs_remedy(rung: str) -> None:
+def test_rung_has_the_findings_that_later_rungs_resolve(rung: str) -> None:
     assert brief(examined(around(rung))) == LEFT[rung]
 
 
-def test_the_replicas_beside_the_autoscaler_are_ignored_with_a_reason() -> None:
+def test_replicas_beside_the_autoscaler_are_ignored_with_a_reason() -> None:
     (ignored,) = examine(workload_of(around("v7"))).ignored
     assert ignored.finding.check == "replicas-and-autoscaler"
     assert ignored.reason
@@ -77,7 +77,7 @@ def slow_readiness(flask: Object, around: dict[str, Object]) -> None:
 
 
 def at(path: str, value: Any) -> Change:
-    """Set a field of the pod's one container, of the Deployment (`/...`) or of another kind (`Kind/...`)."""
+    """Return a change of a field of the container, the Deployment (`/...`) or another kind (`Kind/...`)."""
 
     def change(flask: Object, around: dict[str, Object]) -> None:
         kind, _, rest = path.rpartition("/")
@@ -176,7 +176,7 @@ CHANGES: list[tuple[str, Change, Severity, str]] = [
 
 
 @pytest.mark.parametrize(("check", "change", "severity", "says"), CHANGES)
-def test_change_is_found_and_nothing_else(check: str, change: Change, severity: Severity, says: str) -> None:
+def test_change_is_the_only_finding(check: str, change: Change, severity: Severity, says: str) -> None:
     kinds = {each["kind"]: copy.deepcopy(each) for each in around("v7")}
     (flask,) = kinds["Deployment"]["spec"]["template"]["spec"]["containers"]
     change(flask, kinds)
@@ -192,13 +192,13 @@ def test_default_keepalive_is_longer_than_common_ingresses(class_name: str) -> N
     assert examined([*around("v7"), kinds["Ingress"]]) == []
 
 
-def test_field_of_a_finding_has_the_form_of_kubectl_explain() -> None:
+def test_field_of_a_finding_has_the_notation_of_kubectl_explain() -> None:
     (found,) = (each for each in examined(around("v2")) if each.check == "drain")
     (change,) = found.changes
     assert (shown(change.path), change.value) == ("spec.template.spec.containers[0].env[1].value", "on")
 
 
-def test_settings_are_those_of_the_service() -> None:
+def test_settings_of_the_doctor_match_the_service() -> None:
     defaults = Settings()
     for name_, setting in own.SETTINGS.items():
         assert getattr(defaults, name_.lower()) == setting.default

@@ -1,4 +1,4 @@
-"""Every manifest names the same images, and one command puts others in their place."""
+"""The images of the manifests: the same in all of them, and replaced by one command."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAKE = shutil.which("make") or "make"
 
 
 def images(documents: list[dict[str, Any]]) -> dict[str, str]:
-    """The image of each container by its name."""
+    """Return the image of each container, by the container's name."""
     (pod,) = (each["spec"]["template"]["spec"] for each in documents if each["kind"] == "Deployment")
     return {each["name"]: each["image"] for each in containers(pod)}
 
@@ -28,14 +28,14 @@ def manifest(rung: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("rung", ["all", *RUNGS])
-def test_images_are_the_default_ones(rung: str) -> None:
+def test_images_are_the_defaults(rung: str) -> None:
     found = images(objects(f"flask-deployment-{rung}"))
     assert found == {name: DEFAULT[name] for name in found}
     assert ("envoy" in found) == rung.startswith("v6")
 
 
 @pytest.mark.parametrize("rung", ["all", *RUNGS])
-def test_make_puts_other_images_in_their_place(rung: str) -> None:
+def test_make_replaces_the_images(rung: str) -> None:
     made = manifest(rung)
     assert made.returncode == 0, made.stderr
     documents = parse(made.stdout)
@@ -48,7 +48,7 @@ def test_make_puts_other_images_in_their_place(rung: str) -> None:
     assert documents == objects(f"flask-deployment-{rung}")
 
 
-def test_make_says_which_rungs_there_are() -> None:
+def test_make_reports_an_unknown_rung_with_the_known_rungs() -> None:
     made = manifest("v8")
     assert made.returncode != 0
     assert made.stdout == ""

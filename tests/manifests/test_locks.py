@@ -1,4 +1,4 @@
-"""The locked requirements against their sources."""
+"""Agreement of the locked requirements with their sources."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 
 
 def logical_lines(path: Path) -> list[str]:
-    """Return the lines of a requirements file, continued ones joined, without comments."""
+    """Return the lines of a requirements file without comments, with continued lines joined."""
     text = re.sub(r"\\\n", " ", path.read_text())
     lines = (re.sub(r"(^|\s)#.*", "", line).strip() for line in text.splitlines())
     return [line for line in lines if line]
@@ -36,7 +36,7 @@ def locked(path: Path) -> list[tuple[Requirement, list[str]]]:
 
 
 def versions(path: Path, python: str) -> dict[str, str]:
-    """Return what a locked file installs on Linux with a Python version."""
+    """Return the versions that a locked file installs on Linux with a Python version, by package."""
     environment = {"python_version": python, "python_full_version": f"{python}.0", "sys_platform": "linux"}
     return {
         canonicalize_name(pin.name): str(pin.specifier).removeprefix("==")
@@ -46,7 +46,7 @@ def versions(path: Path, python: str) -> dict[str, str]:
 
 
 def wanted(path: Path) -> list[Requirement]:
-    """Return what a source file asks for, with the sources that it includes."""
+    """Return the requirements of a source file, including those of the sources that it includes."""
     found = []
     for line in logical_lines(path):
         if line.startswith("-r "):
@@ -80,8 +80,8 @@ def test_every_pin_is_exact_and_has_hashes(source: Path) -> None:
 
 @pytest.mark.parametrize("python", PYTHONS)
 @pytest.mark.parametrize("source", SOURCES, ids=names)
-def test_lock_has_the_requirements_of_its_source(source: Path, python: str) -> None:
-    """Otherwise a line was changed without `make lock`."""
+def test_lock_satisfies_its_source(source: Path, python: str) -> None:
+    """Detect a line that was changed without `make lock`."""
     installed = versions(source.with_suffix(".txt"), python)
     for requirement in wanted(source):
         version = installed.get(canonicalize_name(requirement.name))
@@ -90,7 +90,7 @@ def test_lock_has_the_requirements_of_its_source(source: Path, python: str) -> N
 
 
 @pytest.mark.parametrize("python", PYTHONS)
-def test_service_has_one_version_of_a_package_everywhere(python: str) -> None:
+def test_package_has_the_same_version_in_every_lock(python: str) -> None:
     service = versions(ROOT / "requirements.txt", python)
     for source in SOURCES:
         if source.name == "requirements-audit.in":  # installed in a separate environment

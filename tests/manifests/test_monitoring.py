@@ -1,4 +1,4 @@
-"""k8s/monitoring/ as promtool and Grafana read it. tests/process has it on a real Prometheus."""
+"""k8s/monitoring/ as promtool and Grafana read it; tests/process runs it on a real Prometheus."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def promtool(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def expressions() -> list[str]:
-    """Every expression of the dashboard, annotations included."""
+    """Return every expression of the dashboard, including annotations."""
     dashboard = json.loads((MONITORING / "dashboard.json").read_text())
     found = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
     return found + [each["expr"] for each in dashboard["annotations"]["list"]]
@@ -38,7 +38,7 @@ def test_rules_are_valid_and_pass_their_tests() -> None:
 
 
 def test_every_alert_is_expected_by_a_test() -> None:
-    """An alert that a test expects and that does not fire fails promtool."""
+    """Compare the names only: promtool fails if an expected alert does not fire."""
     cases = [each for test in yaml.safe_load(TESTS.read_text())["tests"] for each in _alert_cases(test)]
     assert set(cases) == set(ALERTS)
 
@@ -53,7 +53,7 @@ def _alert_cases(test: dict[str, Any]) -> list[str]:
 
 
 @needs_promtool
-def test_promtool_fails_without_an_alert_that_is_expected(tmp_path: Path) -> None:
+def test_promtool_fails_without_an_expected_alert(tmp_path: Path) -> None:
     changed: Any = yaml.safe_load(RULES.read_text())
     for group in changed["groups"]:
         group["rules"] = [rule for rule in group["rules"] if rule.get("alert") != ALERTS[0]]
@@ -63,8 +63,8 @@ def test_promtool_fails_without_an_alert_that_is_expected(tmp_path: Path) -> Non
 
 
 @needs_promtool
-def test_the_scrape_configuration_is_valid(tmp_path: Path) -> None:
-    """All but Kubernetes' discovery, which Debian's promtool does not know, and the files a pod has."""
+def test_scrape_configuration_is_valid(tmp_path: Path) -> None:
+    """Check all but Kubernetes' discovery, which Debian's promtool does not support, and a pod's files."""
     whole = yaml.safe_load((MONITORING / "prometheus.yaml").read_text())
     whole["scrape_configs"] = [with_targets_from(job, tmp_path / "none.json") for job in jobs().values()]
     configuration = tmp_path / "prometheus.yaml"
@@ -83,8 +83,8 @@ def test_every_expression_of_the_dashboard_parses(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_every_series_is_one_that_something_exposes() -> None:
-    """The service's own by their prefixes, the cluster's by the programs that alerts.yaml names."""
+def test_every_series_of_the_cluster_has_a_source() -> None:
+    """Compare the cluster's series, found by their prefixes, with the programs that alerts.yaml names."""
     text = RULES.read_text() + "".join(expressions())
     foreign = set(re.findall(r"\b(?:kube|prober)_[a-z_]+", text))
     assert foreign == {
@@ -94,7 +94,7 @@ def test_every_series_is_one_that_something_exposes() -> None:
     }
 
 
-def test_the_dashboard_is_one_that_grafana_takes() -> None:
+def test_dashboard_is_valid_for_grafana() -> None:
     dashboard = json.loads((MONITORING / "dashboard.json").read_text())
     panels = dashboard["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)

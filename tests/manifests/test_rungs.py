@@ -1,4 +1,4 @@
-"""Each rung changes its one idea and nothing else, so that `diff` between two of them shows just that."""
+"""Differences between rungs: each rung changes one idea only, so that `diff` of two rungs shows it alone."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ POD = "spec.template.spec"
 FLASK = f"{POD}.containers.flask"
 NAMING = {"metadata.annotations.kubernetes.io/change-cause", f"{FLASK}.env.APP_VERSION"}
 
-# (rung, the one before): what differs, besides its name.
-# v7 goes on from v5: a sidecar is no part of production as such.
+# (rung, previous rung): differences in addition to the name.
+# v7 is based on v5: a sidecar is no part of production as such.
 IDEAS = {
     ("v2", "v1"): {f"{FLASK}.startupProbe", f"{FLASK}.livenessProbe", f"{FLASK}.readinessProbe"},
     ("v3", "v2"): {f"{FLASK}.lifecycle", f"{POD}.terminationGracePeriodSeconds"},
@@ -44,7 +44,7 @@ IDEAS = {
 
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, object]]:
-    """Every value under its path; items of a list go by their name where they have one."""
+    """Yield every value with its path, in which the items of a list have their name or their index."""
     if isinstance(value, dict):
         for key, item in value.items():
             yield from leaves(item, f"{path}.{key}".lstrip("."))
@@ -57,7 +57,7 @@ def leaves(value: Any, path: str = "") -> Iterator[tuple[str, object]]:
 
 
 def difference(one: Any, other: Any) -> set[str]:
-    """The paths whose value only one of the two has."""
+    """Return the paths whose value is in one of the two only."""
     return {path for path, _ in set(leaves(one)) ^ set(leaves(other))}
 
 
@@ -78,7 +78,7 @@ def test_rung_changes_its_one_idea(rung: str, before: str) -> None:
 
 
 @pytest.mark.parametrize(("rung", "before"), [pair for pair in IDEAS if pair[0] != "v6-plain"])
-def test_diff_shows_no_line_that_only_moved(rung: str, before: str) -> None:
+def test_diff_shows_no_moved_line(rung: str, before: str) -> None:
     diff = list(difflib.ndiff(text(before).splitlines(), text(rung).splitlines()))
     gone, new = ({line[2:].strip() for line in diff if line.startswith(sign)} for sign in "-+")
     # in v6 the Service's port does move, to Envoy
@@ -101,7 +101,7 @@ def test_rung_names_itself(rung: str) -> None:
 
 
 @pytest.mark.parametrize("rung", RUNGS)
-def test_the_drain_begins_with_v5(rung: str) -> None:
+def test_drain_is_on_from_v5(rung: str) -> None:
     drain = {each["name"]: each["value"] for each in container(rung)["env"]}["DRAIN"]
     assert drain == ("off" if rung < "v5" else "on")
 
@@ -118,6 +118,6 @@ def test_only_v7_brings_more_than_a_deployment() -> None:
     assert set(map(tuple, kinds.values())) == {("Deployment",)}
 
 
-def test_all_is_namespace_service_and_the_recommended_rung() -> None:
+def test_single_file_has_namespace_service_and_the_recommended_rung() -> None:
     parts = ("namespace", "service", f"flask-deployment-{RECOMMENDED}")
     assert objects("flask-deployment-all") == [each for part in parts for each in objects(part)]

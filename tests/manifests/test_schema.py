@@ -1,8 +1,8 @@
-"""Every object against Kubernetes' own schemas, strictly: an unknown field is an error.
+"""Strict validation of every object against Kubernetes' own schemas: an unknown field is an error.
 
-Not covered here: what the API server checks beyond its schemas (names, ranges, what excludes what). The
+Not covered: the API server's checks beyond its schemas (names, ranges, fields that exclude each other). The
 cluster tests apply every file. HTTPRoute is a custom resource, for which kubernetes-validate has no schema;
-the fields that httproute.yaml uses are checked against the part of the Gateway API's written out below.
+the fields of httproute.yaml are checked against the part of the Gateway API's schema written out below.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ HTTP_ROUTE = _fields(
 )
 
 
-def test_the_files_are_the_courses() -> None:
+def test_files_are_the_manifests_of_the_course() -> None:
     rungs = [f"flask-deployment-{rung}" for rung in ("all", *RUNGS)]
     assert {path.stem for path in FILES} == {"namespace", "service", "ingress", "httproute", *rungs}
 

@@ -1,7 +1,7 @@
-"""v7 satisfies every control of the `restricted` Pod Security Standard.
+"""The controls of the `restricted` Pod Security Standard, all of which v7 satisfies.
 
 The controls are those of https://kubernetes.io/docs/concepts/security/pod-security-standards/ for Kubernetes
-1.35, restricted with the baseline that it includes. The API server is the judge; this asks without a cluster.
+1.35, restricted with the baseline that it includes. The API server decides; these tests need no cluster.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ SELINUX_TYPES = {"", "container_t", "container_init_t", "container_kvm_t", "cont
 
 
 def _handlers(each: Object) -> Iterator[Object]:
-    """The probes and lifecycle hooks of a container."""
+    """Yield the probes and lifecycle hooks of a container."""
     yield from (each[name] for name in ("startupProbe", "livenessProbe", "readinessProbe") if name in each)
     yield from each.get("lifecycle", {}).values()
 
@@ -71,7 +71,7 @@ def _container_violations(each: Object, pod: Object) -> Iterator[str]:
 
 
 def violations(pod: Object) -> set[str]:
-    """The controls that a pod's spec violates."""
+    """Return the controls that a pod's spec violates."""
     contexts = [each.get("securityContext", {}) for each in (pod, *containers(pod))]
     found = {name for name in ("hostNetwork", "hostPID", "hostIPC") if pod.get(name)}
     for each in containers(pod):
@@ -94,7 +94,7 @@ def violations(pod: Object) -> set[str]:
 
 
 def _set(path: str, value: Any) -> Callable[[Object], None]:
-    """Set a field of the pod, `flask.` for one of its container."""
+    """Return a change of a field of the pod, or of its container if the path begins with `flask.`."""
 
     def apply(pod: Object) -> None:
         first, *rest = path.split(".")
@@ -133,7 +133,7 @@ def test_v7_violates_no_control() -> None:
 
 
 @pytest.mark.parametrize("control", BREACHES)
-def test_each_control_is_looked_at(control: str) -> None:
+def test_each_control_is_checked(control: str) -> None:
     pod = copy.deepcopy(pod_spec("v7"))
     BREACHES[control](pod)
     assert violations(pod) == {control}
@@ -146,7 +146,7 @@ def test_v7_namespace_enforces_restricted() -> None:
     assert labels[f"{prefix}/enforce-version"] == labels[f"{prefix}/warn-version"]
 
 
-def test_v7_exceeds_the_standard_at_no_cost() -> None:
+def test_v7_has_no_token_and_a_read_only_root_filesystem() -> None:
     pod = pod_spec("v7")
     assert pod["automountServiceAccountToken"] is False
     assert all(each["securityContext"]["readOnlyRootFilesystem"] for each in containers(pod))

@@ -1,4 +1,4 @@
-"""The times of every manifest add up with each other and with the service's settings."""
+"""Consistency of the times in every manifest with each other and with the service's settings."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from app.settings import Settings
 from .manifests import RUNGS, Object, container, deployment, envoy, objects, one, pod_spec, settings, text
 
 MARGIN = 2
-"""Seconds left for the kubelet and for exiting."""
+"""Margin for the kubelet and for the exit, in seconds."""
 
 KUBERNETES_GRACE = 30
-"""Seconds a pod has where it does not say."""
+"""Default grace period of a pod, in seconds."""
 
 LATE_FAILURE = 5
-"""Seconds after which the course's bad version, ready at first, turns unready."""
+"""Time after which the course's bad version, ready at first, becomes unready, in seconds."""
 
 WITH_PROBES = [rung for rung in RUNGS if rung != "v1"]
 PACED = [rung for rung in RUNGS if rung >= "v4"]
@@ -28,27 +28,27 @@ def grace(rung: str) -> int:
 
 
 def pre_stop(rung: str) -> int:
-    """Seconds before the service gets SIGTERM. Only sleep has a known length; no other hook is allowed."""
+    """Return the seconds before SIGTERM. Only `sleep` has a known duration; no other hook is allowed."""
     hook = container(rung).get("lifecycle", {}).get("preStop", {"sleep": {"seconds": 0}})
     return int(hook["sleep"]["seconds"])
 
 
 def stopping(rung: str) -> dict[str, float]:
-    """The longest each part of the stop can take, in seconds, under its name in the manifests' comments."""
+    """Return the maximum duration of each part of the stop, in seconds, by its name in the comments."""
     own = settings(rung)
     parts = {"preStop": pre_stop(rung), "DRAIN_MAX": own.drain_max if own.drain else 0.0}
     return {**parts, "GRACEFUL_TIMEOUT": float(own.graceful_timeout)}
 
 
 def seconds(duration: str) -> float:
-    """A duration in whole seconds, the only form these files use."""
+    """Return a duration in seconds. These files use whole seconds only."""
     found = re.fullmatch("([0-9]+)s", duration)
     assert found, duration
     return float(found[1])
 
 
 def probe_seconds(probe: Object) -> int:
-    """Return the seconds for which a probe fails before it counts."""
+    """Return the time that a probe must fail before the failure counts, in seconds."""
     return int(probe["periodSeconds"] * probe["failureThreshold"])
 
 
@@ -58,7 +58,7 @@ def test_grace_period_covers_the_whole_stop(rung: str) -> None:
 
 
 @pytest.mark.parametrize("rung", RUNGS)
-def test_figures_in_comments_are_the_ones_in_force(rung: str) -> None:
+def test_figures_in_comments_are_in_force(rung: str) -> None:
     own = settings(rung)
     in_force = {**stopping(rung), "margin": MARGIN}
     in_force |= {"DRAIN_MIN": own.drain_min, "SLEEP_LIMIT": own.sleep_limit}
@@ -76,12 +76,12 @@ def test_v7_waits_for_the_longest_request() -> None:
     assert own.graceful_timeout > own.sleep_limit
 
 
-def test_the_ways_in_wait_for_the_longest_request() -> None:
+def test_routes_wait_for_the_longest_request() -> None:
     waits = ways_in()
     assert all(seconds(waits[way, "/"]) > Settings().sleep_limit for way in ("httproute", "ingress"))
 
 
-def test_the_ways_in_let_connections_last() -> None:
+def test_routes_do_not_limit_long_lived_connections() -> None:
     waits = ways_in()
     for path in ("/api/events", "/api/ws"):
         assert waits["httproute", path] == "0s"
@@ -99,7 +99,7 @@ def test_the_ways_in_let_connections_last() -> None:
 
 
 def ways_in() -> dict[tuple[str, str], str]:
-    """Return the timeout of each route for each path, by manifest and path."""
+    """Return the timeout of each route, by the manifest and the path."""
     waits = {
         ("httproute", match["path"]["value"]): rule["timeouts"]["request"]
         for rule in one("httproute", "HTTPRoute")["spec"]["rules"]
@@ -113,7 +113,7 @@ def ways_in() -> dict[tuple[str, str], str]:
 
 
 @pytest.mark.parametrize("rung", WITH_PROBES)
-def test_probes_answer_in_their_time(rung: str) -> None:
+def test_probes_take_effect_in_time(rung: str) -> None:
     startup, readiness = container(rung)["startupProbe"], container(rung)["readinessProbe"]
     assert startup["periodSeconds"] == 1
     assert probe_seconds(readiness) <= 5
@@ -126,13 +126,13 @@ def test_min_ready_seconds_catches_a_version_that_fails_late(rung: str) -> None:
 
 
 @pytest.mark.parametrize("rung", PACED)
-def test_deadline_leaves_time_to_start_and_to_prove(rung: str) -> None:
+def test_progress_deadline_leaves_time_for_the_start_and_min_ready_seconds(rung: str) -> None:
     spec = deployment(rung)["spec"]
     starting = probe_seconds(container(rung)["startupProbe"])
     assert starting + spec["minReadySeconds"] < spec["progressDeadlineSeconds"]
 
 
-def test_envoy_lets_gunicorn_decide() -> None:
+def test_envoy_leaves_timeouts_to_gunicorn() -> None:
     (listener,) = envoy()["static_resources"]["listeners"]
     manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
     (route,) = manager["route_config"]["virtual_hosts"][0]["routes"]
