@@ -1,4 +1,4 @@
-"""The service as Flask's test client sees it, without Gunicorn."""
+"""Fixtures for the service with Flask's test client, without Gunicorn."""
 
 from __future__ import annotations
 

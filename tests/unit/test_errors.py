@@ -1,4 +1,4 @@
-"""app/errors.py"""
+"""Tests of app/errors.py."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 
-def test_nothing_there(client: FlaskClient) -> None:
+def test_unknown_path_is_reported_with_the_known_paths(client: FlaskClient) -> None:
     response = client.get("/nowhere")
     problem = response.get_json()
     assert (response.status_code, response.mimetype) == (404, "application/problem+json")
@@ -18,14 +18,14 @@ def test_nothing_there(client: FlaskClient) -> None:
     assert {"/api", "/api/sleep/<seconds>", "/health", "/metrics"} <= set(problem["allowed"])
 
 
-def test_method_not_allowed(client: FlaskClient) -> None:
+def test_forbidden_method_is_reported_with_the_allowed_methods(client: FlaskClient) -> None:
     response = client.delete("/api")
     assert (response.status_code, response.mimetype) == (405, "application/problem+json")
     assert response.headers["Allow"] == "GET, HEAD, OPTIONS"
     assert response.get_json()["allowed"] == ["GET", "HEAD", "OPTIONS"]
 
 
-def test_log_has_the_details_that_the_client_must_not_see(
+def test_log_has_the_traceback_that_the_client_must_not_see(
     app: Flask, caplog: pytest.LogCaptureFixture
 ) -> None:
     @app.get("/breaks")

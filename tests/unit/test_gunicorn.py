@@ -1,7 +1,7 @@
-"""Fingerprints of the Gunicorn code that the packages and app/ depend on.
+"""Fingerprints of the code of Gunicorn on which the packages and app/ depend.
 
-Fails with each release that changes any of it. Then read what changed beside what leans on it, run
-`make test-gunicorn GUNICORN=...`, and note the new fingerprint here.
+The test fails with each release that changes any of this code. Then read the change beside the code that
+depends on it, run `make test-gunicorn GUNICORN=...`, and enter the new fingerprint here.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ WORKER = "gunicorn_fast.probe_worker.ProbeLaneWorker"
 LEADER = "gunicorn_fast.leader_worker.LeaderWorker"
 HTTP = "gunicorn_fast.http"
 
-# Module, name in it, fingerprints in 27.0.1 (and in 27.0.0 where it differs), and what leans on it.
+# Module, name in it, fingerprints in 27.0.1 (and in 27.0.0 if different), and the code that depends on it.
 LEANT_ON = [
     ("arbiter", "Arbiter.signal", "8b193e95e16a", f"{MASTER}: _on_sigterm, _on_tick"),
     ("arbiter", "Arbiter.wakeup", "5a6a596d0a04", f"{MASTER}: _on_tick"),
@@ -173,7 +173,7 @@ def fingerprint(thing: object) -> str:
 
 
 @pytest.mark.parametrize(("module", "name", "known", "leans"), LEANT_ON, ids=str)
-def test_gunicorn_code_has_the_known_fingerprint(module: str, name: str, known: str, leans: str) -> None:
+def test_code_of_gunicorn_is_unchanged(module: str, name: str, known: str, leans: str) -> None:
     found = fingerprint(attrgetter(name)(importlib.import_module(f"gunicorn.{module}")))
     assert found in known.split(), (
         f"gunicorn.{module}.{name} of Gunicorn {gunicorn.__version__} is not what was read ({found}): "

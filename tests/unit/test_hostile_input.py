@@ -1,6 +1,4 @@
-"""Every route, method and parameter with input that nobody meant: never a 500, never what we did not
-write.
-"""
+"""Hostile input to every route, method and parameter: never a 500, and every error a problem document."""
 
 from __future__ import annotations
 
@@ -56,10 +54,10 @@ VALUES = st.one_of(NASTY, st.text(max_size=60)).map(lambda text: re.sub("[\r\n]"
 
 @dataclass(frozen=True)
 class Request:
-    """A client's request; every field is chosen independently."""
+    """Request of a client, each field of which is chosen independently of the others."""
 
     part: str
-    """In place of a route's parameter."""
+    """Value of a route's parameter."""
     method: str
     query: str
     headers: dict[str, str]
@@ -86,12 +84,12 @@ def hostile_app() -> Flask:
 
 
 def raw(text: str) -> str:
-    """Text as WSGI hands it over: its bytes as latin-1."""
+    """Return text as WSGI passes it: its bytes decoded as latin-1."""
     return text.encode("utf-8", "replace").decode("latin-1")
 
 
 def call(app: Flask, request: Request, path: str) -> tuple[int, dict[str, str], bytes]:
-    """Call the WSGI application as a server does; returns status, headers and, if it ends, the body."""
+    """Call the WSGI application as a server does; return status, headers and, if it ends, the body."""
     headers = [(name, raw(value)) for name, value in request.headers.items()]
     environ = EnvironBuilder(
         query_string=raw(request.query), headers=headers, data=request.body
@@ -105,7 +103,7 @@ def call(app: Flask, request: Request, path: str) -> tuple[int, dict[str, str], 
 
 
 @pytest.mark.slow
-def test_response_has_only_text_of_ours(hostile_app: Flask) -> None:
+def test_hostile_input_gets_our_own_responses_only(hostile_app: Flask) -> None:
     rules = sorted({rule.rule for rule in hostile_app.url_map.iter_rules()})
     seen: Counter[int] = Counter()
     covered: Counter[str] = Counter()
@@ -125,7 +123,7 @@ def test_response_has_only_text_of_ours(hostile_app: Flask) -> None:
         status, answered, text = call(hostile_app, request, path)
         seen[status] += 1
         covered[rule] += 1
-        # A connection that lasts cannot be had without a server to take it from; tests/process has one.
+        # A long-lived connection needs a server to detach it from; tests/process has a server.
         assert status < 500 or (status == 501 and rule in LASTING), (path, request, text)
         assert not any("\r" in value or "\n" in value for value in answered.values()), answered
         if status >= 400 and request.method != "HEAD":

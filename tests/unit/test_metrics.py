@@ -1,4 +1,4 @@
-"""app/metrics.py, in one process; tests/process asks it of several workers."""
+"""Tests of app/metrics.py in one process; tests/process has those with several workers."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_made_up_methods_share_one_series(client: FlaskClient) -> None:
     assert methods == {"other"}
 
 
-def test_the_series_are_the_exporters_own(app: Flask) -> None:
+def test_series_are_the_same_as_the_exporters(app: Flask) -> None:
     def ask(asked: Flask) -> Counter[tuple[str, frozenset[tuple[str, str]]]]:
         client = asked.test_client()
         asked.add_url_rule("/breaks", "breaks", lambda: str(1 // 0))
@@ -71,7 +71,7 @@ def test_the_series_are_the_exporters_own(app: Flask) -> None:
     assert ask(app) == ask(theirs)
 
 
-def test_the_lifecycle_is_measured(client: FlaskClient, drain: Drain) -> None:
+def test_lifecycle_is_measured(client: FlaskClient, drain: Drain) -> None:
     def own() -> dict[str, float]:
         return {name: value for (name, _), value in samples(client).items() if name.startswith("lifecycle_")}
 
@@ -97,7 +97,7 @@ def test_the_lifecycle_is_measured(client: FlaskClient, drain: Drain) -> None:
     assert after["lifecycle_drain_duration_seconds"] > 0
 
 
-def test_without_a_drain_there_are_no_limits_of_one(client: FlaskClient, drain: Drain) -> None:
+def test_limits_of_the_drain_are_absent_without_a_drain(client: FlaskClient, drain: Drain) -> None:
     drain.configure(None)
     names = {name for name, _ in samples(client)}
     assert "lifecycle_drain_max_seconds" not in names
@@ -110,9 +110,9 @@ def test_openmetrics_is_negotiated_and_ends_once(client: FlaskClient) -> None:
     assert response.data.count(b"# EOF") == 1
 
 
-def test_a_scrape_waits_for_a_file_that_is_just_being_created(tmp_path: Path) -> None:
+def test_scrape_waits_for_a_file_that_is_being_created(tmp_path: Path) -> None:
     (tmp_path / "counter_1.db").touch()
-    with pytest.raises(struct.error):  # what it is that has to be waited for
+    with pytest.raises(struct.error):  # the error that the scrape has to avoid by waiting
         MultiProcessCollector(CollectorRegistry(), str(tmp_path)).collect()  # type: ignore[no-untyped-call]
 
     def created() -> None:

@@ -1,4 +1,4 @@
-"""Arrows that no import shows: names in strings that one module defines and another relies on.
+"""Dependencies that no import shows: names in strings that one module defines and another relies on.
 
 Each such string is a public constant of the module that owns it, and a literal nowhere else.
 """
@@ -57,7 +57,7 @@ def trees() -> Iterator[tuple[str, ast.AST]]:
 
 
 def literals(tree: ast.AST) -> Iterator[str]:
-    """Yield the string literals that are no docstrings."""
+    """Yield the string literals other than docstrings."""
     prose = {id(each.value) for each in ast.walk(tree) if isinstance(each, ast.Expr)}
     for each in ast.walk(tree):
         if isinstance(each, ast.Constant) and isinstance(each.value, str) and id(each) not in prose:
@@ -89,7 +89,7 @@ def metric_names(tree: ast.AST) -> Iterator[str]:
             yield first.value
 
 
-def test_readers_of_sources_find_their_names() -> None:
+def test_readers_of_sources_find_keys_metrics_and_literals() -> None:
     tree = ast.parse('''"""doc"""\na = environ["x.y"], request.environ.get("z.w"), Counter("n", "t"), "s"''')
     assert list(environ_keys(tree)) == ["x.y", "z.w"]
     assert list(metric_names(tree)) == ["n"]
@@ -102,7 +102,7 @@ def test_name_is_a_literal_of_its_owner_alone(name: str) -> None:
     assert [path for path, tree in trees() for each in literals(tree) if each == name] == [OWNED[name]]
 
 
-def test_environ_keys_of_ours_are_constants() -> None:
+def test_own_environ_keys_are_constants() -> None:
     assert [
         f"{path}: {key}"
         for path, tree in trees()
@@ -126,7 +126,7 @@ def test_series_of_the_monitoring_are_exposed(app: Flask, client: FlaskClient) -
     client.get("/api")
     families = text_string_to_metric_families(client.get("/metrics").get_data(as_text=True))
     exposed = {sample.name for family in families for sample in family.samples}
-    # Its series begin with the first request that Gunicorn refuses; no request of a test client is one.
+    # This series begins with the first request that Gunicorn refuses, which a test client cannot send.
     created = {f"{name}_total" for _, tree in trees() for name in metric_names(tree)}
     exposed |= {"http_requests_refused_total"} & created
     text = "".join((MONITORING / name).read_text() for name in ("alerts.yaml", "dashboard.json"))
@@ -135,7 +135,7 @@ def test_series_of_the_monitoring_are_exposed(app: Flask, client: FlaskClient) -
     assert used - exposed == set()
 
 
-def test_monitoring_leaves_out_the_probes_and_nothing_else(app: Flask) -> None:
+def test_monitoring_excludes_the_probes_only(app: Flask) -> None:
     dashboard = json.loads((MONITORING / "dashboard.json").read_text())
     text = (MONITORING / "alerts.yaml").read_text() + json.dumps(dashboard).replace('\\"', '"')
     patterns = set(re.findall(r'url_rule!~"([^"]+)"', text))

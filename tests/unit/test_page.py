@@ -1,4 +1,4 @@
-"""app/page.py, and what the page is made of; tests/browser has it in a browser."""
+"""Tests of app/page.py and of the page's source; tests/browser opens the page in a browser."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 
 
 class Elements(HTMLParser):
-    """The elements of a document with their attributes, and the text of style and script."""
+    """Parser of a document: the elements with their attributes, and the text of style and script."""
 
     def __init__(self, document: str) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ def policy(client: FlaskClient) -> dict[str, list[str]]:
     return {name: sources for name, *sources in (part.split() for part in header.split(";"))}
 
 
-def test_the_page_is_one_response(client: FlaskClient) -> None:
+def test_page_is_one_response(client: FlaskClient) -> None:
     response = client.get("/")
     assert (response.status_code, response.content_type) == (200, "text/html; charset=utf-8")
     assert response.headers["X-Content-Type-Options"] == "nosniff"
@@ -46,7 +46,7 @@ def test_the_page_is_one_response(client: FlaskClient) -> None:
     assert not re.search(r"@import|url\(", response.text)
 
 
-def test_the_policy_allows_the_page_and_nothing_else(client: FlaskClient) -> None:
+def test_policy_allows_the_page_only(client: FlaskClient) -> None:
     elements = Elements(client.get("/").text)
     allowed = policy(client)
     for kind, sources in elements.sources.items():
@@ -55,18 +55,18 @@ def test_the_policy_allows_the_page_and_nothing_else(client: FlaskClient) -> Non
         assert allowed[f"{kind}-src"] == [f"'sha256-{hashes[0]}'"]
     assert allowed["default-src"] == allowed["base-uri"] == allowed["frame-ancestors"] == ["'none'"]
     assert allowed["connect-src"] == ["'self'"]
-    # The policy forbids these without a word to the reader of the source.
+    # The policy forbids these, which the source alone does not show.
     assert not [name for _, name, _ in elements.attributes if name == "style" or name.startswith("on")]
 
 
-def test_head_answers_without_a_body(client: FlaskClient) -> None:
+def test_head_responds_without_a_body(client: FlaskClient) -> None:
     same = {"X-Request-ID": "mine"}
     head, get = client.head("/", headers=same), client.get("/", headers=same)
     assert (head.status_code, head.data) == (200, b"")
     assert {**head.headers, "Date": ""} == {**get.headers, "Date": ""}
 
 
-def test_a_kept_page_is_asked_for_anew(client: FlaskClient) -> None:
+def test_cached_page_is_revalidated(client: FlaskClient) -> None:
     first = client.get("/")
     assert first.headers["Cache-Control"] == "no-cache"
     etag = first.headers["ETag"]

@@ -1,4 +1,4 @@
-"""app/probe_rule.py: the parsed and the raw form of the rule, held against Flask's routing."""
+"""The rule for probes, in its parsed and its raw form, compared with Flask's routing."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_probe_is_recognized_in_the_received_bytes(line: str, headers: tuple[str
         ("/flask", "/flask/health", True),
         ("/flask", "/flask//health/", True),
         ("/flask", "/health", False),
-        ("/flask", "/flaskhealth", True),  # Gunicorn and Flask route it so
+        ("/flask", "/flaskhealth", True),  # Gunicorn and Flask route this path so
         ("/flask/", "/flask/health", True),
         ("/flask/", "/flask", False),
         ("/flask", "/flask/flask/health", False),
@@ -101,8 +101,8 @@ def test_probe_is_recognized_under_a_path_prefix(prefix: str, path: str, probe: 
     ("peer", "path", "probe"),
     [
         (TRUSTED, "/flask/health", True),
-        (TRUSTED, "/health", False),  # Gunicorn refuses it
-        (UNTRUSTED, "/flask/health", False),  # and this one for its header
+        (TRUSTED, "/health", False),  # Gunicorn refuses the path
+        (UNTRUSTED, "/flask/health", False),  # Gunicorn refuses the header
     ],
 )
 def test_prefix_in_a_header_counts_from_trusted_proxies_only(peer: Any, path: str, probe: bool) -> None:
@@ -120,7 +120,7 @@ def test_path_with_two_probes_matches_by_either_header() -> None:
     assert [matcher.matches_head(each, Config(), TRUSTED) for each in received] == [False, True, True]
 
 
-def test_unfinished_head_is_no_probe() -> None:
+def test_unfinished_headers_are_no_probe() -> None:
     whole = head("GET /health HTTP/1.1", "Host: a")
     assert not any(MATCHER.matches_head(whole[:length], Config(), TRUSTED) for length in range(len(whole)))
 
@@ -131,14 +131,14 @@ def routes() -> Flask:
 
 
 def routed_to_a_probe(app: Flask, request: Request, cfg: Config, peer: Any) -> bool:
-    """Let Gunicorn make the environ of `request` and Flask route it. Flask responds to OPTIONS by itself."""
+    """Return True if Flask routes Gunicorn's environ of `request` to a probe; OPTIONS is Flask's own."""
     if request.method == "OPTIONS":
         return False
     try:
         _, environ = wsgi.create(request, None, peer, ("127.0.0.1", 80), cfg)
     except ConfigurationProblem:
         return False
-    # Not by a request context: a host or a query string that is wrong is no matter of routing.
+    # Without a request context: an invalid host or query string does not affect the routing.
     adapter = app.url_map.bind("a", path_info=environ["PATH_INFO"].encode("latin-1").decode(errors="replace"))
     try:
         endpoint, _ = adapter.match(method=environ["REQUEST_METHOD"])
@@ -150,7 +150,7 @@ def routed_to_a_probe(app: Flask, request: Request, cfg: Config, peer: Any) -> b
 
 
 def encoded(path: str, which: list[bool]) -> str:
-    """Percent-encode the characters of `path` that `which` picks."""
+    """Percent-encode the characters of `path` that `which` selects."""
     return "".join(
         f"%{ord(each):02x}" if hit else each
         for each, hit in zip(path, [*which, *[False] * len(path)], strict=False)
@@ -202,7 +202,7 @@ configurations = st.fixed_dictionaries(
 )
 
 
-# A busy machine is no fault of the inputs.
+# No deadline: a busy machine is no failure.
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     line=lines,
@@ -211,7 +211,7 @@ configurations = st.fixed_dictionaries(
     configuration=configurations,
     peer=st.sampled_from([TRUSTED, UNTRUSTED, ""]),
 )
-def test_both_forms_agree_with_the_routing(
+def test_both_forms_of_the_rule_agree_with_the_routing(
     *, routes: Flask, line: str, headers: list[str], prefix: str, configuration: dict[str, Any], peer: Any
 ) -> None:
     cfg = Config()

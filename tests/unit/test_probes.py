@@ -1,4 +1,4 @@
-"""app/probes.py"""
+"""Tests of app/probes.py."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ def statuses(client: FlaskClient) -> dict[str, int]:
     }
 
 
-def test_not_ready_before_the_worker_has_booted(drain: Drain) -> None:
+def test_service_is_not_ready_before_the_worker_has_booted(drain: Drain) -> None:
     client = create_app(Settings(), drain).test_client()
     assert statuses(client) == {"live": 200, "ready": 503, "version": 200, "probe": 503, "api": 200}
     assert client.get("/health").get_json() == {"state": "starting"}
 
 
-def test_ready(client: FlaskClient) -> None:
+def test_booted_service_is_ready(client: FlaskClient) -> None:
     assert set(statuses(client).values()) == {200}
     assert client.get("/health").get_json() == {"state": "ready"}
 
 
-def test_draining_is_alive_and_not_ready(client: FlaskClient, drain: Drain) -> None:
+def test_draining_service_is_alive_and_not_ready(client: FlaskClient, drain: Drain) -> None:
     drain.begin_drain()
     assert statuses(client) == {"live": 200, "ready": 503, "version": 200, "probe": 503, "api": 200}
     assert client.get("/health").get_json() == {"state": "draining"}
 
 
 @pytest.mark.parametrize("headers", [{}, COURSE_PROBE])
-def test_version(client: FlaskClient, headers: dict[str, str]) -> None:
+def test_version_is_reported(client: FlaskClient, headers: dict[str, str]) -> None:
     assert client.get("/api/nowater/version", headers=headers).get_json()["version"] == "v9"

@@ -1,4 +1,4 @@
-"""app/settings.py, and the table of the settings in docs/settings.md."""
+"""Tests of app/settings.py, and of the table of the settings in docs/settings.md."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from app.settings import ORDERED, Settings, SettingsError, notices
 NAMES = [each.name.upper() for each in fields(Settings)]
 
 
-def test_an_empty_environment_gives_the_defaults() -> None:
+def test_empty_environment_gives_the_defaults() -> None:
     assert Settings.from_environment({}) == Settings()
 
 
-def test_each_variable_is_read() -> None:
+def test_variables_are_read() -> None:
     settings = Settings.from_environment(
         {"PORT": "9000", "DRAIN": "off", "DRAIN_MIN": "0.5", "KEEPALIVE": "0", "APP_VERSION": "v3"}
     )
@@ -72,7 +72,7 @@ def test_error_names_the_setting_the_value_and_the_allowed_values(
     assert allowed in str(error.value)
 
 
-def test_all_that_is_wrong_is_reported_together() -> None:
+def test_all_errors_are_reported_together() -> None:
     with pytest.raises(SettingsError) as error:
         Settings.from_environment({"PORT": "x", "THREADS": "y", "DRAIN_MIN": "-3"})
     lines = str(error.value).splitlines()
@@ -137,7 +137,7 @@ def test_empty_variable_counts_as_not_set(name: str) -> None:
     assert sentence.startswith(f"{name} is empty and has no effect; its default applies, ")
 
 
-def test_web_concurrency_is_read_where_workers_is_not_set() -> None:
+def test_web_concurrency_is_read_if_workers_is_not_set() -> None:
     assert Settings.from_environment({"WEB_CONCURRENCY": "5"}).workers == 5
     assert Settings.from_environment({"WEB_CONCURRENCY": "5", "WORKERS": ""}).workers == 5
     assert Settings.from_environment({"WEB_CONCURRENCY": "5", "WORKERS": "3"}).workers == 3
@@ -183,7 +183,7 @@ def shown(default: object) -> str:
         ("app.worker.ProbeLaneWorker", "gunicorn_fast.ProbeLaneWorker"),
     ],
 )
-def test_worker_class_of_an_earlier_release_has_its_present_name(old: str, new: str) -> None:
+def test_worker_class_of_an_earlier_release_gets_its_new_name(old: str, new: str) -> None:
     environ = {"WORKER_CLASS": old}
     assert Settings.from_environment(environ).worker_class == new
     assert notices(environ) == [f"WORKER_CLASS is {old}; its name is {new} now, which applies"]

@@ -1,4 +1,4 @@
-"""app/streams.py: where a client resumes, and what is refused. tests/process has them on real sockets."""
+"""Tests of app/streams.py: resuming and refusals; tests/process has both on real sockets."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_settings_spread_clients_as_the_package_does() -> None:
 
 
 @given(st.text(max_size=15))
-def test_any_id_is_a_ticks_number_or_none_or_reported(text: str) -> None:
+def test_id_is_the_number_of_a_tick_or_absent_or_reported(text: str) -> None:
     start = streams.resume(("Last-Event-ID", [text]))
     if start.after is not None:
         assert start.after == int(text) <= streams.now() + streams.FUTURE
@@ -36,13 +36,13 @@ def test_any_id_is_a_ticks_number_or_none_or_reported(text: str) -> None:
         assert start == streams.Resume(None, "")
 
 
-def test_an_id_of_the_first_source_wins_and_the_later_of_one_source() -> None:
+def test_first_source_and_the_last_id_in_a_source_take_precedence() -> None:
     assert streams.resume(("header", ["5"]), ("query", ["9"])).after == 5
     assert streams.resume(("header", [""]), ("query", ["7", "x", "9"])).after == 9
     assert streams.resume(("header", ["x"]), ("query", ["9"])).after == 9
 
 
-def test_an_id_ahead_of_the_clock_is_reported() -> None:
+def test_id_ahead_of_the_clock_is_reported() -> None:
     now = streams.now()
     assert streams.resume(("header", [str(now + 3)])).after == now + 3
     start = streams.resume(("header", [str(now + 100)]))
@@ -50,12 +50,12 @@ def test_an_id_ahead_of_the_clock_is_reported() -> None:
     assert f"header is '{now + 100}'" in start.problem
 
 
-def test_a_long_id_is_shortened_in_the_report() -> None:
+def test_long_id_is_shortened_in_the_report() -> None:
     assert len(streams.resume(("header", ["9" * 10_000])).problem) < 300
 
 
 @pytest.mark.parametrize("path", ["/api/events", "/api/ws"])
-def test_without_gunicorn_there_is_no_connection_to_take(client: FlaskClient, path: str) -> None:
+def test_stream_without_gunicorn_is_not_implemented(client: FlaskClient, path: str) -> None:
     handshake = {
         "Upgrade": "websocket",
         "Connection": "keep-alive, Upgrade",
