@@ -1,6 +1,6 @@
-"""Real clients: one connection on a raw socket, and crowds of clients that note whatever goes wrong.
+"""Real clients: one connection on a raw socket, and crowds of clients that record every failure.
 
-A client library reopens a dropped connection without a word, which is what these tests have to see.
+A client library silently reopens a dropped connection, which these tests have to detect.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ import requests
 from requests.adapters import HTTPAdapter
 
 ANSWER_TIMEOUT = 20.0
-"""Seconds that a client waits for an answer before it counts the request as lost."""
+"""Timeout of a client for a response, in seconds; then the request counts as lost."""
 
 
-class Lost(Exception):  # noqa: N818 - it is the request that is lost
-    """A request got no whole answer."""
+class Lost(Exception):  # noqa: N818 - the request is lost
+    """A request without a complete response."""
 
 
 @dataclass(frozen=True)
@@ -35,17 +35,17 @@ class Answer:
 
     status: int
     headers: dict[str, str]
-    """By lower-case name."""
+    """Headers by lower-case name."""
     body: bytes
 
     @property
     def closes(self) -> bool:
-        """Return whether it announces the close of its connection."""
+        """True if the response announces the close of its connection."""
         return "close" in self.headers.get("connection", "").lower().split(", ")
 
 
 class Connection:
-    """One connection, nothing reopened."""
+    """One connection, which is never reopened."""
 
     def __init__(self, port: int, timeout: float = ANSWER_TIMEOUT, host: str = "127.0.0.1") -> None:
         self.socket = socket.create_connection((host, port), timeout)
@@ -61,11 +61,11 @@ class Connection:
         self.close()
 
     def close(self) -> None:
-        """Close our end."""
+        """Close the client's end."""
         self.socket.close()
 
     def ask(self, path: str = "/api", *headers: str) -> Answer:
-        """Send a GET and read its answer; Lost if there is no whole one."""
+        """Send a GET and read its response. Raises Lost if there is no complete response."""
         self.send(path, *headers)
         return self.answer()
 
@@ -78,7 +78,7 @@ class Connection:
             raise Lost(f"send: {error!r}") from error
 
     def answer(self) -> Answer:
-        """Read one answer with a Content-Length; Lost if there is no whole one."""
+        """Read one response with a Content-Length. Raises Lost if there is no complete response."""
         while b"\r\n\r\n" not in self._buffer:
             self._receive()
         head, _, self._buffer = self._buffer.partition(b"\r\n\r\n")
@@ -101,8 +101,8 @@ class Connection:
         self._buffer += data
 
     def closed_within(self, seconds: float) -> bool:
-        """Wait idly; whether the peer closed or reset the connection meanwhile."""
-        poll = select.poll()  # select() knows no descriptor from 1024 on
+        """Wait without reading; return True if the peer closes or resets the connection within `seconds`."""
+        poll = select.poll()  # select() supports no descriptor from 1024 on
         poll.register(self.socket, select.POLLIN)
         if not poll.poll(seconds * 1000):
             return False
@@ -112,7 +112,7 @@ class Connection:
             return True
 
     def rest(self) -> bytes:
-        """Read until the peer closes; a reset ends it too."""
+        """Read until the peer closes or resets the connection; return the bytes."""
         said = self._buffer
         try:
             while data := self.socket.recv(65536):
@@ -123,7 +123,7 @@ class Connection:
 
 
 def get(port: int, path: str, *headers: str) -> Answer:
-    """Ask once on a connection of its own. Lost or OSError if that fails."""
+    """Send one GET on a separate connection. Raises Lost or OSError if that fails."""
     with Connection(port) as connection:
         return connection.ask(path, *headers)
 
@@ -133,12 +133,12 @@ def get(port: int, path: str, *headers: str) -> Answer:
 
 @dataclass
 class Tally:
-    """Observations of one kind of client."""
+    """Counts of one kind of client."""
 
     answered: int = 0
     lost: Counter[str] = field(default_factory=Counter)
     unannounced: int = 0
-    """Connections closed although the last answer on them did not say so."""
+    """Connections closed without an announcement in the last response on them."""
 
     def __str__(self) -> str:
         text = f"{self.answered} answered, {self.lost.total()} lost, {self.unannounced} closed unannounced"
@@ -147,15 +147,15 @@ class Tally:
 
 @dataclass(frozen=True)
 class Kind:
-    """Behaviour of a client. Each sends requests with random pauses between them."""
+    """Kind of a client, which sends a request again and again, each after a random pause."""
 
     name: str
     path: str = "/api"
     kept: bool = True
-    """True if it keeps its connection for the next request."""
+    """True if the client keeps its connection for the next request."""
     pause: tuple[float, float] = (0.0, 0.01)
     session: bool = False
-    """True for a requests.Session, false for a raw socket."""
+    """True if the client is a requests.Session instead of a raw socket."""
 
 
 KINDS = (
@@ -169,18 +169,18 @@ KINDS = (
 
 
 class Router:
-    """Says which port a NEW connection goes to, as the endpoints of a Kubernetes Service do."""
+    """Destination port of NEW connections, like the endpoints of a Kubernetes Service."""
 
     def __init__(self, port: int) -> None:
         self.port = port
 
     def switch(self, port: int) -> None:
-        """Send new connections elsewhere. Those that are open stay where they are."""
+        """Send new connections to another port. Open connections stay."""
         self.port = port
 
 
 class Crowd:
-    """Clients of several kinds at once, a thread each, from start to stop."""
+    """Clients of several kinds at once, each with a thread, from start to stop."""
 
     def __init__(self, port: Callable[[], int], kinds: tuple[Kind, ...] = KINDS, each: int = 2) -> None:
         self.tallies = {kind.name: Tally() for kind in kinds}
@@ -206,19 +206,19 @@ class Crowd:
         self.stop()
 
     def stop(self) -> None:
-        """Let every client end after its present request, and wait for that."""
+        """Stop every client after its current request, and wait for all of them."""
         self._over.set()
         for thread in self._threads:
             thread.join()
 
     @property
     def answered(self) -> int:
-        """Answers so far, of all kinds."""
+        """Responses so far, of all kinds."""
         return sum(tally.answered for tally in self.tallies.values())
 
     @property
     def lost(self) -> int:
-        """Requests without a whole answer so far, of all kinds."""
+        """Requests without a complete response so far, of all kinds."""
         return sum(tally.lost.total() for tally in self.tallies.values())
 
     @property
@@ -227,7 +227,7 @@ class Crowd:
         return sum(tally.unannounced for tally in self.tallies.values())
 
     def everyone_answered(self) -> bool:
-        """Return whether every kind of client has had a response."""
+        """Return True if every kind of client has received a response."""
         return all(tally.answered for tally in self.tallies.values())
 
     def __str__(self) -> str:
@@ -241,7 +241,7 @@ class Crowd:
             if lost:
                 tally.lost[lost] += 1
         if lost:
-            time.sleep(0.05)  # as a client would; a refused connect fails a thousand times a second
+            time.sleep(0.05)  # like a real client; a refused connect fails a thousand times a second
 
     def _client(self, kind: Kind) -> None:
         connection: Connection | None = None
@@ -271,7 +271,7 @@ class Crowd:
             connection.close()
 
     def _pause(self, kind: Kind, connection: Connection | None) -> bool:
-        """Wait before the next request; whether `connection` was closed meanwhile."""
+        """Wait before the next request; return True if `connection` was closed meanwhile."""
         end = time.monotonic() + random.uniform(*kind.pause)
         while (left := end - time.monotonic()) > 0 and not self._over.is_set():
             if connection is None:

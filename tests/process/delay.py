@@ -1,4 +1,4 @@
-"""A TCP proxy that gives a connection a round trip time, where the kernel's netem is not to be had."""
+"""TCP proxy that adds a round-trip time to connections, for machines without the kernel's netem."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from types import TracebackType
 from typing import Self, cast
 
 ROUND_TRIP = 0.04
-"""Seconds between the far clients of the tests and the service."""
+"""Round-trip time between the far clients of the tests and the service, in seconds."""
 
 
 class _End(asyncio.Protocol):
-    """One end of a proxied connection. What it hears reaches the other end half a round trip later."""
+    """One end of a proxied connection. The other end sends received data half a round trip later."""
 
     def __init__(self, proxy: DelayProxy, other: _End | None = None) -> None:
         self.proxy = proxy
         self.other = other
         self.transport: asyncio.Transport | None = None
-        self.under_way: deque[Callable[[_End], None]] = deque()  # heard here, not yet said there
-        self.ended = False  # the peer has said FIN
+        self.under_way: deque[Callable[[_End], None]] = deque()  # received here, not yet sent there
+        self.ended = False  # the peer has sent FIN
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
@@ -33,12 +33,12 @@ class _End(asyncio.Protocol):
             self.later(_End.connect)
 
     def later(self, what: Callable[[_End], None]) -> None:
-        """Do `what` at the other end when half a round trip has passed."""
+        """Call `what` with the other end after half a round trip."""
         self.under_way.append(what)
         asyncio.get_running_loop().call_later(self.proxy.one_way, self.arrive)
 
     def arrive(self) -> None:
-        """Do the next thing that was heard here. Nothing overtakes, and nothing precedes the connect."""
+        """Perform the next event that was received here, in order and not before the connect."""
         assert self.other is not None
         if self.other.transport is None and self.other.connecting:
             asyncio.get_running_loop().call_later(0.001, self.arrive)
@@ -77,7 +77,7 @@ class _End(asyncio.Protocol):
             self.transport.write(data)
 
     def finish(self) -> None:
-        """Say FIN."""
+        """Send FIN."""
         if self.transport is None or self.transport.is_closing():
             return
         with contextlib.suppress(OSError):
@@ -86,7 +86,7 @@ class _End(asyncio.Protocol):
             self.transport.close()
 
     def reset(self) -> None:
-        """Say RST."""
+        """Send RST."""
         if self.transport is None or self.transport.is_closing():
             return
         connection = self.transport.get_extra_info("socket")
@@ -96,10 +96,10 @@ class _End(asyncio.Protocol):
 
 
 class DelayProxy:
-    """Passes bytes, FIN and RST on to `target` and back, each `round_trip / 2` seconds late."""
+    """Proxy that passes bytes, FIN and RST to `target` and back, each `round_trip / 2` seconds late."""
 
     def __init__(self, target: int, round_trip: float, port: int = 0) -> None:
-        """Listen at `port`, or at a free one. Entering raises OSError where that is in use."""
+        """Listen on `port`, or on a free port. Entering raises OSError if the port is in use."""
         self.target = target
         self.one_way = round_trip / 2
         self.port = port

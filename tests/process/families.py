@@ -1,4 +1,4 @@
-"""Network namespaces and system call filters: a machine that has one IP family only."""
+"""Network namespaces and system call filters, which imitate a machine with one IP family only."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ T = TypeVar("T")
 CLONE_NEWNET = 0x40000000
 
 SOCKET_CALL = {"x86_64": 41, "aarch64": 198}
-"""Number of the system call socket()."""
+"""Number of the system call socket(), by machine."""
 
 libc = ctypes.CDLL(None, use_errno=True)
 
 
 def namespace(*commands: str) -> Sequence[str]:
-    """Return a command prefix: in a network namespace in which `commands` have been run.
+    """Return a command prefix for a network namespace in which `commands` have been run.
 
-    Skips the test where that is not permitted.
+    Skips the test if that is not permitted.
     """
     script = "; ".join(["set -e", "ip link set lo up", *commands, 'exec "$@"'])
     prefix = ("unshare", "--net", "sh", "-c", script, "sh")
@@ -52,16 +52,16 @@ def _check(result: int) -> None:
 
 
 def within(pid: int, function: Callable[[], T]) -> T:
-    """Call `function` in the network namespace of a process. Its sockets belong to that for ever."""
+    """Call `function` in the network namespace of a process. Its sockets stay in that namespace."""
     results: list[T] = []
     errors: list[BaseException] = []
 
-    def run() -> None:  # a thread, because the namespace is a thread's and this one then ends
+    def run() -> None:  # in a thread, which then ends: a thread keeps its namespace
         try:
             with open(f"/proc/{pid}/ns/net") as file:  # noqa: PTH123 - its descriptor is needed
                 _check(libc.setns(file.fileno(), CLONE_NEWNET))
             results.append(function())
-        except BaseException as error:  # noqa: BLE001 - it is raised below
+        except BaseException as error:  # noqa: BLE001 - the error is raised below
             errors.append(error)
 
     thread = threading.Thread(target=run)
@@ -73,7 +73,7 @@ def within(pid: int, function: Callable[[], T]) -> T:
 
 
 def without_ipv6() -> Sequence[str]:
-    """Return a command prefix: with a seccomp filter that refuses IPv6 sockets as a kernel without them."""
+    """Return a command prefix with a seccomp filter that refuses IPv6 sockets as a kernel without IPv6."""
     if platform.machine() not in SOCKET_CALL:
         pytest.skip(f"the number of socket() is not known for {platform.machine()}")
     return (sys.executable, __file__)
@@ -98,9 +98,9 @@ def _refuse_ipv6() -> None:
     )  # BPF_LD | BPF_W | BPF_ABS, BPF_JMP | BPF_JEQ | BPF_K, BPF_RET
     refuse, allow = 0x00050000, 0x7FFF0000  # SECCOMP_RET_ERRNO, SECCOMP_RET_ALLOW
     filters = (Filter * 6)(
-        Filter(load, 0, 0, 0),  # the call's number
+        Filter(load, 0, 0, 0),  # number of the system call
         Filter(jump_if_equal, 0, 3, SOCKET_CALL[platform.machine()]),
-        Filter(load, 0, 0, 16),  # its first argument
+        Filter(load, 0, 0, 16),  # first argument of the system call
         Filter(jump_if_equal, 0, 1, socket.AF_INET6),
         Filter(end, 0, 0, refuse | 97),  # EAFNOSUPPORT
         Filter(end, 0, 0, allow),

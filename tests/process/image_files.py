@@ -14,7 +14,7 @@ DIST_INFO = re.compile(r".*/[^/]+\.dist-info/METADATA")
 
 
 def docker(*arguments: str) -> str:
-    """Run docker; return what it prints."""
+    """Run docker; return its output."""
     done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"docker {' '.join(arguments)}: {done.stderr.strip()}"
     return done.stdout.strip()

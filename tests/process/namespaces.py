@@ -1,4 +1,4 @@
-"""Programs in a mount namespace of their own, where a test changes what is mounted."""
+"""Programs in a separate mount namespace, in which a test changes the mounts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ OTHERS_SEARCH = 0o001
 
 
 def unshared(script: str) -> tuple[str, ...]:
-    """Return the beginning of a command that runs `script`, a shell's, in a new mount namespace first."""
+    """Return a command prefix that first runs `script`, a shell script, in a new mount namespace."""
     as_root = () if os.geteuid() == 0 else ("--map-root-user",)
     command = ("unshare", "--mount", *as_root, "sh", "-ec", script + '\nexec "$@"', "sh")
     tried = subprocess.run([*command, "true"], check=False, capture_output=True, text=True, timeout=20)
@@ -25,12 +25,12 @@ def unshared(script: str) -> tuple[str, ...]:
 
 
 def for_everyone(hold: Path) -> tuple[str, ...]:
-    """Return the beginning of a command that any user can run: Python may lie in a home that is closed.
+    """Return a command prefix that lets any user run Python, which may be in a closed home directory.
 
-    `hold` is an existing directory that is closed to nobody.
+    `hold` is an existing directory that every user can search.
     """
     needed = {Path(sys.base_prefix), Path(sys.prefix), ROOT}
-    closed: dict[Path, Path] = {}  # by what is needed: the uppermost directory that is closed
+    closed: dict[Path, Path] = {}  # by the needed path: its uppermost closed directory
     for path in sorted(needed):
         parents = [each for each in reversed(path.parents) if not each.stat().st_mode & OTHERS_SEARCH]
         if parents and not needed & set(path.parents):

@@ -1,4 +1,4 @@
-"""A real Prometheus with the rules of k8s/monitoring/, for a test to point at services."""
+"""A real Prometheus with the rules of k8s/monitoring/, which scrapes the services of a test."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.process.service import ROOT, wait_until
 
 MONITORING = ROOT / "k8s" / "monitoring"
 START = 60.0
-"""Seconds that Prometheus may take to be ready on a busy machine; usually it takes one."""
+"""Timeout for Prometheus to be ready on a busy machine, in seconds; usually it takes one."""
 
 Labels = dict[str, str]
 
@@ -32,22 +32,22 @@ needs_promtool = pytest.mark.skipif(
 
 
 def rules() -> list[dict[str, Any]]:
-    """Every rule of k8s/monitoring/alerts.yaml."""
+    """Return every rule of k8s/monitoring/alerts.yaml."""
     groups = yaml.safe_load((MONITORING / "alerts.yaml").read_text())["groups"]
     return [rule for group in groups for rule in group["rules"]]
 
 
 def jobs() -> dict[str, dict[str, Any]]:
-    """The scrape configurations of k8s/monitoring/prometheus.yaml by their job's name."""
+    """Return the scrape configurations of k8s/monitoring/prometheus.yaml by job name."""
     found = yaml.safe_load((MONITORING / "prometheus.yaml").read_text())["scrape_configs"]
     return {each["job_name"]: each for each in found}
 
 
 def with_targets_from(job: dict[str, Any], file: Path) -> dict[str, Any]:
-    """The same job, its targets from a file: Debian's Prometheus is built without Kubernetes' discovery."""
+    """Return a job with targets from a file: Debian's Prometheus is built without Kubernetes' discovery."""
     kept = {key: value for key, value in job.items() if key != "kubernetes_sd_configs"}
-    # More often than in production, because a busy machine of tests delays scrapes; alerts.test.yaml has
-    # production's intervals.
+    # Shorter intervals than in production, because a busy test machine delays scrapes; alerts.test.yaml has
+    # the intervals of production.
     return {
         **kept,
         "scrape_interval": "500ms",
@@ -57,7 +57,7 @@ def with_targets_from(job: dict[str, Any], file: Path) -> dict[str, Any]:
 
 
 class Prometheus:
-    """One Prometheus on a port of its own. A context manager: at its end the process is gone."""
+    """A Prometheus on a separate port. A context manager, at whose end the process has exited."""
 
     def __init__(self, directory: Path, *scrape_jobs: str) -> None:
         self._directory = directory
@@ -129,10 +129,10 @@ class Prometheus:
         made = [{"targets": [address], "labels": labels} for address, labels in targets.items()]
         new = file.with_suffix(".new")
         new.write_text(json.dumps(made))
-        new.rename(file)  # Prometheus must not read half of it
+        new.rename(file)  # Prometheus must not read half of the file
 
     def ask(self, path: str, **parameters: str | float) -> Any:
-        """Ask its API; AssertionError for what it refuses, an expression that does not parse among it."""
+        """Query the API. Raises AssertionError for a refused query, such as an invalid expression."""
         answer = requests.get(f"{self._url}/api/v1/{path}", params=parameters, timeout=30).json()
         assert answer["status"] == "success", answer
         return answer["data"]
@@ -145,7 +145,7 @@ class Prometheus:
         ]
 
     def query_range(self, expression: str, seconds: float) -> list[dict[str, Any]]:
-        """Evaluate it over the last `seconds`."""
+        """Evaluate an expression over the last `seconds`."""
         now = time.time()
         parameters: dict[str, str | float] = {
             "query": expression,
@@ -157,7 +157,7 @@ class Prometheus:
         return found
 
     def firing(self) -> set[tuple[str, str]]:
-        """The alerts that fire: name, and the pod or version they are about."""
+        """Return the firing alerts: the name, and the pod or version."""
         return {
             (each["labels"]["alertname"], each["labels"].get("pod") or each["labels"].get("version", ""))
             for each in self.ask("alerts")["alerts"]
@@ -165,5 +165,5 @@ class Prometheus:
         }
 
     def scraped(self, pod: str) -> bool:
-        """Return whether that pod has responded to a scrape."""
+        """Return True if a pod has been scraped."""
         return bool(self.query(f'up{{pod="{pod}"}} == 1'))

@@ -1,4 +1,4 @@
-"""A real Gunicorn with the service in it, for a test to start, signal and watch."""
+"""A real Gunicorn with the service, which a test starts, signals and observes."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
 
 PATIENCE = 60.0
-"""Seconds after which a condition that should hold has failed. Nothing here waits that long."""
+"""Timeout for a condition that should hold, in seconds. Passing tests wait less."""
 
 QUICK: Mapping[str, Any] = {"DRAIN_MIN": 1.5, "DRAIN_QUIET": 0.3, "DRAIN_MAX": 6}
-"""A drain as it is, in less time."""
+"""Settings of a complete drain in less time."""
 
 SLACK = 3.0
-"""Seconds that a stop may take on top of what it waits for.
+"""Maximum duration of a stop in addition to the time that it waits for, in seconds.
 
-On an idle machine it takes 0.3 s, most of it Gunicorn's (a gevent worker up to 1 s: it looks once a second);
-with three busy processes a core the end of a Python process alone has taken 2 s.
+On an idle machine a stop takes 0.3 s, mostly Gunicorn's (a gevent worker up to 1 s: it polls once a second);
+with three busy processes per core, the exit of a Python process alone has taken 2 s.
 """
 
 MARK = "TEST_SERVICE"
-"""The environment variable by which the processes of one service are found, orphans too."""
+"""Environment variable by which the processes of a service are found, including orphans."""
 
 COVERAGE = "COVERAGE_PROCESS_CONFIG"
-"""The environment variable by which coverage measures the processes that a measured one starts."""
+"""Environment variable by which coverage measures the child processes of a measured process."""
 
 NOT_INHERITED = {name.upper() for name in Settings.__dataclass_fields__} | {
     "GUNICORN_CMD_ARGS",
@@ -54,7 +54,7 @@ NOT_INHERITED = {name.upper() for name in Settings.__dataclass_fields__} | {
 
 
 def wait_until(condition: Callable[[], bool], what: str, seconds: float = PATIENCE) -> None:
-    """Look until `condition` holds; AssertionError, which says `what` did not come, after `seconds`."""
+    """Poll until `condition` holds. Raises AssertionError, which names `what`, after `seconds`."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
@@ -62,17 +62,17 @@ def wait_until(condition: Callable[[], bool], what: str, seconds: float = PATIEN
 
 
 def for_each_class(ask: Callable[[str], T]) -> dict[str, T]:
-    """Ask of every worker class at once."""
+    """Call `ask` with every worker class at once; return the results by worker class."""
     with ThreadPoolExecutor(len(WORKER_CLASSES)) as pool:
         return dict(zip(WORKER_CLASSES, pool.map(ask, WORKER_CLASSES), strict=True))
 
 
 class Service:
-    """One master with its workers, on a port reserved until `stop()`, even after the master has ended.
+    """A master with its workers, on a port reserved until `stop()`, even after the exit of the master.
 
-    `flags` are Gunicorn's, `settings` the service's environment, `program` begins the command, `pass_fds` are
-    inherited. A context manager: at its end every process is gone, and one that outlived the master fails the
-    test.
+    `flags` are Gunicorn's, `settings` the service's environment, `program` the beginning of the command;
+    `pass_fds` are inherited. A context manager: at its end every process has exited, and a process that
+    outlived the master fails the test.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class Service:
             assert not orphans, f"left behind: {orphans}\n{self.final_log}"
 
     def stop(self) -> None:
-        """End what still runs, the hard way."""
+        """Kill the processes that still run; release the log and the port."""
         self.stop_processes()
         self.final_log = self.log
         self._log.close()
@@ -127,8 +127,8 @@ class Service:
         self._reservation.close()
 
     def stop_processes(self) -> None:
-        """End every process that still runs, the hard way."""
-        if COVERAGE in os.environ and self.process.poll() is None:  # what is killed loses its figures
+        """Kill every process that still runs."""
+        if COVERAGE in os.environ and self.process.poll() is None:  # a killed process loses its figures
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.send_signal(signal.SIGINT)
                 self.process.wait(5)
@@ -139,7 +139,7 @@ class Service:
         self.process.wait()
 
     def processes(self) -> list[psutil.Process]:
-        """Find every living process of this service, whoever its parent is by now."""
+        """Return every living process of this service, whatever its current parent."""
         found = []
         for each in psutil.process_iter():
             try:
@@ -151,17 +151,17 @@ class Service:
 
     @property
     def log(self) -> str:
-        """Return the text that it has written to stderr so far."""
+        """Output of the service on stderr so far."""
         return Path(self._log.name).read_text()
 
     @property
     def output(self) -> str:
-        """Return the text that it has written to stdout so far."""
+        """Output of the service on stdout so far."""
         return Path(self._output.name).read_text()
 
     @property
     def port(self) -> int:
-        """The port it listens on, as its log says it."""
+        """Port of the service, as reported in its log."""
         wait_until(lambda: "Listening at" in self.log or self.process.poll() is not None, "a listener")
         match = re.search(r"Listening at: http://(?:[0-9.]+|\[[0-9a-f:.]+\]):([0-9]+)", self.log)
         assert match, f"no listener:\n{self.log}"
@@ -169,17 +169,17 @@ class Service:
 
     @property
     def workers(self) -> list[int]:
-        """The pids of the living workers, oldest first."""
+        """PIDs of the living workers, oldest first."""
         children = psutil.Process(self.process.pid).children()
         return sorted(each.pid for each in children if _lives(each))
 
     def begin_drain(self, path: str = "/health/ready") -> None:
-        """Send SIGTERM, and wait for what it does at once; the master only has to get the processor."""
+        """Send SIGTERM and wait for its immediate effect, for which the master only needs the processor."""
         self.signal(signal.SIGTERM)
         wait_until(lambda: self.get(path).status == 503, f"503 at {path}")
 
     def ready(self, path: str = "/health/ready") -> Self:
-        """Wait until it serves, with all its workers. `path` answers readiness."""
+        """Wait until the service is ready at `path`, with all its workers."""
         port = self.port
         wait_until(lambda: self._answers_ready(port, path), "readiness")
         booted = self._booted_workers
@@ -187,8 +187,8 @@ class Service:
         return self
 
     def _booted_workers(self) -> int:
-        # One that can serve catches SIGTERM. So does one just forked, by the master's handler still, but then
-        # SIGHUP too, which is not for workers.
+        # A worker that can serve catches SIGTERM. A new process still has the master's handlers: it catches
+        # SIGTERM and also SIGHUP, which workers do not catch.
         return sum(catches(pid, signal.SIGTERM) and not catches(pid, signal.SIGHUP) for pid in self.workers)
 
     def _answers_ready(self, port: int, path: str) -> bool:
@@ -199,26 +199,26 @@ class Service:
             return False
 
     def get(self, path: str, *headers: str) -> Answer:
-        """Ask it on a connection of its own."""
+        """Send one GET on a separate connection."""
         return get(self.port, path, *headers)
 
     def metric(self, name: str) -> float:
-        """Read one series of /metrics that has no labels."""
+        """Return the value of a series of /metrics; `name` includes its labels, if any."""
         match = re.search(rf"^{re.escape(name)} (\S+)$", self.get("/metrics").body.decode(), re.MULTILINE)
         assert match, name
         return float(match[1])
 
     def signal(self, number: signal.Signals) -> None:
-        """Send the master a signal, and remember when."""
+        """Send a signal to the master, and record the time."""
         self.signalled = time.monotonic()
         self.process.send_signal(number)
 
     def said(self, text: str) -> int:
-        """Count the lines of the log that say `text`."""
+        """Return the number of lines of the log that contain `text`."""
         return sum(text in line for line in self.log.splitlines())
 
     def wait(self, seconds: float = PATIENCE, statuses: Collection[int] = (0,)) -> float:
-        """Wait for its end with one of `statuses`; returns the seconds since the last signal."""
+        """Wait for the exit with one of `statuses`; return the seconds since the last signal."""
         try:
             status = self.process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -237,7 +237,7 @@ def _lives(process: psutil.Process) -> bool:
 
 
 def catches(pid: int, number: signal.Signals) -> bool:
-    """Return whether the process handles a signal itself."""
+    """Return True if a process has a handler for a signal."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:
@@ -247,6 +247,6 @@ def catches(pid: int, number: signal.Signals) -> bool:
 
 
 def connections_of(pid: int) -> int:
-    """Count the clients that a worker has taken in; one whose socket it has duplicated counts once."""
+    """Return the number of clients that a worker has accepted; a duplicated socket counts once."""
     found = psutil.Process(pid).net_connections("tcp")
     return len({each.raddr for each in found if each.status == psutil.CONN_ESTABLISHED})

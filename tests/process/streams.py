@@ -1,4 +1,4 @@
-"""One event stream or WebSocket on a raw socket, read as it comes."""
+"""An event stream or a WebSocket on a raw socket, read event by event."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class EventStream(Connection):
     """A connection to /api/events."""
 
     def __init__(self, port: int, *headers: str, query: str = "") -> None:
-        """Open it and read its head."""
+        """Open the stream and read the headers of the response."""
         super().__init__(port)
         self._http = h11.Connection(h11.CLIENT)
         self._http.send(h11.Request(method="GET", target="/", headers=[("Host", "test")]))
@@ -47,7 +47,7 @@ class EventStream(Connection):
         return event
 
     def part(self) -> str | None:
-        """Read one event or comment; None at the end of the answer. Lost where it is cut."""
+        """Return the next event or comment, None at the end of the response. Raises Lost if it was cut."""
         while "\n\n" not in self._text:
             try:
                 event = self._next()
@@ -62,13 +62,13 @@ class EventStream(Connection):
         return text
 
     def event(self) -> dict[str, str] | None:
-        """Read one event, its fields by name."""
+        """Return the fields of the next event by name, None at the end of the response."""
         while (text := self.part()) is not None and text.startswith(":"):
             pass
         return None if text is None else dict(line.split(": ", 1) for line in text.split("\n"))
 
     def tick(self) -> int:
-        """Read a tick; its number."""
+        """Read a tick; return its number."""
         event = self.event()
         assert event is not None
         assert event["event"] == "tick", event
@@ -77,7 +77,7 @@ class EventStream(Connection):
         return int(data["sequence"])
 
     def farewell(self) -> dict[str, str]:
-        """Read on until the service asks to go; the last event."""
+        """Read until the service asks the client to reconnect; return that event."""
         while True:
             event = self.event()
             assert event is not None, "it ended without a word"
@@ -89,7 +89,7 @@ class Socket(Connection):
     """A WebSocket to /api/ws."""
 
     def __init__(self, port: int, query: str = "", early: bytes = b"") -> None:
-        """Open it. `early`: what to send right behind the handshake."""
+        """Open the WebSocket. `early`: bytes to send right after the handshake."""
         super().__init__(port)
         self.protocol = WSConnection(ConnectionType.CLIENT)
         self._events: list[Event] = []
@@ -104,7 +104,7 @@ class Socket(Connection):
         self.socket.sendall(self.protocol.send(event))
 
     def event(self, answers: bool = True) -> Event:
-        """Read one event. `answers`: whether to answer pings. Lost at the end."""
+        """Return the next event. `answers`: respond to pings. Raises Lost at the end of the stream."""
         while not self._events:
             try:
                 data = self.socket.recv(65536)
@@ -121,7 +121,7 @@ class Socket(Connection):
         return self._events.pop(0)
 
     def message(self, kind: str) -> dict[str, Any]:
-        """Read on until a message of this type."""
+        """Read until a message of this type; return it."""
         while True:
             event = self.event()
             data = getattr(event, "data", None)
@@ -130,16 +130,16 @@ class Socket(Connection):
             assert not isinstance(event, CloseConnection), event
 
     def tick(self) -> int:
-        """Read on until a tick; its number."""
+        """Read until a tick; return its number."""
         return int(self.message("tick")["sequence"])
 
     def closed(self, answers: bool = True) -> CloseConnection:
-        """Read on until the service closes."""
+        """Read until the service closes; return its close."""
         while not isinstance(event := self.event(answers), CloseConnection):
             pass
         return event
 
 
 def now() -> int:
-    """Tell the present tick's number."""
+    """Return the number of the current tick."""
     return int(time.time())

@@ -1,4 +1,4 @@
-"""Two instances behind one port: one leaves and the other takes over, as in a rolling update."""
+"""Two instances behind one port, one of which replaces the other, as in a rolling update."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from tests.process.delay import DelayProxy
 from tests.process.service import Service
 
 PROPAGATION = 1.5
-"""Seconds after SIGTERM for which new connections still go to the leaving instance; under DRAIN_MIN."""
+"""Time from SIGTERM until new connections reach the successor, in seconds; less than DRAIN_MIN."""
 
 DRAIN: Mapping[str, Any] = {
     "DRAIN_MIN": 4,
     "DRAIN_QUIET": 0.5,
     "DRAIN_MAX": 12,
-    # From 3.6 s on: who is told before new connections go elsewhere comes back to where it left.
+    # From 3.6 s on: a client that is notified before new connections reach the successor would return to
+    # the terminating instance.
     "STREAM_TELL_FIRST": 0.3,
     "STREAM_TELL_LAST": 0.5,
 }
@@ -28,7 +29,7 @@ CUT: Mapping[str, Any] = {"DRAIN": "off", "GRACEFUL_TIMEOUT": 1}
 
 @dataclass
 class Takeover:
-    """An instance of v5, its successor of v6, and the one port that leads to the first of them."""
+    """An instance of v5, its successor of v6, and a proxy whose port leads to the first of them."""
 
     leaving: Service
     successor: Service
@@ -36,11 +37,11 @@ class Takeover:
 
     @property
     def port(self) -> int:
-        """Return the port to which clients connect."""
+        """Port that clients connect to."""
         return self.proxy.port
 
     def hand_over(self) -> None:
-        """Let the one leave and new connections go to the other; returns when the one is gone."""
+        """Terminate the old instance and send new connections to the successor; return after the exit."""
         self.leaving.signal(signal.SIGTERM)
         time.sleep(PROPAGATION)
         self.proxy.target = self.successor.port
@@ -49,7 +50,7 @@ class Takeover:
 
 @contextmanager
 def two_instances(**settings: Any) -> Iterator[Takeover]:
-    """Start both, ready to serve."""
+    """Start both instances; yield them when both are ready."""
     with (
         Service(APP_VERSION="v5", **settings) as leaving,
         Service(APP_VERSION="v6", **settings) as successor,

@@ -1,4 +1,4 @@
-"""The drain in somebody else's service, installed as docs/adopt.md shows."""
+"""The drain in other services, installed as docs/adopt.md shows."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ CLIENTS = (
 
 
 def example(name: str) -> str:
-    """Take the block of docs/adopt.md that has `name` in it."""
+    """Return the code block of docs/adopt.md that contains `name`."""
     text = (ROOT / "docs" / "adopt.md").read_text()
     blocks = re.findall(r"(?:^ {8}.*\n|^\n(?= {8}))+", text, re.MULTILINE)
     (block,) = (textwrap.dedent(each) for each in blocks if name in each)

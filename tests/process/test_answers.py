@@ -1,4 +1,4 @@
-"""Every answer belongs to its request, whoever serves it and whenever the loop changes hands."""
+"""Match of responses and requests, in whichever thread and whenever another thread takes the loop."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from tests.process.clients import Connection
 from tests.process.service import Service, wait_until
 
 LASTING = float(os.environ.get("ANSWERS_SECONDS", "6"))
-"""Seconds for each worker class. A race that comes once in a million wants many: ANSWERS_SECONDS=600."""
+"""Duration for each worker class, in seconds. A race of one in a million needs ANSWERS_SECONDS=600."""
 
 CLIENTS = 24
-"""More than threads, so that some of their requests wait for one."""
+"""Number of clients: more than threads, so that some of their requests wait for a thread."""
 
 SEED = int(os.environ.get("ANSWERS_SEED", "20261124"))
 
 
 def question(chance: random.Random, name: str) -> tuple[str, bytes]:
-    """A path that nobody else asks, and what its answer must hold."""
+    """Return a unique path, and the text that its response must contain."""
     if chance.random() < 0.5:
         return f"/api/{name}", f'"instance": "/api/{name}"'.encode()
-    # About as long as the leader's requests may be before the loop is taken from it, and longer.
+    # About the time after which the loop is taken from the leader, and longer.
     asked = f"{chance.choice([0.0, 0.004, 0.006, 0.01, 0.02]) + chance.randrange(1_000_000) / 1e9:.9f}"
     return f"/api/sleep/{asked}", f'"slept": {json.dumps(float(asked))}}}'.encode()
 
 
 @pytest.mark.parametrize("threads", [2, 16])
 @pytest.mark.parametrize("worker_class", [PROBE_LANE_WORKER, LEADER_WORKER])
-def test_every_answer_belongs_to_its_request(worker_class: str, threads: int) -> None:
+def test_every_response_belongs_to_its_request(worker_class: str, threads: int) -> None:
     def client(number: int) -> Counter[str]:
         chance, seen = random.Random(SEED + number), Counter[str]()
         until = time.monotonic() + LASTING

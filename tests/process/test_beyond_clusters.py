@@ -1,4 +1,4 @@
-"""The drain where no cluster stops the service: systemd's interfaces, and nginx and HAProxy on one machine.
+"""The drain without a cluster: systemd's interfaces, and nginx and HAProxy on one machine.
 
 systemd itself is not needed: it passes a listening socket and the address of its notification socket, and
 sends signals.
@@ -52,7 +52,7 @@ os.dup2(int(os.environ["INHERITED"]), 3)
 os.environ |= {"LISTEN_FDS": "1", "LISTEN_PID": str(os.getpid())}
 os.execv(sys.executable, [sys.executable, "-m", "gunicorn", *sys.argv[1:]])
 """
-"""Starts Gunicorn as systemd does with socket activation: the socket is descriptor 3."""
+"""Program that starts Gunicorn as systemd does with socket activation: the socket is descriptor 3."""
 
 
 def start(directory: Path, *program: str, **options: Any) -> Service:
@@ -69,7 +69,7 @@ def start(directory: Path, *program: str, **options: Any) -> Service:
 
 @pytest.fixture
 def listener() -> Iterator[socket.socket]:
-    """A listening socket, which outlives the services as systemd's does."""
+    """Yield a listening socket that outlives the services, as systemd's does."""
     with socket.create_server(("127.0.0.1", 0), backlog=2048) as created:
         yield created
 
@@ -82,7 +82,7 @@ def activated(directory: Path, listener: socket.socket, **settings: Any) -> Serv
 
 
 def test_restart_with_socket_activation_loses_nothing(tmp_path: Path, listener: socket.socket) -> None:
-    """Requests that arrive between the two services wait in the socket, which systemd keeps."""
+    """Restart while requests arrive, which wait in systemd's socket between the two services."""
     port = listener.getsockname()[1]
     # New connections never stop arriving, so only DRAIN_MAX ends this drain.
     settings = {"DRAIN_MIN": 0, "DRAIN_MAX": 2}
@@ -102,7 +102,7 @@ def test_restart_with_socket_activation_loses_nothing(tmp_path: Path, listener: 
 
 
 def test_notification_is_sent_when_the_service_listens(tmp_path: Path) -> None:
-    """`Type=notify`: systemd starts what depends on the service when READY=1 arrives."""
+    """Notify as `Type=notify` expects: systemd starts the dependent services when READY=1 arrives."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notifications:
         notifications.bind(str(tmp_path / "notify"))
         notifications.settimeout(30)
@@ -116,7 +116,7 @@ def test_notification_is_sent_when_the_service_listens(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mode", ["mixed", "control-group"])
 def test_kill_mode_of_systemd_loses_nothing(mode: str, tmp_path: Path) -> None:
-    """`control-group`, systemd's default, sends SIGTERM to the workers too."""
+    """Stop as systemd does: `control-group`, its default, sends SIGTERM to the workers too."""
     with start(tmp_path) as service:
         port = service.ready("/ready").port
         with Crowd(lambda: port, KINDS) as crowd:
@@ -220,7 +220,7 @@ def nginx_configuration(directory: Path, port: int, servers: list[int], next_ups
 
 @needs("haproxy")
 def test_replacement_behind_haproxy_loses_nothing(tmp_path: Path) -> None:
-    """Its checks notice the readiness within `inter` times `fall`, less than DRAIN_MIN."""
+    """Rely on HAProxy's checks, which detect the readiness within `inter` times `fall`, before DRAIN_MIN."""
     port = reserve_port()
     with start(tmp_path) as old, start(tmp_path) as new:
         for each in (old, new):
@@ -242,7 +242,7 @@ def test_replacement_behind_haproxy_loses_nothing(tmp_path: Path) -> None:
 
 @needs("nginx")
 def test_replacement_behind_nginx_with_its_retries_loses_nothing(tmp_path: Path) -> None:
-    """nginx has no active checks: it sends requests until they are refused, then to the next server."""
+    """Rely on nginx's retries: without active checks, it tries the next server after a refusal."""
     port = reserve_port()
     with start(tmp_path, DRAIN_MAX=2) as old, start(tmp_path) as new:
         servers = [each.ready("/ready").port for each in (old, new)]
@@ -261,8 +261,8 @@ def test_replacement_behind_nginx_with_its_retries_loses_nothing(tmp_path: Path)
 
 
 @needs("nginx")
-def test_server_that_was_taken_out_of_nginx_is_replaced_without_retries(tmp_path: Path) -> None:
-    """A reload of nginx takes the server out; requests that it still has there are finished."""
+def test_replacement_of_a_server_removed_from_nginx_loses_nothing(tmp_path: Path) -> None:
+    """Remove the server by a reload of nginx, which finishes its requests to that server."""
     port = reserve_port()
     kinds = (Kind("new", path="/", kept=False), Kind("slow", path="/slow", kept=False))
     with start(tmp_path) as old, start(tmp_path) as new:
@@ -270,7 +270,7 @@ def test_server_that_was_taken_out_of_nginx_is_replaced_without_retries(tmp_path
         configuration = nginx_configuration(tmp_path, port, servers)
         with (
             running("nginx", "-p", str(tmp_path), "-c", str(configuration), port=port) as nginx,
-            # nginx closes idle connections of its clients in a reload, whatever is behind it.
+            # nginx closes idle connections of its clients in a reload, whatever the servers do.
             Crowd(lambda: port, kinds, each=3) as crowd,
         ):
             wait_until(crowd.everyone_answered, "a response of every kind")
@@ -288,8 +288,8 @@ def test_server_that_was_taken_out_of_nginx_is_replaced_without_retries(tmp_path
 # ---- docker stop -------------------------------------------------------------------------------------------
 
 
-def test_stop_that_gives_ten_seconds_ends_by_itself(tmp_path: Path) -> None:
-    """`docker stop` and Compose send SIGKILL after 10 s by default; these numbers end before."""
+def test_service_exits_within_the_ten_seconds_of_docker_stop(tmp_path: Path) -> None:
+    """Exit before the SIGKILL that `docker stop` and Compose send after 10 s by default."""
     settings = {
         "DRAIN_MIN": 0,
         "DRAIN_QUIET": 0.5,

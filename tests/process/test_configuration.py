@@ -1,4 +1,4 @@
-"""Settings and flags, as whoever starts the service sees them."""
+"""Settings and flags, as an operator who starts the service sees them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WRONG = {
 }
 
 
-def test_all_that_is_wrong_is_said_at_once() -> None:
+def test_all_errors_are_reported_at_once() -> None:
     ended = subprocess.run(
         [sys.executable, "-m", "gunicorn"],
         cwd=ROOT,
@@ -45,21 +45,21 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
     assert ended.stdout == ""
 
 
-def test_the_port_is_a_setting() -> None:
+def test_port_is_a_setting() -> None:
     port = reserve_port()
     with Service(bind=False, PORT=port) as service:
         assert service.ready().port == port
         assert service.said(f"Listening at: http://0.0.0.0:{port}") == 1
 
 
-def test_gunicorns_flags_win() -> None:
+def test_flags_of_gunicorn_take_precedence() -> None:
     port = reserve_port()
     with Service("-b", f"127.0.0.1:{port}", "-w", "3", bind=False, PORT=1, WORKERS=1) as service:
         assert service.ready().port == port
         wait_until(lambda: len(service.workers) == 3, "three workers")
 
 
-def test_gunicorns_own_variable_wins() -> None:
+def test_variable_of_gunicorn_takes_precedence() -> None:
     port = reserve_port()
     arguments = f"--bind=127.0.0.1:{port} --workers=3"
     with Service(bind=False, GUNICORN_CMD_ARGS=arguments, PORT=1, WORKERS=1) as service:
@@ -90,7 +90,7 @@ def test_services_of_the_namespace_are_no_settings() -> None:
         assert service.said(" WARNING ") == 0
 
 
-def test_likely_typos_are_reported_and_stop_nothing() -> None:
+def test_likely_typos_are_reported_and_have_no_effect() -> None:
     typos: dict[str, Any] = {
         "LOGLEVEL": "debug",
         "WORKER": "3",

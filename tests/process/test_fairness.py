@@ -1,6 +1,6 @@
-"""Greedy clients beside another client: the requests served before the other's are counted, nothing is timed.
+"""Greedy clients beside another client: the count, not the time, of requests served before the other's.
 
-`make bench ARGS=fairness` has the times, compared with those of stock gthread.
+`make bench ARGS=fairness` measures the times and compares them with those of stock gthread.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from tests.process.clients import Connection, get
 from tests.process.service import ROOT, Service, wait_until
 
 GREEDY = 8
-"""Greedy connections."""
+"""Number of greedy connections."""
 
 PIPELINED = 1500
-"""Requests that each of them sends at once; less than the 64 kB that a worker receives at once."""
+"""Number of requests that each greedy connection sends at once: less than the 64 kB of one receive."""
 
 BUSY = 1000
-"""Connections with one request each."""
+"""Number of connections with one request each."""
 
 SCRAPES = 200
-"""Connections that scrape /metrics."""
+"""Number of connections that scrape /metrics."""
 
 TRIGGER = 100
 """Number of the greedy request during which the other client's request arrives."""
@@ -36,8 +36,8 @@ TRIGGER = 100
 TURNS = 500
 """Maximum number of greedy requests served before the other's. Two turns of the leader are some 50."""
 
-# The service sends the other client's request itself, in the middle of a greedy one: it arrives at a known
-# count, whatever the machine is doing.
+# The service itself sends the other client's request, in the middle of a greedy one: it arrives at a known
+# count, whatever the load of the machine.
 APPLICATION = f"""
 import socket
 from flask import request
@@ -87,7 +87,7 @@ def response():
 
 @pytest.fixture
 def counting(tmp_path: Path) -> tuple[str, ...]:
-    """Gunicorn's flags for a service that counts the greedy requests."""
+    """Return Gunicorn's flags for a service that counts the greedy requests."""
     (tmp_path / "counting.py").write_text(APPLICATION)
     return "--pythonpath", f"{tmp_path},{ROOT}", "counting:application"
 
@@ -138,7 +138,7 @@ def served_before(
     with Service(*counting, WORKER_CLASS=worker_class, WORKERS=1) as service:
         port = service.ready().port
         assert get(port, f"/arm/{path}?port={port}").status == 200
-        assert get(port, "/api").status == 200  # the leader has polled since: the other is accepted
+        assert get(port, "/api").status == 200  # the leader has polled: the other connection is accepted
         with GreedyClients(port, greedy, connections, requests) as clients:
             wait_until(lambda: clients.responses > TRIGGER, "greedy responses")
             with Connection(port, timeout=60) as connection:
@@ -151,7 +151,7 @@ def served_before(
 @pytest.mark.parametrize("worker_class", [LEADER_WORKER, PROBE_LANE_WORKER])
 @pytest.mark.parametrize("path", ["api", "health/ready"])
 @pytest.mark.parametrize("greedy", ["/quick", "/huge"])
-def test_pipelining_clients_let_others_in_between(
+def test_requests_and_probes_are_served_between_pipelined_requests(
     counting: tuple[str, ...], greedy: str, path: str, worker_class: str
 ) -> None:
     served = served_before(counting, greedy, path, GREEDY, PIPELINED, worker_class=worker_class)
@@ -159,14 +159,14 @@ def test_pipelining_clients_let_others_in_between(
     assert served < TURNS
 
 
-def test_busy_connections_let_probes_in_between(counting: tuple[str, ...]) -> None:
+def test_probes_are_served_between_requests_of_busy_connections(counting: tuple[str, ...]) -> None:
     served = served_before(counting, "/quick", "health/ready", BUSY, 20)
     print(f"{served} of {20 * BUSY} served before the probe")
     assert served < TURNS
 
 
 @pytest.mark.parametrize("path", ["health/ready", "api"])
-def test_scrapes_let_other_probes_and_requests_in_between(counting: tuple[str, ...], path: str) -> None:
+def test_other_probes_and_requests_are_served_between_scrapes(counting: tuple[str, ...], path: str) -> None:
     served = served_before(counting, "/metrics", path, SCRAPES, 2)
     print(f"{served} of {2 * SCRAPES} scrapes before /{path}")
     assert served < SCRAPES / 2
@@ -178,17 +178,17 @@ def test_busy_connections_are_served_in_the_order_of_arrival(counting: tuple[str
     assert served < BUSY + TURNS
 
 
-def test_pipelining_clients_leave_the_worker_its_sign_of_life(counting: tuple[str, ...]) -> None:
+def test_worker_notifies_the_master_between_pipelined_requests(counting: tuple[str, ...]) -> None:
     timeout = 2
     flags = ("--timeout", str(timeout), *counting)
     with Service(*flags, WORKER_CLASS=LEADER_WORKER, WORKERS=1) as service:
         port = service.ready().port
         workers = service.workers
         with GreedyClients(port, "/huge", 40, PIPELINED) as clients:
-            # Not a wait for something: for so long the worker has always the next request at hand.
+            # The duration of the load, not a wait for a condition: the worker always has a next request.
             end = time.monotonic() + 2.5 * timeout
             while time.monotonic() < end:
                 time.sleep(0.05)
                 assert service.workers == workers, service.log
-            assert clients.responses < 40 * PIPELINED  # else it had nothing to do
+            assert clients.responses < 40 * PIPELINED  # otherwise the worker was idle
         assert service.said("WORKER TIMEOUT") == 0

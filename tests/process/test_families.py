@@ -1,4 +1,4 @@
-"""IPv4 and IPv6: both by default, one where there is only one, and BIND."""
+"""IPv4 and IPv6: both by default, one on a machine with one family, and BIND."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def serves(service: Service, host: str, port: int = PORT) -> bool:
     ],
     ids=["only IPv6", "only IPv4", "both"],
 )
-def test_service_serves_and_drains_with_the_families_that_there_are(
+def test_service_serves_and_drains_with_the_available_families(
     commands: Sequence[str], hosts: Sequence[str], others: Sequence[str], worker_class: str
 ) -> None:
     with Service(
@@ -73,7 +73,7 @@ def test_service_serves_and_drains_with_the_families_that_there_are(
         assert service.said("Stopped: every request answered") == 1
 
 
-def test_clients_are_reported_by_the_address_of_their_own_family() -> None:
+def test_clients_are_logged_by_the_address_of_their_own_family() -> None:
     with Service(bind=False, program=(*namespace(), *GUNICORN), ACCESS_LOG="on") as service:
         for host in ("127.0.0.1", "::1"):
             wait_until(lambda host=host: serves(service, host), f"readiness at {host}")  # type: ignore[misc]
@@ -83,7 +83,7 @@ def test_clients_are_reported_by_the_address_of_their_own_family() -> None:
         assert service.said("::ffff:") == 0
 
 
-def test_kernel_without_ipv6_leaves_ipv4() -> None:
+def test_service_listens_on_ipv4_without_ipv6_in_the_kernel() -> None:
     port = reserve_port()
     with Service(bind=False, program=(*without_ipv6(), *GUNICORN), PORT=port) as service:
         assert service.ready().port == port
@@ -132,7 +132,7 @@ def test_flag_takes_precedence_over_bind() -> None:
         assert service.said("Listening at: http://[::1]:8099 (") == 1
 
 
-def test_flags_for_both_families_at_one_port() -> None:
+def test_flags_bind_both_families_to_one_port() -> None:
     flags = ("-b", "[::]:8099", "-b", "0.0.0.0:8099")
     with Service(*flags, bind=False, program=(*namespace(), *GUNICORN)) as service:
         for host in ("127.0.0.1", "::1"):

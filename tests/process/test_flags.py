@@ -1,4 +1,4 @@
-"""Gunicorn's own flags take precedence over the service's settings: each is tried by its effect."""
+"""Precedence of Gunicorn's own flags over the service's settings, each tested by its effect."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_error_logfile_has_the_whole_log(tmp_path: Path) -> None:
         assert any("Shutting down" in line for line in lines(path))
 
 
-def test_access_logfile_has_the_requests_alone(tmp_path: Path) -> None:
+def test_access_logfile_has_the_requests_only(tmp_path: Path) -> None:
     path = tmp_path / "access.log"
     with Service("--access-logfile", str(path)) as service:
         service.ready().get("/api?file")
@@ -127,7 +127,7 @@ def test_log_config_json_replaces_the_log(tmp_path: Path) -> None:
         assert service.log == ""
 
 
-def test_log_level_is_the_flags() -> None:
+def test_log_level_of_the_flag_takes_precedence() -> None:
     with Service("--log-level", "debug", LOG_LEVEL="critical") as service:
         service.ready()
         assert service.said("DEBUG Current configuration") == 1
@@ -185,7 +185,7 @@ def test_statsd_receives_the_requests(worker_class: str) -> None:
     ],
 )
 @pytest.mark.parametrize("variable", [False, True])
-def test_worker_class_is_the_flags(
+def test_worker_class_of_the_flag_takes_precedence(
     flags: str, runs: str, threads: int, preload: bool, variable: bool
 ) -> None:
     settings: dict[str, Any] = {"LOG_LEVEL": "debug"}
@@ -234,9 +234,7 @@ def test_variables_of_env_are_settings(variable: bool) -> None:
         assert any("  threads: 5\n" in message and "  keepalive: 7\n" in message for message in messages)
         wait_until(lambda: service.said("GET /api") >= 1, "the access log")
         old = service.workers
-        service.signal(
-            signal.SIGHUP
-        )  # Gunicorn takes the variables out of the environment and puts them back
+        service.signal(signal.SIGHUP)  # Gunicorn removes the variables from the environment and restores them
         wait_until(lambda: not set(old) & set(service.workers), "the reload")
         service.ready()
         assert service.metric("lifecycle_drain_min_seconds") == 0.7
@@ -251,7 +249,7 @@ def test_wrong_variable_of_env_stops_the_start() -> None:
         assert service.said("settings: DRAIN_MIN is 'soon'; allowed is seconds from 0 to 3600") == 1
 
 
-def test_graceful_timeout_is_the_flags() -> None:
+def test_graceful_timeout_of_the_flag_takes_precedence() -> None:
     with Service("--graceful-timeout", "1", DRAIN_MAX=1, DRAIN_MIN=0, GRACEFUL_TIMEOUT=30) as service:
         service.ready()
         with Connection(service.port) as slow:
@@ -261,16 +259,16 @@ def test_graceful_timeout_is_the_flags() -> None:
             assert service.wait() < 10
 
 
-def test_keep_alive_is_the_flags() -> None:
+def test_keep_alive_of_the_flag_takes_precedence() -> None:
     with Service("--keep-alive", "1") as service:
         service.ready()
         with socket.create_connection(("127.0.0.1", service.port), timeout=15) as client:
             client.sendall(b"GET /api HTTP/1.1\r\nHost: a\r\n\r\n")
-            while client.recv(65536):  # until it is closed: after KEEPALIVE's default it would be 75 s
+            while client.recv(65536):  # until the close, which the default of KEEPALIVE delays to 75 s
                 pass
 
 
-def test_timeout_is_the_flags() -> None:
+def test_timeout_of_the_flag_takes_precedence() -> None:
     with Service("-t", "2", "-k", "sync", WORKERS=1) as service:
         service.ready()
         with Connection(service.port) as slow:
@@ -299,13 +297,13 @@ def _changed(service: Service) -> bool:
         return False
 
 
-def test_preload_is_the_flags_with_reload() -> None:
+def test_preload_flag_applies_with_reload() -> None:
     with Service("--reload", "--preload", LOG_LEVEL="debug") as service:
         service.ready()
         assert "  preload_app: True\n" in service.log
 
 
-def test_control_socket_exists_on_request(tmp_path: Path) -> None:
+def test_control_socket_is_created_on_request(tmp_path: Path) -> None:
     path = tmp_path / "control"
     with Service("--control-socket", str(path)) as service:
         service.ready()

@@ -1,6 +1,6 @@
-"""Thousands of broken requests, slow senders and floods of connections, beside clients that mean well.
+"""Thousands of broken requests, slow senders and floods of connections, beside good clients.
 
-FUZZ_CASES and FUZZ_SEED, from the environment, make it longer and other.
+The environment variables FUZZ_CASES and FUZZ_SEED set the number of cases and the seed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ CASES = int(os.environ.get("FUZZ_CASES", "4000"))
 SEED = int(os.environ.get("FUZZ_SEED", "20270101"))
 SENDERS = 16
 ANSWER = 60.0
-"""Seconds within which a connection must come to its end, whatever was said on it. Most take milliseconds."""
+"""Timeout for the end of a connection, whatever was sent on it, in seconds. Most take milliseconds."""
 
 GOOD = (
     Kind("kept", pause=(0.0, 0.05)),
@@ -59,7 +59,7 @@ PIECES = (
 
 
 def broken(chance: random.Random) -> bytes:
-    """Make a request and break it, or write what never was one."""
+    """Return a request with random defects, or random bytes."""
     if chance.random() < 0.05:
         return chance.randbytes(chance.randrange(400))
     said = chance.choice(list(ODDITIES.values()))
@@ -70,18 +70,18 @@ def broken(chance: random.Random) -> bytes:
         to = min(len(said), at + chance.randrange(1, 12))
         said = chance.choice(
             (
-                said[:at] + chance.choice(PIECES) + said[at:],  # something more
-                said[:at] + said[to:],  # something less
-                said[:at] + chance.randbytes(to - at) + said[to:],  # something else
-                said[:at] + said[at:to] * chance.randrange(2, 30) + said[to:],  # too much of it
-                said[:at] + said,  # once more
+                said[:at] + chance.choice(PIECES) + said[at:],  # insertion
+                said[:at] + said[to:],  # deletion
+                said[:at] + chance.randbytes(to - at) + said[to:],  # replacement
+                said[:at] + said[at:to] * chance.randrange(2, 30) + said[to:],  # repetition of a part
+                said[:at] + said,  # repetition of the beginning
             )
         )
     return said[:200_000]
 
 
 def say(port: int, said: bytes, chance: random.Random) -> bytes:
-    """Say it on a connection of its own, at once or in pieces, and listen to the end."""
+    """Send `said` on a separate connection, at once or in two pieces; return all received bytes."""
     with contextlib.closing(socket.create_connection(("127.0.0.1", port), ANSWER)) as connection:
         answer = b""
         try:
@@ -97,18 +97,21 @@ def say(port: int, said: bytes, chance: random.Random) -> bytes:
         except TimeoutError:
             raise
         except OSError:
-            pass  # refused in the middle of it
+            pass  # refused before the end of the request
         return answer
 
 
 def statuses(answer: bytes) -> list[int]:
-    """The statuses of the answers on one connection."""
+    """Return the statuses of the responses on one connection."""
     return [int(status) for status in re.findall(rb"^HTTP/1\.[01] ([0-9]{3}) ", answer, re.MULTILINE)]
 
 
 @contextlib.contextmanager
 def unharmed(service: Service) -> Iterator[Crowd]:
-    """Good clients lose nothing, no worker ends, nothing is left in flight, no traceback is logged."""
+    """Check that good clients lose nothing and no worker exits.
+
+    No request may stay in flight, and no traceback may be logged.
+    """
     port, workers = service.port, service.workers
     with Crowd(lambda: port, GOOD) as crowd:
         wait_until(crowd.everyone_answered, "every kind of good client answered")
@@ -125,7 +128,7 @@ def unharmed(service: Service) -> Iterator[Crowd]:
 
 
 @pytest.mark.parametrize("worker_class", [LEADER_WORKER, PROBE_LANE_WORKER, "gthread"])
-def test_broken_requests_harm_nobody(worker_class: str) -> None:
+def test_broken_requests_harm_no_good_client(worker_class: str) -> None:
     cases = CASES if worker_class == LEADER_WORKER else CASES // 4
     seen: Counter[str] = Counter()
 
@@ -137,7 +140,7 @@ def test_broken_requests_harm_nobody(worker_class: str) -> None:
             found = statuses(answer)
             assert not answer or found, (said, answer)
             assert b"Traceback" not in answer, (said, answer)
-            # 501 and 505 are HTTP's words for what a client should not have said.
+            # 501 and 505 are HTTP's statuses for requests that a client should not send.
             assert all(status < 500 or status in (501, 505) for status in found), (said, answer)
             mine.update(map(str, found) if found else ["closed"])
             mine["cases"] += 1
@@ -150,14 +153,14 @@ def test_broken_requests_harm_nobody(worker_class: str) -> None:
                 seen += mine
     print(f"{worker_class}, seed {SEED}: {dict(sorted(seen.items()))}")
     assert seen["cases"] >= cases - SENDERS
-    assert {"200", "400", "404"} <= set(seen)  # it was understood, refused, and found nothing
+    assert {"200", "400", "404"} <= set(seen)  # valid, refused and not found
 
 
 CONNECTIONS = 1500
 
 
-def test_a_flood_of_connections_harms_nobody() -> None:
-    """Half of them silent and kept open, the other half connect and reset, again and again."""
+def test_flood_of_connections_harms_no_good_client() -> None:
+    """Keep half of the connections open and silent; open and reset the other half again and again."""
     reset = struct.pack("ii", 1, 0)
     with Service() as service, contextlib.ExitStack() as stack:
         port, over, resets = service.ready().port, threading.Event(), Counter[str]()
@@ -192,15 +195,15 @@ def answered(crowd: Crowd, target: int) -> bool:
     return crowd.answered > target
 
 
-def test_slow_senders_harm_nobody() -> None:
-    """Heads at a byte a second, from many more clients than there are threads."""
+def test_slow_senders_harm_no_good_client() -> None:
+    """Send headers at one byte per second, from many more clients than threads."""
     with Service(WORKERS=1, THREADS=8) as service, contextlib.ExitStack() as stack:
         port = service.ready().port
         with unharmed(service) as crowd:
             slow = [stack.enter_context(Connection(port)) for _ in range(SLOW)]
             for byte in b"GET /api HTTP/1.1":
                 for each in slow:
-                    with contextlib.suppress(OSError):  # shut out after HEADER_TIMEOUT
+                    with contextlib.suppress(OSError):  # closed after HEADER_TIMEOUT
                         each.socket.send(bytes([byte]))
                 target = crowd.answered + 20
                 wait_until(partial(answered, crowd, target), "good clients are answered", 60)
@@ -209,8 +212,9 @@ def test_slow_senders_harm_nobody() -> None:
 
 
 def slow_bodies(service: Service, count: int, head: bytes) -> tuple[int, int]:
-    """Good clients beside `count` slow bodies after `head`, for 5 s; returns how many were answered and how
-    many not in 2 s.
+    """Send good requests beside `count` slow bodies after `head`, for 5 s.
+
+    Returns the number of responses, and the number of requests without a response in 2 s.
     """
     port, until = service.port, time.monotonic() + 5
     with contextlib.ExitStack() as stack:
@@ -241,7 +245,7 @@ UNREAD = (b"Content-Length: 100000", b"Content-Length: 1000", b"Transfer-Encodin
 
 
 @pytest.mark.parametrize("field", UNREAD)
-def test_slow_bodies_that_nobody_reads_harm_nobody(field: bytes) -> None:
+def test_slow_unread_bodies_harm_no_good_client(field: bytes) -> None:
     head = b"POST /api HTTP/1.1\r\nHost: a\r\n" + field + b"\r\n\r\n"
 
     def good_clients(worker_class: str) -> tuple[int, int]:
@@ -257,7 +261,7 @@ def test_slow_bodies_that_nobody_reads_harm_nobody(field: bytes) -> None:
 
 
 def test_slow_bodies_that_are_read_take_a_thread_each(tmp_path: Path) -> None:
-    """The limit that docs/security.md names: a proxy that buffers bodies has to stand in front."""
+    """Confirm the limit that docs/security.md names: a proxy in front has to buffer bodies."""
     (tmp_path / "reader.py").write_text(READER)
     flags = ("--pythonpath", str(tmp_path), "reader:application")
     with Service(*flags, WORKER_CLASS=LEADER_WORKER, WORKERS=1, THREADS=4) as service:

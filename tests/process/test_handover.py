@@ -1,4 +1,4 @@
-"""A leaving instance hands its clients over to its successor, and not one request is lost."""
+"""Handover of clients from a terminating instance to its successor, without a lost request."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from tests.process.delay import ROUND_TRIP, DelayProxy
 from tests.process.service import Service, for_each_class, wait_until
 
 PROPAGATION = 3.0
-"""Seconds after SIGTERM for which new connections still go to the leaving instance; under DRAIN_MIN."""
+"""Time from SIGTERM until new connections reach the successor, in seconds; less than DRAIN_MIN."""
 
 
 @dataclass
 class Handover:
-    """Observations of its clients. `far` ones have a round trip time, `near` ones have none to speak of."""
+    """Record of a handover. `far` clients have a round-trip time, `near` clients hardly any."""
 
     near: Crowd
     far: Crowd
     took: float
-    """Seconds from SIGTERM to the exit."""
+    """Time from SIGTERM to the exit, in seconds."""
     log: str
 
     def __str__(self) -> str:
@@ -33,12 +33,12 @@ class Handover:
 
 
 SILENT = Kind("silent kept", pause=(60.0, 60.0))
-"""Says nothing after its first answer. No server can tell it; that it sees the close is to be shown."""
+"""Client that is silent after its first response: no server can notify it, and it must observe the close."""
 
 
 def hand_over(worker_class: str, kinds: tuple[Kind, ...] = KINDS, **settings: Any) -> Handover:
-    """Send SIGTERM to an instance under load of every kind, and its clients to another one."""
-    # A sync worker answers one request at a time.
+    """Terminate an instance under load of every kind, and send its clients to another instance."""
+    # A sync worker serves one request at a time.
     settings = {"WORKER_CLASS": worker_class, "WORKERS": 10 if worker_class == "sync" else 2, **settings}
     with (
         Service(**settings) as leaving,
@@ -63,16 +63,16 @@ def hand_over(worker_class: str, kinds: tuple[Kind, ...] = KINDS, **settings: An
 
 
 @pytest.mark.parametrize("worker_class", WORKER_CLASSES)
-def test_nothing_is_lost(worker_class: str) -> None:
+def test_handover_loses_nothing(worker_class: str) -> None:
     seen = hand_over(worker_class)
-    print(worker_class, seen)  # pytest shows it with -rP, and where the test fails
+    print(worker_class, seen)  # shown by pytest with -rP, and if the test fails
     for crowd in (seen.near, seen.far):
         assert (crowd.lost, crowd.unannounced) == (0, 0), str(seen)
     assert "Drain ended: quiet" in seen.log
 
 
-def test_without_the_drain_requests_are_lost() -> None:
-    """The same meter, so that its zero means something."""
+def test_handover_without_the_drain_loses_requests() -> None:
+    """Show that the same counters detect losses: the positive control of the test above."""
     all_seen = for_each_class(
         lambda worker_class: hand_over(worker_class, (*KINDS, SILENT), DRAIN="off", GRACEFUL_TIMEOUT=2)
     )
@@ -81,5 +81,5 @@ def test_without_the_drain_requests_are_lost() -> None:
         for crowd in (seen.near, seen.far):
             assert crowd.tallies["busy new"].lost.total() > 0, str(seen)
             assert crowd.tallies["session"].lost.total() > 0, str(seen)
-            if worker_class != "sync":  # which keeps no connection
+            if worker_class != "sync":  # sync keeps no connection
                 assert crowd.tallies["silent kept"].unannounced > 0, str(seen)

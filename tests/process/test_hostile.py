@@ -1,4 +1,4 @@
-"""Slow, silent, broken and hostile clients: what they get, and what they cost the others."""
+"""Slow, silent, broken and hostile clients: their responses, and their cost for other clients."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ OURS = (PROBE_LANE_WORKER, LEADER_WORKER)
 THREADS = 4
 
 PATIENCE = 3.0
-"""Seconds after which a client that asks something has waited long enough."""
+"""Timeout of a client for a response, in seconds."""
 
 
 @contextlib.contextmanager
 def hostile(port: int) -> Iterator[None]:
-    """Clients that say nothing, that say a byte a second, and that never close their end."""
+    """Run clients that are silent, that send one byte per second, and that never close their end."""
     with contextlib.ExitStack() as stack:
 
         def crowd() -> list[Connection]:
@@ -44,7 +44,7 @@ def hostile(port: int) -> Iterator[None]:
         def drip() -> None:
             for byte in b"GET /api HTTP/1.1\r\nHost: test\r\nX-Much-More: to come":
                 for each in slow:
-                    with contextlib.suppress(OSError):  # it may have been shut out already
+                    with contextlib.suppress(OSError):  # it may have been closed already
                         each.socket.send(bytes([byte]))
                 if over.wait(1):
                     return
@@ -59,7 +59,7 @@ def hostile(port: int) -> Iterator[None]:
 
 
 def longest_wait(port: int) -> float:
-    """Ask on new connections and on a kept one; returns the longest wait in seconds, at most PATIENCE."""
+    """Send requests on new and kept connections; return the longest wait in seconds, at most PATIENCE."""
     longest, kept = 0.0, Connection(port, PATIENCE)
     try:
         for number in range(20):
@@ -92,7 +92,7 @@ def test_hostile_clients_delay_no_other_client(worker_class: str) -> None:
     if worker_class in OURS:
         assert waited < PATIENCE / 3
     else:
-        assert waited > PATIENCE / 2  # stock gthread shows that these clients are hostile indeed
+        assert waited > PATIENCE / 2  # the control: these clients do delay stock gthread
 
 
 @pytest.mark.parametrize("worker_class", OURS)
@@ -102,13 +102,13 @@ def test_hostile_clients_do_not_delay_the_exit(worker_class: str) -> None:
         with hostile(port):
             service.signal(signal.SIGTERM)
             assert longest_wait(port) < PATIENCE / 3
-            # Gunicorn gives whoever is connected 2 s after the drain.
+            # Gunicorn gives connected clients 2 s after the drain.
             assert service.wait() < QUICK["DRAIN_MIN"] + 2 + SLACK
         assert service.said("Drain ended: quiet") == 1
 
 
 @pytest.mark.parametrize("worker_class", OURS)
-def test_a_probe_does_not_wait_behind_requests(worker_class: str) -> None:
+def test_probe_does_not_wait_behind_requests(worker_class: str) -> None:
     with Service(WORKER_CLASS=worker_class, WORKERS=1, THREADS=8) as service, contextlib.ExitStack() as stack:
         port = service.ready().port
         for _ in range(50):
@@ -117,11 +117,11 @@ def test_a_probe_does_not_wait_behind_requests(worker_class: str) -> None:
         for path in ("/health", "/health/ready", "/metrics") * 5:
             began = time.monotonic()
             assert get(port, path).status == 200
-            assert time.monotonic() - began < 1, path  # in their turn they would come after 18 s
+            assert time.monotonic() - began < 1, path  # behind the requests the response would take 18 s
         assert service.metric("lifecycle_requests_in_flight") == 8
 
 
-# ---- odd HTTP: the same answers as Gunicorn's gthread gives ------------------------------------------
+# ---- unusual HTTP: the same responses as from Gunicorn's gthread -------------------------------------
 
 END = b"Host: test\r\nConnection: close\r\n\r\n"
 GET = b"GET /api HTTP/1.1\r\nHost: test\r\n\r\n"
@@ -194,18 +194,18 @@ INCOMPLETE = (
     b"GET /api HTTP/2.7\r\nHost: a",
     b"GET /api HTTP/1.1\r\n" + b"".join(b"X-%d: %s\r\n" % (n, b"a" * 8000) for n in range(8)),
 )
-"""Requests of which something is missing at the end."""
+"""Requests whose end is missing."""
 
 
 def conversation(port: int, said: bytes, pieces: int, half_close: bool) -> tuple[bytes, str]:
-    """Say `said` in so many pieces; returns what came back and whether the connection was left open."""
+    """Send `said` in so many pieces; return the received bytes, and `open` or `closed` for the connection."""
     with Connection(port) as connection:
         size = max(1, -(-len(said) // pieces))
         with contextlib.suppress(OSError):  # refused before the last piece
             for start in range(0, len(said), size):
                 connection.socket.sendall(said[start : start + size])
                 if pieces > 1:
-                    time.sleep(0.02)  # lets the pieces come apart
+                    time.sleep(0.02)  # so that the pieces arrive separately
             if half_close:
                 connection.socket.shutdown(socket.SHUT_WR)
         answer, end = b"", "open"
@@ -219,13 +219,13 @@ def conversation(port: int, said: bytes, pieces: int, half_close: bool) -> tuple
                 break
             answer += data
     answer = re.sub(rb"(Date|X-Request-ID): [^\r]*", rb"\1:", answer)
-    if b"too large (" in answer:  # Gunicorn says how much it had read then, which is chance
+    if b"too large (" in answer:  # Gunicorn reports the size that it has read, which is random
         answer = re.sub(rb"too large \([0-9]+|Content-Length: [0-9]+", b"", answer)
     return answer, end
 
 
 @pytest.mark.parametrize("worker_class", OURS)
-def test_unusual_http_gets_the_response_of_gthread(worker_class: str) -> None:
+def test_unusual_http_gets_the_same_responses_as_from_gthread(worker_class: str) -> None:
     cases = [(*odd, pieces, half) for odd in ODDITIES.items() for pieces in (1, 3) for half in (False, True)]
     with (
         Service(WORKER_CLASS=worker_class, APP_VERSION="v") as service,
@@ -248,7 +248,7 @@ def test_unusual_http_gets_the_response_of_gthread(worker_class: str) -> None:
 
 
 @pytest.mark.parametrize("worker_class", OURS)
-def test_clients_that_hang_up_leave_nothing_behind(worker_class: str) -> None:
+def test_clients_that_hang_up_leave_no_request_in_flight(worker_class: str) -> None:
     with Service(WORKER_CLASS=worker_class, WORKERS=1, **QUICK) as service:
         port = service.ready().port
         for said in (b"", LAST[:20], LAST, LAST.replace(b"/api", b"/api/sleep/0.3"), GET * 50):

@@ -1,4 +1,4 @@
-"""The image: what is in it, and as whom it runs."""
+"""The image: its files, and the user that it runs as."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from tests.process.image_files import docker, files, python_packages, text
 from tests.process.service import ROOT, wait_until
 
 IMAGE = "localhost:5000/flask:test-image-"
-"""And a word of each test run's own: Docker is one for all who test at the same time."""
+"""Beginning of the image's name, followed by an ID of the test run: concurrent runs share one Docker."""
 
 OWN = ("srv/", "venv/", "root/", "home/", "tmp/", "etc/", "run/", "var/tmp/", "usr/local/")
-"""Folders in which a build may leave something; the rest is the base image's."""
+"""Directories in which a build may leave files; all others belong to the base image."""
 
 SECRET_NAMES = re.compile(
     r"(^|/)(\.env|\.git|\.git-credentials|\.netrc|\.npmrc|\.pypirc|\.dockercfg|\.docker/config\.json|\.kube/.*"
@@ -40,7 +40,7 @@ SECRETS = {
     ),
 }
 LIBRARIES = re.compile(r"/site-packages/|/lib/python3[^/]*/|/dist-info/")
-"""Libraries' own sources and documents have examples of URLs with passwords in them."""
+"""Paths of libraries, whose sources and documents contain examples of URLs with passwords."""
 
 needs_docker = pytest.mark.skipif(
     not shutil.which("docker")
@@ -51,7 +51,7 @@ needs_docker = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory, testrun_uid: str, worker_id: str) -> Iterator[str]:
-    """Build the image once for all workers of this test run; the others wait, and find its layers built."""
+    """Build the image once for all workers of this test run; the others wait, and reuse its layers."""
     networks = docker("network", "ls", "--format", "{{.Name}}").split()
     if "bridge" not in networks and "DOCKER_BUILD_ARGS" not in os.environ:
         pytest.skip("docker has no bridge for builds: set DOCKER_BUILD_ARGS=--network=host")
@@ -76,7 +76,7 @@ def image(tmp_path_factory: pytest.TempPathFactory, testrun_uid: str, worker_id:
 
 
 def secrets(path: str, content: str) -> list[str]:
-    """Return the parts of a file that look like a secret."""
+    """Return the kinds of likely secrets in a file."""
     kinds = [kind for kind, pattern in SECRETS.items() if pattern.search(content)]
     if LIBRARIES.search(path):
         kinds = [kind for kind in kinds if kind in ("private key", "AWS key", "token")]
@@ -98,13 +98,13 @@ def secrets(path: str, content: str) -> list[str]:
         ("srv/.env", "", "name"),
     ],
 )
-def test_a_secret_would_be_found(path: str, content: str, kind: str) -> None:
+def test_secret_is_found(path: str, content: str, kind: str) -> None:
     assert secrets(path, content) == [kind]
 
 
 @needs_docker
 @pytest.mark.timeout(600)
-def test_no_secret_is_in_the_image(image: str) -> None:
+def test_image_contains_no_secret(image: str) -> None:
     found, looked = [], 0
     with files(image) as entries:
         for path, archive, entry in entries:
@@ -122,7 +122,7 @@ def test_no_secret_is_in_the_image(image: str) -> None:
 
 @needs_docker
 @pytest.mark.timeout(600)
-def test_user_of_the_image_cannot_change_its_files(image: str) -> None:
+def test_user_of_the_image_can_change_no_file(image: str) -> None:
     uid = int(
         json.loads(docker("image", "inspect", "--format", "{{json .Config.User}}", image)).split(":")[0]
     )
@@ -136,7 +136,7 @@ def test_user_of_the_image_cannot_change_its_files(image: str) -> None:
 
 @needs_docker
 @pytest.mark.timeout(600)
-def test_no_process_is_roots(image: str) -> None:
+def test_no_process_runs_as_root(image: str) -> None:
     flags = ("--read-only", "--tmpfs=/tmp", "--cap-drop=ALL", "--security-opt=no-new-privileges")
     container = docker("run", "-d", "--network=none", *flags, image)
     try:
@@ -161,22 +161,22 @@ def _logs(container: str) -> str:
 
 @needs_docker
 @pytest.mark.timeout(600)
-def test_image_holds_the_packages_of_the_bill_of_materials(image: str) -> None:
-    """`make sbom` reads requirements.txt."""
+def test_image_contains_the_packages_of_the_bill_of_materials(image: str) -> None:
+    """Compare the image with requirements.txt, which `make sbom` reads."""
     pins = re.findall(r"^([A-Za-z][\w.-]*)==(\S+)", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
     pinned = {(re.sub("[-_.]+", "-", name).lower(), version) for name, version in pins}
     installed = python_packages(image)
     assert pinned <= installed
-    # A base image whose Python is Debian's has a library of Debian's besides.
+    # A base image with Debian's Python also has a library of Debian's.
     assert {name for name, _ in installed - pinned} <= {"packaging"}
 
 
 @needs_docker
 @pytest.mark.timeout(600)
-def test_the_doctor_reads_an_images_entry_point(
+def test_doctor_reads_the_entry_point_of_an_image(
     image: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    """Shell form: what a Dockerfile's ENTRYPOINT without brackets makes of it."""
+    """Detect the shell form, the result of an ENTRYPOINT without brackets in a Dockerfile."""
     shell_form = f"{image}-shell-form"
     dockerfile = f"FROM {image}\nENTRYPOINT export PORT=8080; gunicorn\n"
     subprocess.run(["docker", "build", "-q", "-t", shell_form, "-"], input=dockerfile, text=True, check=True)

@@ -62,7 +62,7 @@ def unraisable():
 
 
 def application(directory: Path) -> tuple[str, ...]:
-    """Write an application that fails in several ways; the flags with which Gunicorn serves it."""
+    """Write an application that fails in several ways; return Gunicorn's flags to serve it."""
     (directory / "failing.py").write_text(APPLICATION)
     return ("--pythonpath", str(directory), "failing:app")
 
@@ -77,7 +77,7 @@ def access_lines(service: Service, uri: str) -> list[dict[str, Any]]:
 
 
 def access_line(service: Service, uri: str) -> dict[str, Any]:
-    """Wait for the one line of the access log about `uri`."""
+    """Wait for the only line of the access log about `uri`; return it."""
     wait_until(lambda: bool(access_lines(service, uri)), f"{uri} in the access log")
     (line,) = access_lines(service, uri)
     return line
@@ -183,7 +183,7 @@ def test_wrong_setting_is_reported_in_the_format_of_the_log(log_format: str) -> 
         "a/b+c==@~_:.",
     ],
 )
-def test_request_id_is_taken_and_returned(every: Service, sent: str) -> None:
+def test_request_id_is_accepted_and_returned(every: Service, sent: str) -> None:
     uri = f"/api?taken={len(sent)}"
     assert every.get(uri, f"X-Request-ID: {sent}").headers[HEADER] == sent
     assert access_line(every, uri)["request_id"] == sent
@@ -204,7 +204,7 @@ def test_request_id_is_taken_and_returned(every: Service, sent: str) -> None:
         ("X-Request-ID: a", "X-Request-ID: b"),
     ],
 )
-def test_request_id_is_created_where_none_can_be_taken(every: Service, sent: tuple[str, ...]) -> None:
+def test_request_id_is_created_if_none_is_accepted(every: Service, sent: tuple[str, ...]) -> None:
     uri = "/api?created=" + "".join(sent).encode("latin-1").hex()[-400:]
     first, second = every.get(uri, *sent).headers[HEADER], every.get("/api", *sent).headers[HEADER]
     assert NEW_ID.fullmatch(first), first
@@ -324,7 +324,7 @@ def test_head_request_is_in_the_access_log(every: Service) -> None:
     assert (line["method"], line["bytes"]) == ("HEAD", 0)
 
 
-def test_client_is_the_one_that_the_trusted_proxy_names(every: Service) -> None:
+def test_client_is_the_address_from_the_trusted_proxy(every: Service) -> None:
     every.get("/api?v4", "X-Forwarded-For: 192.0.2.1", "X-Forwarded-For: 203.0.113.7, 127.0.0.1")
     every.get("/api?v6", "X-Forwarded-For: [2001:db8::7]:4711")
     every.get("/api?none", "X-Forwarded-For: unknown")
@@ -370,7 +370,7 @@ def test_access_line_in_a_drain_has_its_state(worker_class: str) -> None:
         assert access_line(service, "/api?within")["state"] == "draining"
 
 
-def test_text_access_line() -> None:
+def test_text_access_line_has_client_request_response_id_and_state() -> None:
     with Service(ACCESS_LOG="on", WORKERS=1) as service:
         service.ready().get("/api?text", "X-Request-ID: mine", "X-Forwarded-For: 203.0.113.7")
         pattern = r'Z \[\d+\] INFO 203\.0\.113\.7 "GET /api\?text HTTP/1\.1" 200 \d+ [\d.]+ ms mine ready$'

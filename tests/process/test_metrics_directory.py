@@ -1,4 +1,4 @@
-"""The metrics directory: named by PROMETHEUS_MULTIPROC_DIR or created, and what each end leaves of it."""
+"""The metrics directory: named by PROMETHEUS_MULTIPROC_DIR or created, and its state after each exit."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ needs_memory = pytest.mark.skipif(not os.access(MEMORY, os.W_OK), reason=f"{MEMO
 NOBODY = "nobody"
 
 GUNICORN = (str(Path(sys.executable).with_name("gunicorn")),)
-"""The program; after `python -m gunicorn` SIGUSR2 starts one that finds no standard library (27.0.1)."""
+"""Program to start: with `python -m gunicorn`, SIGUSR2 starts one without a standard library (27.0.1)."""
 
 
 def count(service: Service) -> float:
-    """Read how often /api was requested."""
+    """Return the number of requests of /api."""
     body = service.get("/metrics").body.decode()
     series = re.findall(r'flask_http_request_duration_seconds_count\{[^}]*url_rule="/api"[^}]*\} (\S+)', body)
     return sum(map(float, series))
@@ -46,7 +46,7 @@ def request(service: Service, number: int = REQUESTS) -> None:
 
 
 def directory_of(pid: int) -> Path | None:
-    """Find the metrics directory that a process holds open."""
+    """Return the metrics directory that a process holds open, None if there is none."""
     try:
         links = [each.readlink() for each in Path(f"/proc/{pid}/fd").iterdir()]
     except OSError:
@@ -101,7 +101,7 @@ def test_relative_path_is_one_directory_for_all_processes(tmp_path: Path, by_fla
     path = os.path.relpath(tmp_path / "metrics", ROOT)
     flags = ["--env", f"{VARIABLE}={path}"] if by_flag else []
     settings: dict[str, Any] = {} if by_flag else {VARIABLE: path}
-    # The application's working directory is another one than the start's.
+    # The application's working directory differs from the one at the start.
     with Service("--chdir", str(tmp_path), "--pythonpath", str(ROOT), *flags, **settings) as service:
         request(service.ready())
         assert count(service) == REQUESTS
@@ -179,7 +179,7 @@ def test_killed_workers_leave_their_counts_and_no_files(tmp_path: Path) -> None:
             assert count(service) == requests
             if kills == KEPT:
                 files = len(databases(tmp_path))
-        # A worker that has begun serving has more kinds of files than one that has not.
+        # A worker that has begun serving has more kinds of files than a new worker.
         assert len(databases(tmp_path)) <= files + 3
         assert len([name for name in databases(tmp_path) if name.startswith("counter_")]) <= 4
 
@@ -223,13 +223,13 @@ def assert_refused(ended: subprocess.CompletedProcess[str], path: object, why: s
 def test_unusable_directory_is_refused_with_one_sentence(tmp_path: Path, name: str, why: str) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "loop").symlink_to("loop")
-    (tmp_path / "dirty" / "counter_1.db").mkdir(parents=True)  # which no unlink removes
+    (tmp_path / "dirty" / "counter_1.db").mkdir(parents=True)  # a directory, which unlink does not remove
     assert_refused(started(tmp_path / name), tmp_path / name, why)
 
 
 @pytest.fixture
 def closed() -> Iterator[Path]:
-    """A directory that every user finds and only root can write to."""
+    """Create a directory that every user can search and only root can write to."""
     with tempfile.TemporaryDirectory() as parent:
         Path(parent).chmod(0o755)
         path = Path(parent, "closed")
@@ -256,7 +256,7 @@ def test_directory_that_the_workers_cannot_write_to_is_refused(closed: Path, tmp
     assert closed.stat().st_uid == 0
 
 
-# ---- directories of the service's own --------------------------------------------------------------------
+# ---- directories that the service creates ----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT, signal.SIGINT])
@@ -268,7 +268,7 @@ def test_own_directory_is_removed_at_the_end(number: signal.Signals) -> None:
     assert not path.exists()
 
 
-def test_own_directory_of_a_killed_service_is_removed_by_the_next() -> None:
+def test_own_directory_of_a_killed_service_is_removed_by_the_next_service() -> None:
     with Service() as bystander, Service() as killed:
         request(bystander.ready())
         path = own_directory(killed.ready())
@@ -280,7 +280,7 @@ def test_own_directory_of_a_killed_service_is_removed_by_the_next() -> None:
             assert count(following) == count(bystander) == REQUESTS
 
 
-def test_own_directory_stays_while_a_worker_is_left() -> None:
+def test_own_directory_stays_while_a_worker_lives() -> None:
     with Service(WORKERS=1) as orphaned, Connection(orphaned.ready().port) as slow:
         path = own_directory(orphaned)
         slow.send("/api/sleep/4")
@@ -320,7 +320,7 @@ def test_daemon_removes_its_own_directory(tmp_path: Path) -> None:
             daemon = psutil.Process(int(pidfile.read_text()))
             path = directory_of(daemon.pid)
             assert path is not None
-            with Service() as other:  # which removes what nobody holds
+            with Service() as other:  # which removes directories that no process holds
                 other.ready()
                 assert path.is_dir()
             daemon.send_signal(signal.SIGQUIT)
@@ -332,7 +332,7 @@ def test_daemon_removes_its_own_directory(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("given", [False, True])
 @pytest.mark.parametrize("reloaded", [False, True])
-def test_usr2_successor_goes_on_counting(tmp_path: Path, given: bool, reloaded: bool) -> None:
+def test_usr2_successor_continues_the_counts(tmp_path: Path, given: bool, reloaded: bool) -> None:
     settings: dict[str, Any] = {VARIABLE: tmp_path} if given else {}
     with Service("--pid", str(tmp_path / "pid"), program=GUNICORN, DRAIN_MIN=0, **settings) as service:
         request(service.ready())
@@ -409,7 +409,7 @@ for _ in range(200):
 """
 
 
-def test_masters_that_start_at_once_leave_each_other_their_directories() -> None:
+def test_masters_that_start_at_once_keep_their_directories() -> None:
     environ = {name: value for name, value in os.environ.items() if name != VARIABLE}
     starts = [
         subprocess.Popen([sys.executable, "-c", CREATES], cwd=ROOT, env=environ, stderr=subprocess.PIPE)

@@ -1,4 +1,4 @@
-"""The alert rules and the dashboard on a real Prometheus that scrapes real services through their drains."""
+"""The alert rules and the dashboard on a real Prometheus, which scrapes real services during their drains."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ DRAIN: dict[str, Any] = {"DRAIN_MIN": 4, "DRAIN_QUIET": 0.5, "DRAIN_MAX": 16, "G
 OTHER: dict[str, dict[str, Any]] = {
     # Its clients may need some seconds to stop after SIGTERM, on a busy machine.
     "healthy": {"DRAIN_MIN": 10},
-    # Several scrapes come between its late request and its end, so that a delayed one matters little. It ends
-    # before the drain is longer than usual.
+    # Several scrapes fit between the late request and the exit, so that a delayed scrape matters little. The
+    # exit comes before the drain is longer than usual.
     "late": {"DRAIN_QUIET": 8, "DRAIN_MAX": 30},
 }
 PATIENCE = 60.0
-"""Seconds for what Prometheus does at its own pace: a scrape every 2 s, a rule every 2 s to 15 s."""
+"""Timeout for Prometheus, which scrapes every 2 s and evaluates rules every 2 s to 15 s, in seconds."""
 
-# A version with a mistake in it, as a person would roll it out: the service and one broken endpoint more.
+# A version with a mistake, as an operator may roll it out: the service with one more, broken endpoint.
 BROKEN = """
 from app import create_app as sound
 
@@ -47,7 +47,7 @@ def create_app():
 
 
 def healthy(service: Service) -> None:
-    """Clients that go elsewhere as soon as the pod leaves."""
+    """Drain with clients that leave as soon as the drain begins."""
     with Crowd(lambda: service.port, (Kind("kept"), Kind("new", kept=False))) as crowd:
         wait_until(crowd.everyone_answered, "traffic")
         service.begin_drain()
@@ -57,7 +57,7 @@ def healthy(service: Service) -> None:
 
 
 def late(service: Service) -> None:
-    """One client that follows the endpoints too late."""
+    """Drain with one client that follows the endpoints too late."""
     service.begin_drain()
     while time.monotonic() < service.signalled + DRAIN["DRAIN_MIN"] + 0.5:
         assert get(service.port, "/api").status == 200
@@ -67,7 +67,7 @@ def late(service: Service) -> None:
 
 
 def endless(service: Service) -> None:
-    """A client that does not stop."""
+    """Drain with a client that does not stop."""
     service.begin_drain()
     with contextlib.suppress(Lost, OSError):
         while True:
@@ -78,7 +78,7 @@ def endless(service: Service) -> None:
 
 
 def stuck(service: Service) -> None:
-    """Two requests that outlast drain and graceful timeout."""
+    """Drain with two requests that outlast the drain and the graceful timeout."""
     with Connection(service.port) as one, Connection(service.port) as other:
         one.send("/api/sleep/50")
         other.send("/api/sleep/50")
@@ -106,15 +106,15 @@ EXPECTED = {
     ("RequestsInFlightAtExit", "stuck"),
 }
 MAY_FIRE = {("RequestsInFlightAtExit", "endless")}
-"""By chance a scrape finds one of its quick requests in flight."""
+"""Alerts that depend on chance: a scrape may find one of the quick requests in flight."""
 
 
 @contextlib.contextmanager
 def cluster(restarts: threading.Event) -> Iterator[str]:
-    """Answers with kube-state-metrics' and the kubelets' series on a pod, as they write them.
+    """Serve the series of kube-state-metrics and the kubelets on a pod, in their format; yield the address.
 
-    Neither program is to be had here: what they say is put in, what the rules and the dashboard make of it is
-    Prometheus' own. `restarts`: from then on the pod has been restarted and was unready in between.
+    Neither program is available here: the series are simulated, and Prometheus itself evaluates the rules and
+    the dashboard. `restarts`: once set, the pod has been restarted and was unready in between.
     """
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -136,7 +136,7 @@ def cluster(restarts: threading.Event) -> Iterator[str]:
             self.wfile.write("".join(f"{name} {value}\n" for name, value in series.items()).encode())
 
         def log_message(self, *arguments: object) -> None:
-            """Quiet."""
+            """Log nothing."""
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
@@ -149,7 +149,7 @@ def cluster(restarts: threading.Event) -> Iterator[str]:
 
 
 def pod(name: str) -> dict[str, str]:
-    """Return the discovered labels of a pod that the relabelling of prometheus.yaml reads."""
+    """Return the labels from discovery of a pod that the relabelling of prometheus.yaml uses."""
     return {
         "__meta_kubernetes_pod_label_app": "flask",
         "__meta_kubernetes_pod_container_name": "flask",
@@ -171,7 +171,7 @@ def prometheus(directory: Path) -> Iterator[Prometheus]:
         yield started
 
 
-def test_drains(prometheus: Prometheus) -> None:
+def test_drains_fire_the_expected_alerts(prometheus: Prometheus) -> None:
     with contextlib.ExitStack() as stack:
         services = {
             name: stack.enter_context(
@@ -185,13 +185,13 @@ def test_drains(prometheus: Prometheus) -> None:
         assert prometheus.firing() == set()
         with ThreadPoolExecutor(len(DRAINS)) as pool:
             list(pool.map(lambda name: DRAINS[name](services[name]), DRAINS))
-    prometheus.targets("flask", {})  # the pods are gone; what they did is remembered
+    prometheus.targets("flask", {})  # the pods are deleted; Prometheus keeps their data
     wait_until(lambda: not prometheus.query("lifecycle_info"), "their series end", PATIENCE)
     assert prometheus.firing() - MAY_FIRE == EXPECTED
 
 
-def test_a_worker_that_is_killed_and_a_container_that_is_started_again(prometheus: Prometheus) -> None:
-    port = reserve_port()  # the restarted container serves where the first one did
+def test_killed_worker_and_restarted_container_fire_alerts(prometheus: Prometheus) -> None:
+    port = reserve_port()  # the restarted container serves on the same port
     with Service("-b", f"127.0.0.1:{port}", bind=False, WORKERS=1) as first:
         first.ready()
         prometheus.targets("flask", {f"127.0.0.1:{port}": pod("killed")})
@@ -213,7 +213,7 @@ def test_a_worker_that_is_killed_and_a_container_that_is_started_again(prometheu
     assert prometheus.firing() == expected
 
 
-def test_service_that_refuses_and_whose_clients_do_not_read(prometheus: Prometheus) -> None:
+def test_refusals_and_stalled_responses_fire_alerts(prometheus: Prometheus) -> None:
     settings: dict[str, Any] = {"WORKERS": 1, "THREADS": 2, "STREAM_LIMIT": 1, "SEND_TIMEOUT": 1}
     with Service(**settings) as service, contextlib.ExitStack() as stack:
         port = service.ready().port
@@ -240,7 +240,7 @@ def test_service_that_refuses_and_whose_clients_do_not_read(prometheus: Promethe
         wait_until(lambda: prometheus.firing() - before == expected, "ReadinessBlocked", PATIENCE)
 
 
-def test_a_version_that_fails(prometheus: Prometheus, tmp_path: Path) -> None:
+def test_failing_version_fires_an_alert(prometheus: Prometheus, tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text(BROKEN)
     with (
         Service(APP_VERSION="v1") as good,
@@ -265,7 +265,7 @@ def test_a_version_that_fails(prometheus: Prometheus, tmp_path: Path) -> None:
         assert prometheus.firing() - before == {("VersionFails", "v2")}
 
 
-def test_dashboard_shows_the_whole_drain(tmp_path: Path) -> None:
+def test_every_panel_of_the_dashboard_has_data(tmp_path: Path) -> None:
     restarts = threading.Event()
     with (
         cluster(restarts) as address,
@@ -302,7 +302,7 @@ def test_dashboard_shows_the_whole_drain(tmp_path: Path) -> None:
                 assert found, f"{panel['title']}: {expression} has no data"
 
 
-def test_every_alert_was_tried() -> None:
+def test_every_alert_is_tested() -> None:
     tried = {name for name, _ in EXPECTED} | {"RequestsCutOff", "ContainerRestarted", "VersionFails"}
     tried |= {"RestartedByLiveness", "ReadinessFlapping", "ReadinessBlocked", "ResponsesStalled"}
     tried |= {"StreamsRefused", "RequestsRefused"}

@@ -1,4 +1,4 @@
-"""The log lines and series of the reference pages are the ones that a drain writes."""
+"""Agreement of the reference pages with the log lines and series of a drain."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ SERIES = (ROOT / "docs" / "metrics.md").read_text()
 
 
 def messages(lines: list[str]) -> list[str]:
-    """The messages of JSON log lines from SIGTERM on, their figures left out."""
+    """Return the messages of JSON log lines from SIGTERM on, without their figures."""
     said = [re.sub(r"[0-9]+(\.[0-9]+)?", "N", json.loads(line)["message"]) for line in lines]
-    # What workers say, or Gunicorn of them, comes when it comes: that one boots, exits, or had to be killed.
+    # Messages of and about workers (boot, exit, kill) have no fixed place in the order.
     return [
         each for each in said[said.index("Handling signal: term") :] if not re.match("Booting|Worker", each)
     ]
 
 
 def stories() -> list[list[str]]:
-    """The blocks of log lines on the page."""
+    """Return the messages of each block of log lines on the page."""
     blocks = re.findall(r"(?:^    \{.*\n)+", PAGE, re.MULTILINE)
     return [messages([line.strip() for line in block.splitlines()]) for block in blocks]
 
@@ -45,7 +45,7 @@ def drain(slow: int, **settings: Any) -> list[str]:
         return messages(service.log.splitlines())
 
 
-def test_documented_log_lines_are_those_of_a_drain() -> None:
+def test_log_lines_on_the_page_match_a_drain() -> None:
     healthy, cut_off = stories()
     assert drain(0, DRAIN_MIN=2, DRAIN_QUIET=0.5) == healthy
     assert drain(2, DRAIN_MIN=1, DRAIN_MAX=2, GRACEFUL_TIMEOUT=1) == cut_off
@@ -64,7 +64,7 @@ def test_every_line_of_the_drain_is_explained() -> None:
     assert all(f"`{each}" in PAGE for each in logged)
 
 
-def test_every_series_is_named() -> None:
+def test_every_series_is_on_the_page() -> None:
     with Service() as service:
         exposed = service.ready().get("/metrics").body.decode()
     own = set(re.findall(r"^(lifecycle_\w+)", exposed, re.MULTILINE))

@@ -1,4 +1,4 @@
-"""The service where something of Linux is missing: /dev/shm, or options that macOS does not have."""
+"""The service without parts of Linux: /dev/shm, or the options that macOS does not have."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.process.namespaces import unshared
 from tests.process.service import ROOT, Service
 from tests.process.streams import EventStream, Socket
 
-# /dev has what Python and Gunicorn open, and no shm: as with `docker run --ipc=none` and on macOS.
+# /dev with all that Python and Gunicorn open, and no shm: as with `docker run --ipc=none` and on macOS.
 WITHOUT_SHM = """
 mkdir -p '{hold}/dev'
 mount -t tmpfs tmpfs '{hold}/dev'
@@ -35,7 +35,7 @@ READ_ONLY_EVERYTHING = (
 
 MACHINES = {"absent": WITHOUT_SHM, "read-only": READ_ONLY_SHM}
 
-# What the modules lack on macOS, of which Linux' have more: names that a program for Linux uses.
+# Names of the modules that a program for Linux uses and that macOS lacks.
 MACOS = """
 import os, resource, select, signal, socket, time, fcntl, mmap
 
@@ -91,7 +91,7 @@ def test_service_without_usable_shm_serves_and_drains(
         assert not directory.exists()
 
 
-def test_namespaces_have_the_shm_of_their_names(tmp_path: Path) -> None:
+def test_shm_of_the_namespaces_is_absent_or_read_only(tmp_path: Path) -> None:
     def shm(machine: str) -> str:
         command = [*unshared(machine.format(hold=tmp_path)), "touch", "/dev/shm/x"]
         return subprocess.run(command, check=False, capture_output=True, text=True).stderr
@@ -118,7 +118,7 @@ def test_service_without_any_writable_directory_ends_with_one_sentence(tmp_path:
 
 
 @pytest.mark.parametrize("worker_class", WORKER_CLASSES)
-def test_service_with_the_system_calls_of_macos_serves_streams_and_drains(
+def test_service_with_the_options_of_macos_serves_streams_and_drains(
     tmp_path: Path, worker_class: str
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(MACOS)

@@ -1,4 +1,4 @@
-"""A service under a path prefix (SCRIPT_NAME): the platform's probes are probes there too."""
+"""A service under a path prefix (SCRIPT_NAME), where the platform's probes are recognized too."""
 
 from __future__ import annotations
 

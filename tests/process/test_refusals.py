@@ -1,4 +1,4 @@
-"""Refused requests: problem details for the client, a count, and a log line once a minute."""
+"""Refused requests: reported to the client as problem details, counted, and logged once a minute."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def refused(service: Service, status: int) -> float:
 
 
 @pytest.mark.parametrize(("request_bytes", "status", "logged"), PARSER_ERRORS)
-def test_a_parser_error_is_problem_details_counted_and_in_the_access_log(
+def test_parser_error_is_reported_as_problem_details_counted_and_logged(
     every: Service, request_bytes: bytes, status: int, logged: str
 ) -> None:
     before = refused(every, status)
@@ -65,7 +65,7 @@ def test_many_refusals_are_one_line_of_the_log(every: Service) -> None:
     assert every.said("Refused a request of 127.0.0.1 with 400: ") == 1
 
 
-def test_a_stream_beyond_stream_limit_is_refused_with_the_reason(every: Service) -> None:
+def test_stream_beyond_stream_limit_is_refused_with_the_reason(every: Service) -> None:
     reason = "This worker holds 1 long connections (STREAM_LIMIT)."
     with EventStream(every.port) as stream:
         stream.tick()

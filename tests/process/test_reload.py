@@ -1,4 +1,4 @@
-"""SIGHUP: a configuration that cannot be used changes nothing, and the log says why."""
+"""SIGHUP: an unusable configuration changes nothing, and the log has the reason."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GOOD = (ROOT / "gunicorn.conf.py").read_text()
 
 FAILED = "The service keeps serving with its old configuration"
 
-# What is appended to the configuration, and what the log then says.
+# Text appended to the configuration, and the reason in the log.
 MISTAKES = {
     "this is no python(": r"SyntaxError: .* \(gunicorn\.conf\.py, line \d+\)",
     "import no_such_module": r"ModuleNotFoundError: .*no_such_module.* \(line \d+ of the configuration\)",
@@ -61,7 +61,7 @@ wsgi_app = "no_such_application:app"
 
 
 def reload(service: Service) -> None:
-    """Send SIGHUP and wait until the old workers are gone."""
+    """Send SIGHUP and wait until the old workers have exited."""
     old = set(service.workers)
     service.signal(signal.SIGHUP)
     # A new worker imports everything again, gevent too; on a busy machine that takes seconds.
@@ -69,7 +69,7 @@ def reload(service: Service) -> None:
 
 
 def reload_fails(service: Service, reason: str) -> None:
-    """Send SIGHUP and check that the log says once, with the reason, that nothing has changed."""
+    """Send SIGHUP and check that the log reports once, with the reason, that nothing has changed."""
     old, count = service.workers, service.said(FAILED)
     service.signal(signal.SIGHUP)
     wait_until(lambda: service.said(FAILED) > count or service.process.poll() is not None, "a failure")
@@ -175,7 +175,7 @@ def test_stop_does_not_wait_for_a_new_worker_that_loads(number: signal.Signals, 
         assert service.said("was not ready yet when the service had to stop") == 1
 
 
-def test_new_worker_that_never_becomes_ready_is_ended(tmp_path: Path) -> None:
+def test_new_worker_that_never_becomes_ready_is_terminated(tmp_path: Path) -> None:
     flag = tmp_path / "slow"
     (tmp_path / "slow_application.py").write_text(SLOW.format(flag=str(flag)))
     flags = ("--pythonpath", str(tmp_path), "--timeout", "10", "slow_application:application")

@@ -1,4 +1,4 @@
-"""The headers of proxies about the scheme: one rule for peers on loopback and for all others."""
+"""The headers of proxies about the scheme: one rule for peers on loopback and all other peers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.process.families import namespace, within
 from tests.process.service import ROOT, Service, wait_until
 
 PEERS = ("127.0.0.1", "192.0.2.1", "::1", "2001:db8::1")
-"""The client's address is the one that it connects to."""
+"""Addresses of the service. A client has the same address as the service it connects to."""
 
 PORT = 8080
 

@@ -1,4 +1,4 @@
-"""Effects of each signal on the service, at every moment of its life."""
+"""Effect of each signal on the service, at every moment of its life."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PROBE_HEADER = "X-Custom-Header: Awesome"
 
 @contextlib.contextmanager
 def in_flight(service: Service, seconds: float, count: int = 1) -> Iterator[list[Connection]]:
-    """Have `count` requests of `seconds` under way."""
+    """Send `count` requests of `seconds` each; yield their connections once all are in flight."""
     with contextlib.ExitStack() as stack:
         connections = [stack.enter_context(Connection(service.port)) for _ in range(count)]
         for each in connections:
@@ -53,7 +53,7 @@ def test_idle_service_exits_after_drain_min() -> None:
 
 
 @pytest.mark.parametrize("worker_class", WORKER_CLASSES)
-def test_draining_service_serves_and_reports_its_state(worker_class: str) -> None:
+def test_draining_service_serves_and_announces_the_close(worker_class: str) -> None:
     with Service(WORKER_CLASS=worker_class, **QUICK) as service:
         port = service.ready().port
         with Connection(port) as kept, Connection(port) as slow:
@@ -73,7 +73,7 @@ def test_draining_service_serves_and_reports_its_state(worker_class: str) -> Non
             assert service.get(VERSION).status == 200
             answers = [service.get("/api"), service.get("/metrics"), slow.answer(), alive, ready]
             assert slow.closed_within(1)
-            slow.close()  # gthread and sync linger, and let others wait for it
+            slow.close()  # gthread and sync linger, and delay other connections
             if worker_class != "sync":
                 answers.append(kept.ask())
                 assert kept.closed_within(1)
@@ -82,7 +82,7 @@ def test_draining_service_serves_and_reports_its_state(worker_class: str) -> Non
         began = re.search(
             r"Drain began: .* 1\.5 s at the earliest, 0\.3 s .*, 6\.0 s .*; 1 in flight", service.log
         )
-        # The one in flight, GET /api, the version twice without its probe's header, what was kept.
+        # The request in flight, GET /api, the version without the probe's header, the kept connection.
         answered = 3 + (worker_class != "sync")
         ended = re.search(
             rf"Drain ended: quiet; {answered} requests answered in [0-9.]+ s, 0 still in flight, 0 waiting",
@@ -93,12 +93,12 @@ def test_draining_service_serves_and_reports_its_state(worker_class: str) -> Non
         assert (service.said("Drain began"), service.said("Drain ended")) == (1, 1)
 
 
-def test_the_metrics_are_the_whole_services() -> None:
+def test_metrics_cover_all_workers() -> None:
     with Service(WORKERS=2, **QUICK) as service:
         service.ready()
 
         def same(**values: float) -> None:
-            for _ in range(8):  # whichever worker answers
+            for _ in range(8):  # whichever worker responds
                 for name, value in values.items():
                     assert service.metric(f"lifecycle_{name}") == value, name
 
@@ -127,7 +127,7 @@ def test_drain_waits_for_requests_in_flight_beyond_drain_min() -> None:
         assert service.said("Drain ended: quiet; 1 requests answered")
 
 
-def test_endless_traffic_ends_at_the_maximum() -> None:
+def test_drain_with_endless_traffic_ends_at_drain_max() -> None:
     endless = (Kind("busy kept"), Kind("busy new", kept=False))
 
     def lasts(worker_class: str) -> float:
@@ -148,19 +148,19 @@ def test_endless_traffic_ends_at_the_maximum() -> None:
         assert 2.5 <= lasted <= 2.5 + SLACK
 
 
-def test_a_second_one_ends_the_drain_now() -> None:
+def test_second_sigterm_ends_the_drain() -> None:
     with Service(DRAIN_MIN=20, DRAIN_MAX=20) as service, in_flight(service.ready(), 1) as (slow,):
         service.signal(signal.SIGTERM)
         wait_until(lambda: service.said("Drain began") == 1, "the drain")
         service.signal(signal.SIGTERM)
-        assert slow.answer().status == 200  # the stop is as graceful as ever
+        assert slow.answer().status == 200  # the stop is still graceful
         slow.close()
         assert service.wait() <= 1 + SLACK
         assert service.said("Drain ended: second signal; 0 requests answered") == 1
         assert service.said("Drain began") == 1
 
 
-def test_to_the_whole_process_group() -> None:
+def test_sigterm_to_the_process_group_begins_one_drain() -> None:
     with Service(group=True, **QUICK) as service, in_flight(service.ready(), 1) as (slow,):
         service.signalled = time.monotonic()
         os.killpg(service.process.pid, signal.SIGTERM)
@@ -192,7 +192,7 @@ STARTS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("start", STARTS)
-def test_at_any_moment_of_the_start(start: str, tmp_path: Path) -> None:
+def test_stop_at_any_moment_of_the_start_is_prompt(start: str, tmp_path: Path) -> None:
     (tmp_path / "slow.py").write_text(SLOW_APPLICATION)
     flags = ("--pythonpath", str(tmp_path), "slow:application") if "slow" in start else ()
 
@@ -202,13 +202,13 @@ def test_at_any_moment_of_the_start(start: str, tmp_path: Path) -> None:
 
     def stop_after(seconds: float) -> float:
         with Service(*flags, group=group, **settings) as service:
-            time.sleep(seconds)  # the moment is what is tried here
+            time.sleep(seconds)  # the moment of the signal is under test
             if group:
                 service.signalled = time.monotonic()
                 os.killpg(service.process.pid, number)
             else:
                 service.signal(number)
-            # Before Gunicorn has a handler, the signal itself is the end.
+            # Before Gunicorn has a handler, the signal itself terminates the process.
             return service.wait(statuses=(0, -number))
 
     with ThreadPoolExecutor(2) as pool:
@@ -216,8 +216,8 @@ def test_at_any_moment_of_the_start(start: str, tmp_path: Path) -> None:
     assert max(took) <= 0.2 + SLACK, took
 
 
-def test_a_worker_that_loads_is_ended_by_the_kernel(tmp_path: Path) -> None:
-    """Not by a handler of Python's, which comes as late as what the interpreter is busy with ends."""
+def test_loading_worker_is_terminated_by_the_kernel(tmp_path: Path) -> None:
+    """Rely on no handler of Python's, which runs only when the interpreter's current operation ends."""
     (tmp_path / "slow.py").write_text(SLOW_APPLICATION)
     flags = ("--pythonpath", str(tmp_path), "slow:application")
     with Service(*flags, WORKER_CLASS="gevent", WORKERS=1) as service:
@@ -237,7 +237,7 @@ def test_a_worker_that_loads_is_ended_by_the_kernel(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT])
 @pytest.mark.parametrize("draining", [False, True])
-def test_int_and_quit_stop_at_once(number: signal.Signals, draining: bool) -> None:
+def test_sigint_and_sigquit_stop_the_service_at_once(number: signal.Signals, draining: bool) -> None:
     with Service(DRAIN_MIN=20, DRAIN_MAX=20) as service:
         service.ready()
         if draining:
@@ -249,8 +249,8 @@ def test_int_and_quit_stop_at_once(number: signal.Signals, draining: bool) -> No
 
 
 @pytest.mark.parametrize("far", [False, True], ids=["near", "far"])
-def test_a_reload_under_load_loses_nothing(far: bool) -> None:
-    # An idle client says something every 4 s at the latest: then it can be told. 2 s are for a busy machine.
+def test_reload_under_load_loses_nothing(far: bool) -> None:
+    # An idle client, which sends a request every 4 s or sooner, is notified then. 2 s are for a busy machine.
     settings: dict[str, Any] = {"DRAIN_MIN": 6, "DRAIN_QUIET": 0.3, "DRAIN_MAX": 10}
 
     def reload(worker_class: str) -> Crowd:
@@ -272,8 +272,8 @@ def test_a_reload_under_load_loses_nothing(far: bool) -> None:
                 answered = crowd.answered
                 wait_until(lambda: crowd.answered > answered + 50, "traffic after the reload")
             assert "Traceback" not in service.log, service.log
-            # The end of the test, and not of a reload: stock sync may still be in the send of its last
-            # answer, and then logs how SIGINT ended that.
+            # The end of the test, and not of a reload: stock sync may still be sending its last response,
+            # and then logs its interruption by SIGINT.
             service.signal(signal.SIGINT)
             assert service.process.wait(PATIENCE) == 0, service.log
             return crowd
@@ -282,7 +282,7 @@ def test_a_reload_under_load_loses_nothing(far: bool) -> None:
         assert (crowd.lost, crowd.unannounced) == (0, 0), f"{worker_class}\n{crowd}"
 
 
-def test_sigterm_in_the_middle_of_a_reload() -> None:
+def test_sigterm_during_a_reload_begins_the_drain() -> None:
     with Service(**QUICK) as service, in_flight(service.ready(), 4) as (slow,):
         service.signal(signal.SIGHUP)
         # The master now waits for the old worker, and the old worker for its request.
@@ -300,7 +300,7 @@ def test_sigterm_in_the_middle_of_a_reload() -> None:
 
 
 @pytest.mark.parametrize("draining", [False, True])
-def test_a_killed_worker_leaves_no_count_behind(draining: bool) -> None:
+def test_killed_worker_leaves_no_request_in_flight(draining: bool) -> None:
     settings = {"DRAIN_MIN": 2.5, "DRAIN_QUIET": 0.3, "DRAIN_MAX": 15}
     with Service(**settings) as service, in_flight(service.ready(), 30, count=4) as lost:  # type: ignore[arg-type]
         killed = service.workers

@@ -22,13 +22,13 @@ from tests.process.service import QUICK, ROOT, Service, wait_until
 THREADS = 2
 
 STUCK = 3
-"""Clients that do not read: more than threads."""
+"""Number of clients that do not read: more than threads."""
 
 TIMEOUT = 4.0
-"""SEND_TIMEOUT here, in seconds."""
+"""Value of SEND_TIMEOUT, in seconds."""
 
 RECEIVE_BYTES = 4096
-"""Size of a client's receive buffer: with a small one the service sees each read soon."""
+"""Size of a client's receive buffer, in bytes: the service soon observes each read of a small buffer."""
 
 CLOSED = "Closed a connection of 127.0.0.1"
 
@@ -58,12 +58,12 @@ def file():
 """
 
 PIPELINED = "pipelined"
-"""Requests of the page, sent at once, whose responses together are more than the buffers hold."""
+"""Requests of the page, sent at once, whose responses together exceed the buffers."""
 
 
 @pytest.fixture
 def large(tmp_path: Path) -> tuple[str, ...]:
-    """Gunicorn's flags for a service with large responses."""
+    """Return Gunicorn's flags for a service with large responses."""
     (tmp_path / "large.py").write_text(APPLICATION)
     return "--pythonpath", f"{tmp_path},{ROOT}", "large:application"
 
@@ -81,7 +81,7 @@ def connect(port: int) -> Connection:
 
 @contextlib.contextmanager
 def stuck_clients(port: int, path: str, count: int = STUCK) -> Iterator[list[Connection]]:
-    """Clients that send a request, or many, and do not read."""
+    """Yield clients that have sent a request, or many, and do not read."""
     with contextlib.ExitStack() as stack:
         clients = [stack.enter_context(connect(port)) for _ in range(count)]
         for each in clients:
@@ -93,7 +93,7 @@ def stuck_clients(port: int, path: str, count: int = STUCK) -> Iterator[list[Con
 
 
 def stalled(service: Service) -> float:
-    """Read the count of closed connections."""
+    """Return the number of connections closed for a stalled response."""
     return service.metric("http_responses_stalled_total")
 
 
@@ -116,7 +116,7 @@ def test_clients_that_do_not_read_are_closed(worker_class: str, path: str, large
     with Service(*large, **settings) as service:
         port = service.ready().port
         with stuck_clients(port, path) as clients:
-            # In a class with threads, the last ones of the stuck clients wait for the first.
+            # In a class with threads, the last stuck clients wait for the first ones.
             began = time.monotonic()
             assert get(port, "/api").status == 200
             waited = time.monotonic() - began
@@ -128,7 +128,7 @@ def test_clients_that_do_not_read_are_closed(worker_class: str, path: str, large
 
 @pytest.mark.parametrize("worker_class", WORKER_CLASSES)
 def test_slow_client_is_served(worker_class: str, large: tuple[str, ...]) -> None:
-    """A client that reads 8 KB/s is served for three times SEND_TIMEOUT, and then the rest at once."""
+    """Read 8 KB/s for three times SEND_TIMEOUT, and then the rest at once."""
     settings: dict[str, Any] = {
         "WORKER_CLASS": worker_class,
         "WORKERS": 1,
@@ -204,7 +204,7 @@ def test_service_without_a_free_thread_is_not_ready(worker_class: str) -> None:
         wait_until(lambda: service.said("No longer blocked") >= 1, "the end in the log", 60)
 
 
-def test_busy_service_that_moves_stays_ready() -> None:
+def test_busy_service_that_makes_progress_stays_ready() -> None:
     with Service(WORKER_CLASS=LEADER_WORKER, WORKERS=1, THREADS=THREADS) as service:
         port = service.ready().port
         with contextlib.ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""Stops that are no drain: INT and QUIT with requests in flight, workers that cannot boot."""
+"""Stops other than a drain: SIGINT and SIGQUIT with requests in flight, workers that cannot boot."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ from tests.process.clients import Connection, Lost
 from tests.process.service import PATIENCE, Service, for_each_class, wait_until
 
 LONG_DRAIN: dict[str, Any] = {"DRAIN_MIN": 20, "DRAIN_MAX": 20, "GRACEFUL_TIMEOUT": 2}
-"""Whatever ends before its minimum was not waited for."""
+"""Settings of a long drain: an exit before DRAIN_MIN proves that the stop did not wait for it."""
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT])
 @pytest.mark.parametrize("draining", [False, True])
-def test_int_and_quit_do_not_wait_for_requests_in_flight(number: signal.Signals, draining: bool) -> None:
+def test_sigint_and_sigquit_do_not_wait_for_requests_in_flight(
+    number: signal.Signals, draining: bool
+) -> None:
     def seconds_to_exit(worker_class: str) -> float:
         with (
             Service(WORKER_CLASS=worker_class, **LONG_DRAIN) as service,
@@ -34,13 +36,13 @@ def test_int_and_quit_do_not_wait_for_requests_in_flight(number: signal.Signals,
                 wait_until(lambda: service.said("Drain began") == 1, "the drain")
             service.signal(number)
             with contextlib.suppress(Lost):
-                # Stock sync raises SystemExit in the application, and answers that with a 500.
+                # Stock sync raises SystemExit in the application, and responds with a 500.
                 assert (worker_class, slow.answer().status) == ("sync", 500)
             assert service.process.wait(PATIENCE) == 0, service.log
             return time.monotonic() - service.signalled
 
     for worker_class, took in for_each_class(seconds_to_exit).items():
-        # Python waits for a thread that sleeps; Gunicorn ends the process after GRACEFUL_TIMEOUT.
+        # Python waits for a sleeping thread; Gunicorn terminates the process after GRACEFUL_TIMEOUT.
         assert took < LONG_DRAIN["DRAIN_MIN"], worker_class
 
 
@@ -65,15 +67,15 @@ preload_app = False
 def test_workers_that_cannot_boot_end_the_service_in_time(
     worker_class: str, draining: bool, tmp_path: Path
 ) -> None:
-    """Gunicorn gives up when no worker boots; neither a timer nor a process may be left of the drain."""
+    """Leave neither a timer nor a process of the drain when Gunicorn exits because no worker boots."""
     flag = tmp_path / "broken"
     (tmp_path / "breaks.py").write_text(BREAKS.format(flag=str(flag)))
     flags = ("--pythonpath", str(tmp_path), "-c", "python:no_preload", "breaks:application")
-    # The service's own configuration, but the application is loaded in each worker.
+    # The service's own configuration, with the application loaded in each worker.
     (tmp_path / "no_preload.py").write_text(
         "from runpy import run_path\nglobals().update(run_path('gunicorn.conf.py'))\npreload_app = False\n"
     )
-    # One, because over a second that fails at the same time Gunicorn trips in its own stop (status 1).
+    # One worker: if a second worker fails at the same time, Gunicorn's own stop fails (status 1).
     settings: dict[str, Any] = {"WORKERS": 1, "PYTHONPATH": str(tmp_path), **LONG_DRAIN}
     with Service(*flags, WORKER_CLASS=worker_class, **settings) as service:
         service.ready("/")

@@ -1,4 +1,4 @@
-"""Event streams and WebSockets on a running service: the answers, the limits, what they cost the others."""
+"""Event streams and WebSockets on a running service: responses, limits, and cost for other clients."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ def every(request: pytest.FixtureRequest) -> Iterator[Service]:
         yield service.ready()
 
 
-# ---- what is answered --------------------------------------------------------------------------------
+# ---- responses ---------------------------------------------------------------------------------------
 
 
-def test_a_tick_a_second(every: Service) -> None:
+def test_event_stream_sends_a_tick_per_second(every: Service) -> None:
     with EventStream(every.port) as stream:
         headers = {name.decode(): value.decode() for name, value in stream.head.headers}
         assert headers["content-type"] == "text/event-stream"
@@ -78,7 +78,7 @@ def test_heartbeats_are_comments(service: Service) -> None:
         assert ": heartbeat" in parts
 
 
-def test_the_websocket_ticks_and_echoes(every: Service) -> None:
+def test_websocket_sends_ticks_and_echoes(every: Service) -> None:
     with Socket(every.port) as ws:
         first = ws.tick()
         assert abs(first - now()) <= 1
@@ -101,13 +101,13 @@ def test_the_websocket_ticks_and_echoes(every: Service) -> None:
         assert ws.closed_within(5)
 
 
-def test_data_right_behind_the_handshake_is_received(every: Service) -> None:
+def test_message_right_after_the_handshake_is_received(every: Service) -> None:
     hello = bytes([0x81, 0x85, 0, 0, 0, 0]) + b"hello"  # masked with zeros
     with Socket(every.port, early=hello) as ws:
         assert ws.message("echo")["message"] == "hello"
 
 
-def test_http_1_0_gets_its_events_unchunked(every: Service) -> None:
+def test_http_1_0_client_receives_unchunked_events(every: Service) -> None:
     with Connection(every.port) as connection:
         connection.socket.sendall(b"GET /api/events HTTP/1.0\r\n\r\n")
         said = b""
@@ -120,7 +120,7 @@ def test_http_1_0_gets_its_events_unchunked(every: Service) -> None:
 
 
 @pytest.mark.parametrize("path", ["/api/events", "/api/ws"])
-def test_resuming_repeats_missed_ticks(service: Service, path: str) -> None:
+def test_resumed_stream_repeats_the_missed_ticks(service: Service, path: str) -> None:
     after = now() - 10
     query = f"?last_event_id={after}" if path == "/api/events" else f"?last={after}"
     kind: type[EventStream | Socket] = EventStream if path == "/api/events" else Socket
@@ -130,13 +130,13 @@ def test_resuming_repeats_missed_ticks(service: Service, path: str) -> None:
         assert time.monotonic() - began < 6
 
 
-def test_the_header_wins(service: Service) -> None:
+def test_header_takes_precedence_over_the_query(service: Service) -> None:
     after = now() - 5
     with EventStream(service.port, f"Last-Event-ID: {after}", query=f"?last_event_id={after - 3}") as stream:
         assert stream.tick() == after + 1
 
 
-def test_a_client_of_a_pod_whose_clock_is_ahead_gets_nothing_twice(service: Service) -> None:
+def test_client_of_a_pod_with_a_fast_clock_receives_no_tick_twice(service: Service) -> None:
     after = now() + 3
     with EventStream(service.port, f"Last-Event-ID: {after}") as stream:
         assert stream.tick() == after + 1
@@ -155,7 +155,7 @@ def test_stream_continues_on_another_instance_without_gap_or_repeat(service: Ser
             ):
                 seen += [stream.tick() for _ in range(2)]
                 last = seen[-1]
-            time.sleep(0.3 * turn)  # away, so that ticks are missed
+            time.sleep(0.3 * turn)  # disconnected, so that ticks are missed
         assert seen == list(range(seen[0], seen[0] + len(seen)))
 
 
@@ -165,7 +165,7 @@ def forgetful() -> Iterator[Service]:
         yield service.ready()
 
 
-def test_event_stream_away_for_longer_than_stream_replay_gets_the_number_of_missed_ticks(
+def test_event_stream_resumed_after_stream_replay_reports_the_missed_ticks(
     forgetful: Service,
 ) -> None:
     after = now() - 100
@@ -173,16 +173,14 @@ def test_event_stream_away_for_longer_than_stream_replay_gets_the_number_of_miss
         event = stream.event()
         assert event is not None
         assert event["event"] == "missing"
-        assert "id" not in event  # the client's last id stays until it has the next tick
+        assert "id" not in event  # the client keeps its last ID until the next tick
         missing = json.loads(event["data"])
         assert [stream.tick() for _ in range(6)] == list(range(missing["first"], missing["first"] + 6))
         assert missing["missing"] == missing["first"] - after - 1
-        assert abs(now() - 6 - missing["first"]) <= 2  # the four of STREAM_REPLAY, and the present one
+        assert abs(now() - 6 - missing["first"]) <= 2  # the four of STREAM_REPLAY, and the current tick
 
 
-def test_websocket_away_for_longer_than_stream_replay_gets_the_number_of_missed_ticks(
-    forgetful: Service,
-) -> None:
+def test_websocket_resumed_after_stream_replay_reports_the_missed_ticks(forgetful: Service) -> None:
     after = now() - 100
     with Socket(forgetful.port, query=f"?last={after}") as ws:
         missing = ws.message("missing")
@@ -190,7 +188,7 @@ def test_websocket_away_for_longer_than_stream_replay_gets_the_number_of_missed_
         assert missing["missing"] == missing["first"] - after - 1
 
 
-def test_a_client_within_stream_replay_misses_nothing(forgetful: Service) -> None:
+def test_client_resumed_within_stream_replay_misses_no_tick(forgetful: Service) -> None:
     after = now() - 3
     with EventStream(forgetful.port, f"Last-Event-ID: {after}") as stream:
         assert [stream.tick() for _ in range(5)] == list(range(after + 1, after + 6))
@@ -200,7 +198,7 @@ UNKNOWN = ["x", "-1", "1.5", "9" * 30, "0x10", "999999999999", "a;b=c"]
 
 
 @pytest.mark.parametrize("last", UNKNOWN)
-def test_an_id_that_no_tick_has_begins_with_the_present_tick(service: Service, last: str) -> None:
+def test_stream_with_an_unknown_id_begins_with_the_current_tick(service: Service, last: str) -> None:
     with EventStream(service.port, f"Last-Event-ID: {last}") as stream:
         event = stream.event()
         assert event is not None
@@ -230,7 +228,7 @@ def test_an_id_that_no_tick_has_begins_with_the_present_tick(service: Service, l
         ("?r=0.123&lastEventId=x", ("last-event-id: {after}",)),
     ],
 )
-def test_a_polyfill_resumes(service: Service, query: str, headers: tuple[str, ...]) -> None:
+def test_polyfill_resumes(service: Service, query: str, headers: tuple[str, ...]) -> None:
     after = now() - 5
     sent = [header.format(after=after) for header in headers]
     with EventStream(service.port, *sent, query=query.format(after=after)) as stream:
@@ -250,7 +248,7 @@ def test_a_polyfill_resumes(service: Service, query: str, headers: tuple[str, ..
         ("?lost=1&r=0.5&r=%ff", ()),
     ],
 )
-def test_without_an_id_a_stream_begins_with_the_present_tick(
+def test_stream_without_an_id_begins_with_the_current_tick(
     service: Service, query: str, headers: tuple[str, ...]
 ) -> None:
     with EventStream(service.port, *headers, query=query) as stream:
@@ -276,7 +274,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("path", "headers", "status", "says"), REFUSED)
-def test_wrong_request_is_refused(
+def test_wrong_handshake_is_refused(
     service: Service, path: str, headers: list[str], status: int, says: str
 ) -> None:
     answer = service.get(path, *headers)
@@ -295,7 +293,7 @@ def test_426_in_a_drain_announces_the_close(worker_class: str) -> None:
         assert service.get("/api/ws").headers["connection"] == "close, Upgrade"
 
 
-def test_head_and_post(service: Service) -> None:
+def test_event_stream_responds_to_head_and_refuses_post(service: Service) -> None:
     with Connection(service.port) as connection:
         connection.socket.sendall(
             b"HEAD /api/events HTTP/1.1\r\nHost: test\r\n\r\nGET /api HTTP/1.1\r\nHost: test\r\n\r\n"
@@ -309,10 +307,10 @@ def test_head_and_post(service: Service) -> None:
         assert connection.answer().status == 405
 
 
-# ---- what a client must keep to ----------------------------------------------------------------------
+# ---- limits and protocol errors ----------------------------------------------------------------------
 
 
-def test_too_long_a_message(service: Service) -> None:
+def test_too_long_message_closes_the_websocket(service: Service) -> None:
     with Socket(service.port) as ws:
         ws.say(TextMessage("a" * 1000))
         assert ws.message("echo")["message"] == "a" * 1000
@@ -324,7 +322,7 @@ def test_too_long_a_message(service: Service) -> None:
         assert ws.closed().code == 1009
 
 
-def test_too_many_messages(service: Service) -> None:
+def test_too_many_messages_close_the_websocket(service: Service) -> None:
     with Socket(service.port) as ws:
         for _ in range(20):
             ws.say(TextMessage("a"))
@@ -336,11 +334,11 @@ def test_too_many_messages(service: Service) -> None:
         assert ws.closed().code == 1008
 
 
-def test_no_pong(service: Service) -> None:
+def test_missing_pong_closes_the_websocket(service: Service) -> None:
     wait_until(lambda: streams_open(service) == 0, "none open")  # of earlier tests
     before = count(service, "dropped_total", "websocket")
     with Socket(service.port) as answering, Socket(service.port) as silent:
-        for _ in range(5):  # answers meanwhile, and stays
+        for _ in range(5):  # responds to pings meanwhile, and stays
             answering.tick()
         assert silent.closed(answers=False).code == 1011
         assert answering.tick()
@@ -361,9 +359,7 @@ PROTOCOL_ERRORS = [
 
 
 @pytest.mark.parametrize(("frame", "code"), PROTOCOL_ERRORS)
-def test_after_a_protocol_error_the_server_closes_tcp_at_once(
-    service: Service, frame: bytes, code: int
-) -> None:
+def test_server_closes_tcp_at_once_after_a_protocol_error(service: Service, frame: bytes, code: int) -> None:
     with Socket(service.port) as ws:
         ws.socket.sendall(frame)
         assert ws.closed().code == code
@@ -375,14 +371,14 @@ def test_after_a_protocol_error_the_server_closes_tcp_at_once(
     assert "Traceback" not in service.log
 
 
-def test_a_client_that_neither_answers_nor_closes_is_let_go_after_a_protocol_error(service: Service) -> None:
+def test_client_that_does_not_close_after_a_protocol_error_is_dropped(service: Service) -> None:
     wait_until(lambda: streams_open(service) == 0, "none open")  # of earlier tests
     before = count(service, "dropped_total", "websocket")
     with Socket(service.port) as ws:
         ws.socket.sendall(b"\x83\x80\x00\x00\x00\x00")
         assert ws.closed().code == 1002
         assert ws.closed_within(1)
-        with contextlib.suppress(OSError):  # nothing of this is kept, and the reset is its end
+        with contextlib.suppress(OSError):  # all of this is discarded, until the reset
             while True:
                 ws.socket.sendall(b"\x81\x85\x00\x00\x00\x00hello")
                 time.sleep(0.01)
@@ -390,7 +386,7 @@ def test_a_client_that_neither_answers_nor_closes_is_let_go_after_a_protocol_err
     assert count(service, "dropped_total", "websocket") == before + 1
 
 
-def test_a_protocol_error_after_the_restart_was_announced_ends_the_connection() -> None:
+def test_protocol_error_after_the_announcement_of_a_restart_ends_the_connection() -> None:
     with Service(WORKERS=1, DRAIN_MIN=0, DRAIN_QUIET=0, DRAIN_MAX=20) as service:
         with Socket(service.ready().port) as ws:
             service.signal(signal.SIGTERM)
@@ -423,7 +419,7 @@ def test_stream_beyond_the_limit_gets_503(service: Service) -> None:
         stream.tick()
 
 
-def test_a_client_that_does_not_read_is_dropped() -> None:
+def test_client_that_does_not_read_is_dropped() -> None:
     def check(worker_class: str) -> None:
         with (
             Service(
@@ -435,7 +431,7 @@ def test_a_client_that_does_not_read_is_dropped() -> None:
             worker = psutil.Process(service.workers[0])
             before = worker.memory_info().rss
             deaf.socket.settimeout(1)
-            with contextlib.suppress(OSError):  # the service reads no more from who does not read
+            with contextlib.suppress(OSError):  # the service stops reading from a client that does not read
                 for _ in range(1000):
                     deaf.say(BytesMessage(b"a" * 100_000))
             wait_until(lambda: count(service, "dropped_total", "websocket") == 1, "it is dropped")
@@ -446,7 +442,7 @@ def test_a_client_that_does_not_read_is_dropped() -> None:
     for_each_class(check)
 
 
-# ---- what they cost the others -----------------------------------------------------------------------
+# ---- cost for other clients --------------------------------------------------------------------------
 
 
 def test_streams_hold_no_threads_and_are_no_requests_in_flight(every: Service) -> None:
@@ -459,20 +455,20 @@ def test_streams_hold_no_threads_and_are_no_requests_in_flight(every: Service) -
         wait_until(lambda: every.metric("lifecycle_requests_in_flight") == 0, "none in flight")
         assert (count(every, "open", "events"), count(every, "open", "websocket")) == (10, 10)
         worker = psutil.Process(every.workers[0])
-        # The pool's 2, those for probes, and the worker's own: none for a stream.
+        # The pool's 2, the threads for probes, and the worker's own: none for a stream.
         assert worker.num_threads() < len(everybody)
         before, began = sum(worker.cpu_times()[:2]), time.monotonic()
         for each in everybody:
             assert [each.tick() for _ in range(3)]
         busy = (sum(worker.cpu_times()[:2]) - before) / (time.monotonic() - began)
-        assert busy < 0.5  # no poller turns on a connection that was taken from it
+        assert busy < 0.5  # no poller spins on a detached connection
     wait_until(lambda: streams_open(every) == 0, "none open")
 
 
 @pytest.mark.parametrize("end", ["close", "half-close", "reset"])
-def test_closed_stream_is_forgotten(every: Service, end: str) -> None:
+def test_closed_streams_leave_no_count_and_no_file(every: Service, end: str) -> None:
     worker = psutil.Process(every.workers[0])
-    with EventStream(every.port) as first:  # which starts the loop, with files of its own
+    with EventStream(every.port) as first:  # which starts the loop, with its own files
         first.tick()
     wait_until(lambda: streams_open(every) == 0, "none open")
     before = {what: count(every, f"{what}_total", "events") for what in ("told", "moved", "dropped")}
@@ -511,7 +507,7 @@ def test_five_hundred_streams_leave_every_thread_to_requests() -> None:
             assert (streams.seen.lost, streams.seen.repeated, streams.seen.cuts.total()) == (0, 0, 0)
 
 
-# ---- how they leave ----------------------------------------------------------------------------------
+# ---- notification and end of streams -----------------------------------------------------------------
 
 
 def farewells(service: Service) -> tuple[float, ...]:
@@ -522,7 +518,7 @@ def farewells(service: Service) -> tuple[float, ...]:
 
 
 @pytest.mark.parametrize("worker_class", WORKER_CLASSES)
-def test_streams_are_notified_evenly_after_sigterm_and_move(worker_class: str) -> None:
+def test_clients_are_notified_evenly_after_sigterm_and_move(worker_class: str) -> None:
     settings = {"WORKER_CLASS": worker_class, "WORKERS": 1, **QUICK, "DRAIN_MAX": 10}
     with Service(**settings) as leaving, Service(**settings) as successor:
         urls = [f"http://127.0.0.1:{each.ready().port}" for each in (leaving, successor)]
@@ -538,18 +534,18 @@ def test_streams_are_notified_evenly_after_sigterm_and_move(worker_class: str) -
         assert (seen.lost, seen.repeated, seen.cuts.total()) == (0, 0, 0), str(seen)
         moments = sorted(at - asked for at in seen.told)
         assert len(moments) == 120
-        # From one fifth of DRAIN_MAX to three fifths, evenly: nobody early, and nobody later than a busy
-        # machine makes it.
+        # From one fifth of DRAIN_MAX to three fifths, evenly: no client early, and no client later than the
+        # delay of a busy machine.
         for number, moment in enumerate(moments):
             assert 0 <= moment - (2 + 4 * number / 120) <= SLACK
         assert leaving.said(
             "Long connections: 120 told to go, 120 went, 0 closed at the deadline, 0 still open"
         )
         assert leaving.said("Drain ended: quiet")
-        assert took <= 10 + SLACK  # DRAIN_MAX, and mostly 7
+        assert took <= 10 + SLACK  # DRAIN_MAX; usually 7 s
 
 
-def test_notification_of_each_protocol(every: Service) -> None:
+def test_notification_has_a_random_retry_interval(every: Service) -> None:
     settings = {"STREAM_RETRY_MIN": 1.5, "STREAM_RETRY_MAX": 2.5, "APP_VERSION": "v7", **QUICK}
     with Service(WORKERS=1, **settings) as service, contextlib.ExitStack() as stack:
         port = service.ready().port
@@ -559,7 +555,7 @@ def test_notification_of_each_protocol(every: Service) -> None:
         retries = []
         for each in streams:
             event = each.farewell()
-            assert set(event) == {"event", "retry", "data"}  # no id: the last tick's stays
+            assert set(event) == {"event", "retry", "data"}  # no ID: the last tick's ID stays
             assert event["event"] == "restart"
             assert json.loads(event["data"]) == {"reason": "service restart", "pod": socket.gethostname()}
             retries.append(int(event["retry"]))
@@ -609,7 +605,7 @@ def test_stream_opened_during_the_drain_is_served_and_notified_soon() -> None:
     with Service(WORKERS=1, **{**QUICK, "DRAIN_MIN": 5}) as service:
         port = service.ready().port
         service.begin_drain()
-        while time.monotonic() - service.signalled < 4:  # everybody has been told, had there been any
+        while time.monotonic() - service.signalled < 4:  # the time of all notifications has passed
             time.sleep(0.05)
         after = now() - 3
         with EventStream(port, f"Last-Event-ID: {after}") as stream:
@@ -654,7 +650,7 @@ def test_streams_are_cut_without_the_drain() -> None:
     ("worker_class", "number"),
     [*((name, signal.SIGTERM) for name in WORKER_CLASSES), (LEADER_WORKER, signal.SIGINT)],
 )
-def test_stop_without_a_drain_notifies_streams_without_waiting(
+def test_stop_without_a_drain_notifies_clients_without_waiting(
     worker_class: str, number: signal.Signals
 ) -> None:
     with (
@@ -671,13 +667,13 @@ def test_stop_without_a_drain_notifies_streams_without_waiting(
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTTOU])
-def test_when_a_worker_retires_its_streams_go_to_the_others(number: signal.Signals) -> None:
+def test_streams_of_a_retiring_worker_move_to_other_workers(number: signal.Signals) -> None:
     with Service(WORKERS=2, **QUICK) as service:
         with Streams(f"http://127.0.0.1:{service.ready().port}", events=40, sockets=40) as streams:
             held = {pid: connections_of(pid) for pid in service.workers}
             assert sum(held.values()) == 80
             service.signal(number)
-            # SIGHUP replaces both, SIGTTOU leaves one of them: as many go as there are then.
+            # SIGHUP replaces both, SIGTTOU leaves one of them: as many exit as then remain.
             expected = 2 if number == signal.SIGHUP else 1
             wait_until(
                 lambda: len(set(held) - set(service.workers)) == expected == len(service.workers),
@@ -699,7 +695,7 @@ def test_when_a_worker_retires_its_streams_go_to_the_others(number: signal.Signa
 
 
 @pytest.mark.parametrize("draining", [False, True])
-def test_a_killed_worker_leaves_no_open_streams_behind(draining: bool) -> None:
+def test_killed_worker_leaves_no_open_streams(draining: bool) -> None:
     with Service(WORKERS=1, **QUICK) as service, contextlib.ExitStack() as stack:
         streams = [stack.enter_context(EventStream(service.ready().port)) for _ in range(5)]
         (killed,) = service.workers
@@ -718,8 +714,8 @@ def test_a_killed_worker_leaves_no_open_streams_behind(draining: bool) -> None:
         assert service.said("Drain ended: quiet") == 1
 
 
-def test_streams_do_not_disturb_the_quiet(service: Service) -> None:
-    """Ticks are no requests: the drain ends when the last stream has gone, not later."""
+def test_streams_do_not_extend_the_quiet_period(service: Service) -> None:
+    """End the drain at the end of the last stream, not later: ticks are no requests."""
     with Service(WORKERS=1, **{**QUICK, "DRAIN_MAX": 4}) as leaving:
         with EventStream(leaving.ready().port) as stream:
             leaving.signal(signal.SIGTERM)

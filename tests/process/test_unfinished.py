@@ -17,7 +17,7 @@ from tests.process.test_hostile import INCOMPLETE, ODDITIES
 OURS = (PROBE_LANE_WORKER, LEADER_WORKER)
 
 PROMPT = 3.0
-"""Timeout for a response that waits for nobody, in seconds. A held thread is held for 10 s."""
+"""Timeout for a response that waits for no other client, in seconds. A held thread is held for 10 s."""
 
 WITHIN_LIMITS = b"GET /api HTTP/1.1\r\nHost: x\r\n" + b"".join(
     b"X-%d: %s\r\n" % (number, b"a" * 8000) for number in range(99)
@@ -26,7 +26,7 @@ WITHIN_LIMITS = b"GET /api HTTP/1.1\r\nHost: x\r\n" + b"".join(
 
 
 def prefixes(said: bytes) -> list[bytes]:
-    """Every prefix of `said`; of a long one those at the beginning, and some at powers of two."""
+    """Return every prefix of `said`; of a long one only the shortest, and some near powers of two."""
     lengths = {
         *range(min(len(said), 200)),
         len(said) - 1,
@@ -41,7 +41,7 @@ def prefixes(said: bytes) -> list[bytes]:
 
 @pytest.mark.parametrize("worker_class", OURS)
 def test_unfinished_headers_hold_no_thread(worker_class: str) -> None:
-    """With one thread, a single connection that held it would keep /api from responding."""
+    """Use one thread: a single connection that held it would keep /api from responding."""
     corpus = {**ODDITIES, **{repr(said[:40]): said for said in INCOMPLETE}, "within limits": WITHIN_LIMITS}
     with Service(WORKER_CLASS=worker_class, WORKERS=1, THREADS=1) as service:
         port = service.ready().port
@@ -132,7 +132,7 @@ def test_unused_connection_delays_no_exit(worker_class: str) -> None:
 
 
 @pytest.mark.parametrize("worker_class", OURS)
-def test_oldest_silent_connection_gives_way(worker_class: str) -> None:
+def test_oldest_silent_connection_is_closed_for_a_new_one(worker_class: str) -> None:
     limit = 40
     flags = ("--worker-connections", str(limit))
     with Service(*flags, WORKER_CLASS=worker_class, WORKERS=1, THREADS=2) as service:

@@ -1,4 +1,4 @@
-"""Promises of gunicorn_fast's worker classes under load, and when something in them fails."""
+"""Guarantees of the service's own worker classes under load, and after failures within them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.process.service import QUICK, ROOT, SLACK, Service, connections_of, w
 OURS = (PROBE_LANE_WORKER, LEADER_WORKER)
 
 QUITE_A_WHILE = 1.0
-"""Seconds that an answer which waits for nothing takes at most, on a machine that others use too."""
+"""Maximum duration of a response that waits for nothing, on a machine in shared use, in seconds."""
 
 APPLICATION = """
 import ctypes, gc, os, time
@@ -66,7 +66,7 @@ def leave():
 
 @pytest.fixture
 def extended(tmp_path: Path) -> tuple[str, ...]:
-    """Gunicorn's flags for the service with endpoints that misbehave."""
+    """Return Gunicorn's flags for the service with endpoints that misbehave."""
     (tmp_path / "extended.py").write_text(APPLICATION)
     return "--pythonpath", f"{tmp_path},{ROOT}", "extended:application"
 
@@ -173,7 +173,7 @@ def stick_one(service: Service, note: Path) -> int:
 
 @pytest.mark.parametrize("worker_class", OURS)
 @pytest.mark.parametrize("hang", [stop_one, stick_one])
-def test_a_worker_that_hangs_is_replaced_and_the_others_serve_on(
+def test_hanging_worker_is_replaced_while_the_others_serve(
     hang: Callable[[Service, Path], int], worker_class: str, extended: tuple[str, ...], tmp_path: Path
 ) -> None:
     with Service(*extended, "--timeout", str(TIMEOUT), WORKER_CLASS=worker_class, WORKERS=2) as service:
@@ -183,7 +183,7 @@ def test_a_worker_that_hangs_is_replaced_and_the_others_serve_on(
         answered = 0
         while hung in service.workers or len(service.workers) < 2:
             assert time.monotonic() - began < 4 * TIMEOUT, service.log
-            # Whom the hung one has accepted, or the kernel for it, waits; whoever the other accepts does not.
+            # Clients accepted by the hung worker, or for it by the kernel, wait; clients of the other do not.
             with contextlib.suppress(Lost, OSError), Connection(port, timeout=0.5) as connection:
                 answered += connection.ask().status == 200
         assert answered > 0
@@ -230,7 +230,7 @@ def test_sigquit_ends_worker_that_holds_its_pools_lock(tmp_path: Path) -> None:
             wait_until(lambda: before not in service.workers, "the end of the worker")
 
 
-def test_a_worker_that_hangs_in_a_drain_is_noticed_too(tmp_path: Path) -> None:
+def test_worker_that_hangs_in_a_drain_is_replaced(tmp_path: Path) -> None:
     settings: dict[str, Any] = {"DRAIN_MIN": 4 * TIMEOUT, "DRAIN_MAX": 4 * TIMEOUT}
     with Service("--timeout", str(TIMEOUT), WORKERS=2, **settings) as service:
         service.ready().begin_drain()
@@ -238,7 +238,7 @@ def test_a_worker_that_hangs_in_a_drain_is_noticed_too(tmp_path: Path) -> None:
         wait_until(lambda: hung not in service.workers, "it is ended", 3 * TIMEOUT)
         assert service.said("WORKER TIMEOUT") == 1
         wait_until(lambda: len(service.workers) == 2, "another")
-        assert service.get("/api").closes  # a worker that is new in a drain says so too
+        assert service.get("/api").closes  # a worker started in a drain announces the close too
 
 
 @pytest.mark.parametrize("worker_class", OURS)
@@ -258,11 +258,11 @@ def test_requests_longer_than_the_timeout_are_no_hang(worker_class: str) -> None
 
 @pytest.mark.parametrize("worker_class", OURS)
 @pytest.mark.parametrize("threads", [1, 8])
-def test_so_many_requests_at_once_and_then_a_queue(worker_class: str, threads: int) -> None:
+def test_requests_beyond_the_number_of_threads_wait_in_a_queue(worker_class: str, threads: int) -> None:
     settings: dict[str, Any] = {"WORKER_CLASS": worker_class, "WORKERS": 1, "THREADS": threads}
     with Service(**settings) as service, contextlib.ExitStack() as stack:
         port = service.ready().port
-        for round_ in (1, 2):  # the second one with threads that are there already
+        for round_ in (1, 2):  # the second round reuses the threads of the first
             connections = [stack.enter_context(Connection(port)) for _ in range(2 * threads)]
             began = time.monotonic()
             for each in connections:
@@ -270,7 +270,7 @@ def test_so_many_requests_at_once_and_then_a_queue(worker_class: str, threads: i
             wait_until(
                 lambda: service.metric("lifecycle_requests_in_flight") == threads, f"{threads} in flight"
             )
-            # All threads are busy. Someone is there for the loop and for probes.
+            # All threads are busy, and the loop and the probes still have a thread.
             assert seconds(lambda: get(port, "/health")) < QUITE_A_WHILE
             assert all(each.answer().status == 200 for each in connections), round_
             took = time.monotonic() - began
@@ -278,8 +278,8 @@ def test_so_many_requests_at_once_and_then_a_queue(worker_class: str, threads: i
 
 
 @pytest.mark.parametrize("worker_class", OURS)
-def test_many_pipelined_requests_are_answered_in_order(worker_class: str) -> None:
-    count = 3000  # more than Python has stack for
+def test_responses_to_many_pipelined_requests_are_in_order(worker_class: str) -> None:
+    count = 3000  # more than Python's stack can hold
     with Service(WORKER_CLASS=worker_class, WORKERS=1) as service, Connection(service.ready().port) as one:
         one.socket.settimeout(60)
         sent = b"".join(b"GET /api/%d HTTP/1.1\r\nHost: a\r\n\r\n" % number for number in range(count))
@@ -295,7 +295,9 @@ def test_many_pipelined_requests_are_answered_in_order(worker_class: str) -> Non
 
 
 @pytest.mark.parametrize("worker_class", OURS)
-def test_slow_pipelined_requests_of_many_wait_for_no_other_event(worker_class: str, tmp_path: Path) -> None:
+def test_slow_pipelined_requests_of_many_clients_wait_for_no_other_event(
+    worker_class: str, tmp_path: Path
+) -> None:
     each, crowd = 20, 12
     # No event but the requests' own: a request that waits for the end of a poll is never responded to.
     worker = derived(worker_class, tmp_path, POLLS_FOR_AN_HOUR)
@@ -308,7 +310,7 @@ def test_slow_pipelined_requests_of_many_wait_for_no_other_event(worker_class: s
 
 
 @pytest.mark.parametrize("worker_class", OURS)
-def test_a_request_that_computes_does_not_starve_the_others(
+def test_computing_request_does_not_starve_other_requests(
     worker_class: str, extended: tuple[str, ...]
 ) -> None:
     others, processor_seconds = 20, 10
@@ -321,10 +323,10 @@ def test_a_request_that_computes_does_not_starve_the_others(
                 assert quick.ask("/quick").status == 200
             computed = json.loads(computing.answer().body)
     print(worker_class, computed)
-    assert computed["served"] == others  # and not one after the other had computed in vain
+    assert computed["served"] == others  # and not served only after the computation
 
 
-def test_an_application_that_exits_costs_its_own_connection_alone(extended: tuple[str, ...]) -> None:
+def test_exit_of_the_application_closes_its_own_connection_only(extended: tuple[str, ...]) -> None:
     with Service(*extended, WORKER_CLASS=LEADER_WORKER, WORKERS=1) as service:
         port = service.ready().port
         workers = service.workers
@@ -364,7 +366,7 @@ def broken(tmp_path: Path) -> tuple[str, ...]:
     return "--pythonpath", f"{tmp_path},{ROOT}"
 
 
-def test_an_exception_over_one_connection_costs_that_alone(broken: tuple[str, ...]) -> None:
+def test_exception_of_one_connection_closes_that_connection_only(broken: tuple[str, ...]) -> None:
     with Service(*broken, "-k", "broken.BreaksForOne", WORKERS=1, **QUICK) as service:
         port = service.ready().port
         workers = service.workers
@@ -381,7 +383,7 @@ def test_an_exception_over_one_connection_costs_that_alone(broken: tuple[str, ..
         service.process.wait(QUICK["DRAIN_MIN"] + SLACK + 5)
 
 
-def test_a_broken_loop_ends_the_worker_and_another_comes(broken: tuple[str, ...]) -> None:
+def test_worker_with_a_broken_loop_is_replaced(broken: tuple[str, ...]) -> None:
     with Service(*broken, "-k", "broken.BreaksForAll", WORKERS=1) as service, contextlib.ExitStack() as stack:
         port = service.ready().port
         before = service.workers
@@ -395,13 +397,13 @@ def test_a_broken_loop_ends_the_worker_and_another_comes(broken: tuple[str, ...]
 # ---- memory ------------------------------------------------------------------------------------------
 
 
-def test_a_garbage_collection_leaves_the_workers_memory_shared(extended: tuple[str, ...]) -> None:
+def test_garbage_collection_leaves_the_memory_of_workers_shared(extended: tuple[str, ...]) -> None:
     with Service(*extended, WORKERS=1) as service:
         worker = psutil.Process(*service.ready().workers)
         before = worker.memory_full_info().uss
         assert service.get("/collect").status == 200
         grown = worker.memory_full_info().uss - before
-        assert grown < 2_000_000  # 10 MB where it writes to all that the master has loaded
+        assert grown < 2_000_000  # 10 MB if the collection writes to all that the master has loaded
 
 
 # ---- many idle connections ---------------------------------------------------------------------------
@@ -411,7 +413,7 @@ IDLE = 1000
 
 @contextlib.contextmanager
 def idle(port: int, count: int = IDLE) -> Iterator[list[Connection]]:
-    """Have so many kept connections that have been answered once."""
+    """Yield `count` kept connections, each of which has received one response."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(max(soft, count + 500), hard), hard))
     with contextlib.ExitStack() as stack:
@@ -443,7 +445,7 @@ def test_idle_connections_add_no_work_to_a_request(worker_class: str, tmp_path: 
             return accesses() - before
 
         alone = accesses_of_requests()
-        assert alone > requests  # else they are not counted
+        assert alone > requests  # otherwise accesses are not counted
         with idle(port):
             beside = accesses_of_requests()
         print(f"{worker_class}: {alone} and {beside} accesses to connections")
@@ -452,7 +454,7 @@ def test_idle_connections_add_no_work_to_a_request(worker_class: str, tmp_path: 
 
 
 @pytest.mark.parametrize("worker_class", OURS)
-def test_a_drain_with_idle_connections_ends_in_time(worker_class: str) -> None:
+def test_drain_with_idle_connections_ends_in_time(worker_class: str) -> None:
     settings: dict[str, Any] = {"DRAIN_MIN": 2, "DRAIN_QUIET": 0.3, "DRAIN_MAX": 10}
     with (
         Service(WORKER_CLASS=worker_class, WORKERS=1, **settings) as service,
@@ -473,21 +475,21 @@ def test_connections_beyond_the_limit_wait_their_turn(worker_class: str) -> None
     with service, contextlib.ExitStack() as stack:
         port = service.ready().port
         (worker,) = service.workers
-        # With a request each: a connection that says nothing for a second may have to give way to a new one.
+        # With a request each: a connection that is silent for a second may be closed for a new one.
         connections = [stack.enter_context(Connection(port)) for _ in range(3 * limit)]
         for each in connections:
             each.send("/api")
-        # No more than the limit less the threads are kept; the others are told to close.
+        # At most the limit minus the threads are kept; responses on the others announce the close.
         wait_until(lambda: connections_of(worker) >= limit // 2, "connections that are taken in")
         for number, each in enumerate(connections):
-            if number % (limit // 5) == 0:  # it takes long where the machine has many connections
+            if number % (limit // 5) == 0:  # slow on a machine with many connections
                 assert connections_of(worker) <= limit
             assert each.answer().status == 200
             each.close()
 
 
 @pytest.mark.parametrize("worker_class", OURS)
-def test_lazy_clients_do_not_delay_a_good_one(worker_class: str, tmp_path: Path) -> None:
+def test_lazy_clients_do_not_delay_a_good_client(worker_class: str, tmp_path: Path) -> None:
     crowd = 20
     with (
         Service(*derived(worker_class, tmp_path, LINGERS_FOR_AN_HOUR), WORKERS=1, THREADS=4) as service,
@@ -500,7 +502,7 @@ def test_lazy_clients_do_not_delay_a_good_one(worker_class: str, tmp_path: Path)
             found = worker.net_connections("tcp")
             return sum(each.status in (psutil.CONN_FIN_WAIT1, psutil.CONN_FIN_WAIT2) for each in found)
 
-        for _ in range(crowd):  # they get a response that announces the close, and do not close
+        for _ in range(crowd):  # they receive a response that announces the close, and do not close
             lazy = stack.enter_context(Connection(port))
             lazy.send("/api", "Connection: close")
             assert lazy.answer().closes
@@ -508,4 +510,4 @@ def test_lazy_clients_do_not_delay_a_good_one(worker_class: str, tmp_path: Path)
         with Connection(port) as connection:
             for _ in range(100):
                 assert connection.ask().status == 200
-        assert lingering() == crowd  # so nobody waited for one of them
+        assert lingering() == crowd  # so no request waited for one of them
