@@ -236,11 +236,18 @@ def test_unusual_http_gets_the_same_responses_as_from_gthread(worker_class: str)
             ours, theirs = (
                 list(pool.map(lambda case, port=port: conversation(port, *case[1:]), cases)) for port in ports
             )
-        differ = [
-            f"{name!r} in {pieces}, half-closed {half}: {our}, gthread {their}"
-            for (name, _, pieces, half), our, their in zip(cases, ours, theirs, strict=True)
-            if our != their
-        ]
+        differ = []
+        for case, our, their in zip(cases, ours, theirs, strict=True):
+            if our == their:
+                continue
+            # Once more, alone: two threads of a worker wait for all bodies that no application reads, so that
+            # one case can be late because of the others.
+            ours_alone, theirs_alone = (conversation(port, *case[1:]) for port in ports)
+            if ours_alone != theirs_alone:
+                name, _, pieces, half = case
+                differ.append(
+                    f"{name!r} in {pieces}, half-closed {half}: {ours_alone}, gthread {theirs_alone}"
+                )
         assert not differ, "\n".join(differ)
         assert all(any(answer for answer, _ in ours[n::4]) for n in range(4))
         assert service.get("/api").status == 200
