@@ -428,6 +428,18 @@ def test_headers_that_are_added_around_checked_headers_are_sent() -> None:
         assert lines[4:] == [f"X-Before: {number}", "Content-Length: 2", "A: b", *after, "", "hi"]
 
 
+def test_headers_after_an_error_are_not_cached_with_the_length_of_the_first_ones() -> None:
+    after = [("X-After", "an error")]
+    for first in ([("Content-Length", "2")], after):
+        request = Request(Config(), IterUnreader([HEADS["wrk"]]), STRANGER)
+        response = SingleWriteResponse(request, Wire(), request.cfg)
+        response.start_response("200 OK", first)
+        if first is not after:
+            error = ValueError("while the response was created")
+            response.start_response("200 OK", after, (ValueError, error, None))
+    assert (response.response_length, response.chunked) == (None, True)
+
+
 def test_number_of_cached_response_headers_is_bounded() -> None:
     for number in range(2 * CHECKED_MAX + 10):
         request = Request(Config(), IterUnreader([HEADS["wrk"]]), STRANGER)

@@ -207,6 +207,7 @@ class SingleWriteResponse(Response):  # type: ignore[misc] # Gunicorn has no typ
 
     headers: list[tuple[str, str]]
     headers_sent: bool
+    response_length: int | None
     status: str | None
     _date = (0, "")
     _checked: ClassVar[dict[tuple[Any, ...], CheckedHeaders]] = {}
@@ -225,7 +226,8 @@ class SingleWriteResponse(Response):  # type: ignore[misc] # Gunicorn has no typ
         before = len(self.headers)
         if checked is None or exc_info is not None or self.status is not None or self.req.method == "HEAD":
             super().start_response(status, headers, exc_info)
-            if checked is None:
+            # After an error the response still has the length of the headers that the new ones replace.
+            if checked is None and exc_info is None:
                 self._remember(key, before)
         else:
             self.status = status
