@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
-from gunicorn_drain.prometheus.exited import KEPT, ExitedWorkers
+from gunicorn_drain.prometheus import WorkersCollector
+from gunicorn_drain.prometheus.exited import KEPT, MERGES, ExitedWorkers, counted, merges
 
 MASTER = 7
 
@@ -69,7 +73,7 @@ def test_merging_changes_no_value(tmp_path: Path) -> None:
     for pid in (102, 100, 101):
         exited.merge(str(tmp_path), pid, MASTER)
         assert series(tmp_path) == before
-    assert exited.merges == 6
+    assert merges(tmp_path) == {f"merges_{MASTER}.count": 6}
     names = {each.name for each in tmp_path.iterdir()}
     assert {f"counter_0{MASTER}.db", "counter_103.db"} == {name for name in names if "counter" in name}
 
@@ -79,7 +83,7 @@ def test_gauges_of_mode_all_are_kept_of_the_last_workers(tmp_path: Path) -> None
     for pid in range(100, 104 + KEPT):
         (tmp_path / f"gauge_all_{pid}.db").touch()
         exited.merge(str(tmp_path), pid, MASTER)
-    assert {each.name for each in tmp_path.iterdir()} == {
+    assert {each.name for each in tmp_path.iterdir() if not MERGES.fullmatch(each.name)} == {
         f"gauge_all_{pid}.db" for pid in range(104, 104 + KEPT)
     }
 
@@ -104,4 +108,28 @@ def test_full_file_system_leaves_the_workers_files(tmp_path: Path, monkeypatch: 
     with pytest.raises(OSError, match="No space"):
         exited.merge(str(tmp_path), 100, MASTER)
     assert series(tmp_path) == before
-    assert exited.merges % 2 == 0
+    assert merges(tmp_path) == {f"merges_{MASTER}.count": 2}
+
+
+def test_scrape_waits_until_no_master_merges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    python(COUNTS, tmp_path, 100, 3)
+    source = tmp_path / "gauge_sum_100.db"
+    shutil.copy(source, tmp_path / f"gauge_sum_0{MASTER}.db")  # merged, and the source not yet removed
+    collector = WorkersCollector(CollectorRegistry(), str(tmp_path))
+    with ExitStack() as merge:
+
+        def end_of_the_merge(seconds: float) -> None:
+            assert seconds < 0.1
+            source.unlink()
+            merge.close()
+
+        monkeypatch.setattr("gunicorn_drain.prometheus.collectors.time.sleep", end_of_the_merge)
+        merge.enter_context(counted(tmp_path, MASTER))
+        metrics = {metric.name: metric for metric in collector.collect()}
+    assert [sample.value for sample in metrics["sum"].samples] == [3.0]
+
+
+def test_master_killed_during_a_merge_is_not_waited_for_after_the_next(tmp_path: Path) -> None:
+    (tmp_path / f"merges_{MASTER}.count").write_bytes((5).to_bytes(8, "little"))
+    ExitedWorkers().merge(str(tmp_path), 100, MASTER)
+    assert merges(tmp_path) == {f"merges_{MASTER}.count": 8}

@@ -13,7 +13,8 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from gunicorn_drain.drain import Drain
-from gunicorn_drain.prometheus.directory import DIRECTORY, FILE
+from gunicorn_drain.prometheus.directory import FILE
+from gunicorn_drain.prometheus.exited import merges
 from gunicorn_drain.shared import StreamCounter
 
 FILE_TIMEOUT = 1.0
@@ -125,13 +126,13 @@ class WorkersCollector(MultiProcessCollector):
         self._path: str
 
     def collect(self) -> list[Metric]:
-        """Read the files, again if a worker creates one or the master merges some meanwhile."""
+        """Read the files, again if a worker creates one or a master merges some meanwhile."""
         deadline = time.monotonic() + FILE_TIMEOUT
         while True:
-            merges = DIRECTORY.exited.merges
             try:
+                before = merges(Path(self._path))
                 metrics = list(self.merge(self._files(), accumulate=True))  # type: ignore[no-untyped-call]
-                if merges % 2 == 0 and merges == DIRECTORY.exited.merges:
+                if before == merges(Path(self._path)) and not any(each % 2 for each in before.values()):
                     return metrics
             except (struct.error, FileNotFoundError, RuntimeError, ValueError):
                 if time.monotonic() > deadline:

@@ -27,7 +27,7 @@ from typing import Any
 from gunicorn import util
 
 from gunicorn_drain.hooks import chain, exit_with
-from gunicorn_drain.prometheus.exited import ExitedWorkers
+from gunicorn_drain.prometheus.exited import MERGES, ExitedWorkers
 
 VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
@@ -40,7 +40,7 @@ PREFIX = "gunicorn-metrics-"
 """Beginning of the names of directories that the service itself creates and removes."""
 
 FILE = re.compile(r"(counter|histogram|summary|gauge_[a-z]+)_[0-9]+\.db")
-"""Names that prometheus_client gives its files. No other file is removed or read."""
+"""Names that prometheus_client gives its files. No other file is read; of the others, MERGES are removed."""
 
 LOCK_TIMEOUT = 2.0
 """Maximum time to wait for a lock, in seconds. Emptying a directory holds the lock for milliseconds."""
@@ -312,8 +312,10 @@ def _files(descriptor: int) -> list[str]:
 
 
 def _empty(descriptor: int) -> None:
-    """Remove prometheus_client's files. Needs the exclusive lock."""
-    for name in _files(descriptor):
+    """Remove prometheus_client's files and our own. Needs the exclusive lock."""
+    for name in os.listdir(descriptor):
+        if not FILE.fullmatch(name) and not MERGES.fullmatch(name):
+            continue
         try:
             os.unlink(name, dir_fd=descriptor)
         except OSError as error:

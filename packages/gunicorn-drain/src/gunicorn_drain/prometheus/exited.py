@@ -1,19 +1,25 @@
 """Files of exited workers, merged so that their number does not grow with each exit.
 
-prometheus_client keeps the files of every process for ever, and each scrape reads all of them.
+prometheus_client keeps the files of every process for ever, and each scrape reads all of them. During a
+merge a worker's counts are in two files, so each master counts the beginnings and ends of its merges in a
+file of the directory. A scrape reads again if it met a merge of any master: after SIGUSR2 there are two.
 """
 
 from __future__ import annotations
 
-import mmap
 import os
+import re
 import struct
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 Value = tuple[float, float]
 """A value and its time: prometheus_client sets the time for gauges of mode mostrecent only."""
+
+MERGES = re.compile(r"merges_[0-9]+\.count")
+"""Names of the files in which masters count the beginnings and ends of their merges."""
 
 KEPT = 10
 """Maximum number of exited workers whose gauges of mode `all` are kept: each is a separate series."""
@@ -40,24 +46,17 @@ COMBINE: dict[str, Callable[[Value, Value], Value]] = {
 
 
 class ExitedWorkers:
-    """Merged counts of exited workers. Create the object before the fork: workers read during a merge."""
+    """Merged counts of exited workers of one master."""
 
     def __init__(self) -> None:
-        self._merges = mmap.mmap(-1, mmap.PAGESIZE)  # shared with the workers
         self._kept: deque[Path] = deque()
-
-    @property
-    def merges(self) -> int:
-        """Number of beginnings and ends of merges: odd during a merge."""
-        return int.from_bytes(self._merges[:8], "little")
 
     def merge(self, path: str, pid: int, master: int) -> None:
         """Add the files of the exited worker `pid` to those of all exited workers of `master`.
 
         OSError if there is no space: the worker's files stay, and count as before.
         """
-        self._change_merges()
-        try:
+        with counted(Path(path), master):
             for kind, combine in COMBINE.items():
                 source = Path(path, f"{kind}_{pid}.db")
                 # The master's own file has its number without the zero.
@@ -65,8 +64,6 @@ class ExitedWorkers:
                 if source.exists():
                     _merge(source, target, combine)
             self._keep(Path(path, f"gauge_all_{pid}.db"))
-        finally:
-            self._change_merges()
 
     def _keep(self, gauges: Path) -> None:
         if gauges.exists():
@@ -74,8 +71,30 @@ class ExitedWorkers:
         while len(self._kept) > KEPT:
             self._kept.popleft().unlink(missing_ok=True)
 
-    def _change_merges(self) -> None:
-        self._merges[:8] = (self.merges + 1).to_bytes(8, "little")
+
+def merges(path: Path) -> dict[str, int]:
+    """Return the number of beginnings and ends of merges in a directory, by master: odd during a merge."""
+    return {
+        each.name: int.from_bytes(each.read_bytes(), "little")
+        for each in path.iterdir()
+        if MERGES.fullmatch(each.name)
+    }
+
+
+@contextmanager
+def counted(path: Path, master: int) -> Iterator[None]:
+    """Count the beginning and the end of a merge of `master` in the directory `path`."""
+    descriptor = os.open(path / f"merges_{master}.count", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        # Odd already if a master with the same number was killed during a merge.
+        begin = int.from_bytes(os.pread(descriptor, 8, 0), "little") + 1 | 1
+        os.pwrite(descriptor, begin.to_bytes(8, "little"), 0)
+        try:
+            yield
+        finally:
+            os.pwrite(descriptor, (begin + 1).to_bytes(8, "little"), 0)
+    finally:
+        os.close(descriptor)
 
 
 def _merge(source: Path, target: Path, combine: Callable[[Value, Value], Value]) -> None:
