@@ -83,8 +83,10 @@ def stateful_alone(workload: Object) -> None:
 
 @dataclass(frozen=True)
 class Workload:
-    """A workload. `causes`: the causes of its losses, empty if it loses nothing. `some`: every rollout must
-    lose a request. `slow`: the measurement sends slow requests too.
+    """Workload whose rollouts lose requests from known causes.
+
+    `causes`: causes of its losses, empty if it loses nothing. `some`: every rollout must lose a request.
+    `slow`: the measurement sends slow requests too.
     """
 
     name: str

@@ -87,7 +87,7 @@ LOAD_AFTER_SIGTERM = 2, 4, 8
 
 
 def throughput(rounds: int) -> list[Row]:
-    """Each server with each application: requests a second and their cost, with 8 and 64 connections.
+    """Measure requests per second and their cost: each server and application, 8 and 64 connections.
 
     Ratios are to Gunicorn's gthread with the same application in the same round.
     """
@@ -147,7 +147,7 @@ def _cost_of(server: Server, connections: int) -> Cost:
 
 
 def memory(rounds: int) -> list[Row]:
-    """Proportional set size of all processes after some load, and the time from the start to an answer."""
+    """Measure the proportional set size of all processes after load, and the time to the first response."""
     rows = []
     for workers in (2, 4):
         for contender in (LEADER, LANE, STOCK, STOCK_PRELOADED):
@@ -198,18 +198,18 @@ def _cost(action: Callable[[], object], times: int = 20_000) -> float:
 
 
 def idle(rounds: int) -> list[Row]:
-    """Throughput with thousands of idle connections, as a ratio to that without."""
+    """Measure throughput with 5,000 idle connections, as a ratio to that without them."""
     return [_with_and_without(each, rounds, IDLE, REQUEST % b"", "idle") for each in (LEADER, LANE, STOCK)]
 
 
 def streams(rounds: int) -> list[Row]:
-    """The same beside 500 event streams with an event a second."""
+    """Measure throughput during 500 event streams with an event per second, as a ratio to that without."""
     request = b"GET /api/events HTTP/1.1\r\nHost: a\r\n\r\n"
     return [_with_and_without(each, rounds, STREAMS, request, "streams") for each in (LEADER, LANE)]
 
 
 def lazy(rounds: int) -> list[Row]:
-    """The same with clients that are told of the close and do not close."""
+    """Measure throughput during 20 clients that ignore `Connection: close`, as a ratio to that without."""
     return [
         _with_and_without(each, rounds, LAZY, REQUEST % b"Connection: close\r\n", "lazy")
         for each in (LEADER, LANE, STOCK)
@@ -293,7 +293,7 @@ def _sleeping(port: int, count: int) -> Iterator[None]:
 
 
 def fairness(rounds: int) -> list[Row]:
-    """The p99 of other clients beside greedy ones, as a ratio to stock gthread with the same application."""
+    """Measure the p99 of other clients during greedy load, as a ratio to gthread, same application."""
     rows = []
     with contextlib.ExitStack() as stack:
         servers = [stack.enter_context(Server(each, cpu=SERVER_CPU)) for each in (LEADER, GTHREAD)]
@@ -348,7 +348,7 @@ def _waits(port: int) -> list[float]:
 
 
 def stop(rounds: int) -> list[Row]:
-    """Seconds from SIGTERM to the exit with the default times: beside open connections, and under load."""
+    """Measure the seconds from SIGTERM to exit with default settings: open connections, and full load."""
     rows = []
     for count in (0, 100, 1000, IDLE):
         took = []

@@ -63,7 +63,7 @@ KINDS = {
 
 
 def plan_of(url: str, clients: dict[str, int], timeout: float = 10.0) -> Plan:
-    """A plan of these clients on a server that names its version in each response."""
+    """Return a plan of these clients on a server that names its version in each response."""
     kinds = tuple((KINDS[name], number) for name, number in clients.items())
     return Plan((Target.of(url, strict=True),), kinds, timeout)
 
@@ -75,7 +75,7 @@ def load_on(
     place: Place | None = None,
     patience: float = 30.0,
 ) -> Load:
-    """The load of such a plan."""
+    """Return the load of such a plan."""
     return Load(plan_of(url, clients, timeout), place=place, patience=patience)
 
 
@@ -84,7 +84,7 @@ Serve = Callable[[str], ServerProcess]
 
 @pytest.fixture
 def serve() -> Iterator[Serve]:
-    """Starts servers that end with the test."""
+    """Start servers that end with the test."""
     servers: list[ServerProcess] = []
 
     def start(behaviour: str) -> ServerProcess:

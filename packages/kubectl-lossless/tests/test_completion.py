@@ -37,7 +37,7 @@ BASH_COMPLETION = Path("/usr/share/bash-completion/bash_completion")
 
 @pytest.fixture
 def bin_directory(tmp_path: Path) -> Path:
-    """A directory for PATH with the package's programs."""
+    """Return a directory for PATH with the package's programs."""
     home = tmp_path / "bin"
     home.mkdir()
     for name, module, function in (
@@ -55,7 +55,7 @@ def bin_directory(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def names(bin_directory: Path) -> Path:
-    """A kubectl that knows some names."""
+    """Install a kubectl that lists some names."""
     program = bin_directory / "kubectl"
     program.write_text(KUBECTL.format(shell=shutil.which("sh")))
     program.chmod(0o755)

@@ -15,7 +15,7 @@ Connect = Callable[[str], Connection]
 
 @pytest.fixture
 def connect() -> Iterator[Connect]:
-    """Makes connections that end with the test."""
+    """Create connections that end with the test."""
     with ExitStack() as stack:
 
         def connect(url: str) -> Connection:

@@ -102,7 +102,7 @@ def test_plan_survives_its_json() -> None:
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A private authority and its certificate for shop.example."""
+    """Create a private authority and its certificate for shop.example."""
     if not shutil.which("openssl"):
         pytest.skip("openssl is not installed")
     folder = tmp_path_factory.mktemp("authority")
@@ -146,7 +146,7 @@ class Quiet(http.server.ThreadingHTTPServer):
 
 @pytest.fixture
 def secured(authority: Path) -> Iterator[Target]:
-    """A server with that certificate."""
+    """Start a server with that certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(authority / "tls.crt", authority / "tls.key")
     server = Quiet(("127.0.0.1", 0), Hello)

@@ -128,8 +128,7 @@ def test_killed_pod_loses_its_requests_in_flight() -> None:
 
 
 def test_kill_of_one_pod_is_not_blamed_on_the_next_deletion() -> None:
-    """Pods of a rollout are deleted one after the other, and the first is killed about when the next is
-    deleted."""
+    """Pods of a rollout are deleted in turn, and the first is killed about when the next is deleted."""
     first = pod(
         "a", (900, State.READY), (1010, State.DRAINING), (1014.5, State.GONE), end=1014.3, code=137, grace=4
     )

@@ -112,7 +112,7 @@ class ContextError(KubectlError):
 
 
 def documents(text: str) -> list[Object]:
-    """The objects in JSON documents one after the other, Lists unpacked."""
+    """Return the objects of concatenated JSON documents, Lists unpacked."""
     found: list[Object] = []
     decoder = json.JSONDecoder()
     text = text.strip()
@@ -124,7 +124,7 @@ def documents(text: str) -> list[Object]:
 
 
 def follow(stream: IO[str]) -> Iterator[Object]:
-    """The JSON documents of a stream, each as soon as it is complete."""
+    """Yield the JSON documents of a stream, each as soon as it is complete."""
     text = ""
     for line in stream:
         text += line
@@ -170,7 +170,7 @@ class Kubectl:
         return command
 
     def objects(self, *arguments: str, stdin: str | None = None) -> list[Object]:
-        """The objects that a command prints with `-o json`."""
+        """Return the objects that a command prints with `-o json`."""
         return documents(self(*arguments, "-o", "json", stdin=stdin))
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
@@ -231,5 +231,5 @@ def named(context: str | None) -> Kubectl:
 
 
 def to_list(objects: Sequence[Object]) -> str:
-    """Objects as one document that `kubectl ... -f -` reads."""
+    """Return objects as one document that `kubectl ... -f -` reads."""
     return json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})

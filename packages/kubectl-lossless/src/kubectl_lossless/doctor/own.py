@@ -73,7 +73,7 @@ INJECTED = re.compile(r"[A-Z0-9_]+_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT
 
 
 def is_own(environment: Mapping[str, str], gunicorn: bool) -> bool:
-    """Tell whether a container's variables are those of the service; DRAIN alone may be anybody's."""
+    """Return whether a container's variables are those of the service; DRAIN alone may be anybody's."""
     named = sum(each in environment for each in NAMES)
     if named > 1 or (gunicorn and named and SWITCH not in environment):
         return True

@@ -51,7 +51,7 @@ class Report:
         return Counter(each.severity for each in self.findings)
 
     def fails(self, finding: Finding) -> bool:
-        """Tell whether a finding counts for the exit status."""
+        """Return whether a finding counts for the exit status."""
         order = list(Severity)
         return self.fail_on is not None and order.index(finding.severity) <= order.index(self.fail_on)
 

@@ -337,7 +337,7 @@ def _python_program(rest: list[str]) -> str:  # noqa: PLR0911 - a table
 
 
 def serves(words: Sequence[str]) -> bool:
-    """Tell whether a command line is a known server's; a Python program may be anything."""
+    """Return whether a command line is a known server's; a Python program may be anything."""
     return _server_name(program(words)) not in ("", "python")
 
 

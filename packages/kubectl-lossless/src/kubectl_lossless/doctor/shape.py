@@ -369,7 +369,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
 
 
 def is_foreign(kind: str, group: str) -> bool:
-    """Tell whether an object only shares its kind's name with one in SHAPES, as Knative's Service does."""
+    """Return whether an object only shares its kind's name with one in SHAPES, as Knative's Service does."""
     if kind not in SHAPES:
         return False
     return bool(group) if kind not in GROUPS else bool(group) and group not in GROUPS[kind]

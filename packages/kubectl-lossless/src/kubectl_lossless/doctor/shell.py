@@ -516,7 +516,7 @@ class Outcome:
 
 
 def outcome(text: str, shell: Shell) -> Outcome:
-    """Tell what PID 1 is after a script that a shell was given with -c has started its last command."""
+    """Return what PID 1 is after a script that a shell was given with -c has started its last command."""
     try:
         script = parse(text)
     except (ShellError, RecursionError):

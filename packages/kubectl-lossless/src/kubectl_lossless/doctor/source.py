@@ -124,7 +124,7 @@ class Wanted:
     name: str = ""
 
     def takes(self, document: Document) -> bool:
-        """Tell whether it means this object."""
+        """Return whether it means this object."""
         return self.kind in ("", document.kind) and self.name in ("", document.metadata_name)
 
     def __str__(self) -> str:
@@ -321,7 +321,7 @@ def _no_object(document: Document) -> tuple[str, str]:
 
 
 def _is_patch(document: Document) -> bool:
-    """Tell whether a workload has no pod template, or none of its containers an image."""
+    """Return whether a workload has no pod template, or none of its containers an image."""
     if "spec" not in document.data:
         return "metadata" in document.data
     spec = document.data["spec"]

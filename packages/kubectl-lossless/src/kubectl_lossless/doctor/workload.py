@@ -164,7 +164,7 @@ class Container:
         return [each for each in self.spec.get("ports") or () if "containerPort" in each]
 
     def probe(self, kind: str) -> Object | None:
-        """Its probe: "readiness", "liveness" or "startup"."""
+        """Return the container's probe: "readiness", "liveness" or "startup"."""
         found = self.spec.get(f"{kind}Probe")
         return found or None
 

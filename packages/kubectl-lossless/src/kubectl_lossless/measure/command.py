@@ -36,11 +36,11 @@ class Terminal(Console):
         self._due = 0.0
 
     def say(self, text: str) -> None:
-        """A step."""
+        """Print a step."""
         print(f"{self._clear()}{text}", file=sys.stderr, flush=True)
 
     def progress(self, text: str) -> None:
-        """The counts so far."""
+        """Print the counts so far."""
         if self._terminal:
             print(f"{self._clear()}{text}", end="", file=sys.stderr, flush=True)
         elif time.monotonic() >= self._due:
@@ -68,8 +68,10 @@ def number(low: float, high: float, *, whole: bool = False) -> Callable[[str], f
 
 
 def argument(read: Callable[[str], object]) -> Callable[[str], object]:
-    """Return an argument type whose ValueError is printed in full, which argparse does only for its own
-    kind."""
+    """Return an argument type whose ValueError argparse prints in full.
+
+    Of its own accord argparse does so only for ArgumentTypeError.
+    """
 
     def checked(text: str) -> object:
         try:
@@ -283,8 +285,10 @@ def parser() -> argparse.ArgumentParser:
 
 
 def targets_of(options: argparse.Namespace) -> tuple[list[Target], int]:
-    """Return the targets, those of --slow-url last, and the number of the others. Raises ValueError,
-    OSError."""
+    """Return the targets, those of --slow-url last, and the number of the others.
+
+    Raises ValueError, OSError.
+    """
     body = options.data or ""
     if body.startswith("@"):
         body = Path(body[1:]).read_text()

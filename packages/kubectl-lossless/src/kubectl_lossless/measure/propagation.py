@@ -53,11 +53,11 @@ class Propagation:
     lost: dict[str, int]
 
     def ways(self) -> list[str]:
-        """The rows, EndpointSlice first."""
+        """Return the names of the rows, EndpointSlice first."""
         return list(self.leaves[0].learned)
 
     def times(self, way: str) -> list[float]:
-        """All times of one row, in seconds."""
+        """Return all times of one row, in seconds."""
         return [leave.learned[way] for leave in self.leaves]
 
     @property
@@ -67,12 +67,12 @@ class Propagation:
         return max(1, math.ceil(longest * MARGIN))
 
     def to_json(self) -> str:
-        """As one line of JSON."""
+        """Return the measurement as one line of JSON."""
         return json.dumps(asdict(self)) + "\n"
 
     @classmethod
     def read(cls, path: Path) -> Propagation:
-        """The inverse of `to_json`.
+        """Return the measurement in a file, the inverse of `to_json`.
 
         Raises OSError; ValueError, KeyError or TypeError for a file that is none.
         """
@@ -80,7 +80,7 @@ class Propagation:
         return cls(**{**found, "leaves": [Leave(**leave) for leave in found["leaves"]]})
 
     def table(self) -> list[list[str]]:
-        """The table's cells, the headings first."""
+        """Return the table's cells, the headings first."""
         rows = [["way", "median, s", "longest, s"]]
         for way in self.ways():
             times = self.times(way)

@@ -43,10 +43,10 @@ class Console:
     """Reports to nobody."""
 
     def say(self, text: str) -> None:
-        """A step."""
+        """Print a step."""
 
     def progress(self, text: str) -> None:
-        """The counts so far; each replaces the one before."""
+        """Print the counts so far; each replaces the one before."""
 
 
 @dataclass(frozen=True)
@@ -300,8 +300,10 @@ class Run:
         return time.time()
 
     def follow(self) -> tuple[float | None, str | None, bool]:
-        """Follow the rollout; return when it was complete, what was wrong with it, and whether it was lost
-        sight of."""
+        """Follow the rollout to its end.
+
+        Return the time at which it was complete, the reason if it failed, and true if the watch of it failed.
+        """
         try:
             complete = wait_for_rollout(
                 self._watch, self._generation, self._asked.timeout, self.tick, STUCK_FOR

@@ -98,15 +98,15 @@ class Verdict:
     explained: int
     groups: list[Group] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    """Notes on the extent of the test, and on what could not be seen."""
+    """Notes on the extent of the test, and on resources that could not be observed."""
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """Return the verdict as an object for JSON."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> Verdict:
-        """The inverse of `to_json`."""
+        """Return the verdict in an object, the inverse of `to_json`."""
         return cls(**{**found, "groups": [Group(**group) for group in found["groups"]]})
 
 
@@ -122,8 +122,9 @@ class Advice:
 
 @dataclass(frozen=True)
 class Evidence:
-    """All that a verdict is made of. `zero`: when the rollout began; `leaving` and `coming`: the facts of the
-    pods that the rollout takes away and of those that it brings.
+    """Observations that a verdict is based on.
+
+    `zero`: time at which the rollout began; `leaving` and `coming`: facts of the old and of the new pods.
     """
 
     load: Result
@@ -161,7 +162,7 @@ CHECKS: dict[str, tuple[str, ...]] = {
 
 
 def verdict(evidence: Evidence) -> Verdict:
-    """Bring all losses to their causes."""
+    """Assign each loss to its cause."""
     judge = Judge(evidence)
     blamed: dict[str, list[tuple[Failure, Blame]]] = defaultdict(list)
     for failure in evidence.load.failures:
@@ -226,7 +227,7 @@ class Judge:
         return self._crashed(at) or starting or Blame(UNEXPLAINED)
 
     def _leaving(self, failure: Failure, at: float) -> Blame | None:
-        """The terminating pod that explains a loss best."""
+        """Return the terminating pod that explains a loss best."""
         found: list[tuple[float, Blame]] = []
         for pod in self._evidence.pods:
             deleted = pod.since(State.DRAINING)
@@ -265,7 +266,7 @@ class Judge:
         return min(found, key=lambda each: each[0])[1] if found else None
 
     def _starting(self, failure: Failure, at: float) -> Blame | None:
-        """The pod that was ready before it could serve."""
+        """Return the pod that was ready before it could serve."""
         if failure.kept and not failure.status and failure.phase == "waiting":
             return None
         probed = self._evidence.coming.readiness
@@ -278,7 +279,7 @@ class Judge:
         return None
 
     def _crashed(self, at: float) -> Blame | None:
-        """The pod that ended or became unready without having been deleted."""
+        """Return the pod that exited or became unready without having been deleted."""
         for pod in self._evidence.pods:
             deleted = pod.since(State.DRAINING) or math.inf
             moments = [when for when, mark in pod.marks if mark == Mark.RESTARTED]
@@ -442,7 +443,7 @@ class Judge:
         )
 
     def notes(self) -> list[str]:
-        """Notes on the extent of the test, and on what could not be seen."""
+        """Return notes on the extent of the test, and on resources that could not be observed."""
         evidence = self._evidence
         load = evidence.load
         during = load.between(evidence.zero, math.inf)

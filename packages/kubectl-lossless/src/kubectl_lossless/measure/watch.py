@@ -106,12 +106,12 @@ class Pod:
         return next((at for at, this in self.states if this is state), None)
 
     def state_at(self, at: float) -> State | None:
-        """The state at a time; None before the pod was there."""
+        """Return the state at a time; None before the pod existed."""
         return next((state for began, state in reversed(self.states) if began <= at), None)
 
 
 def state_of(pod: Object) -> State:
-    """The state in a pod object."""
+    """Return the state in a pod object."""
     status = pod.get("status", {})
     if pod["metadata"].get("deletionTimestamp"):
         return State.DRAINING
@@ -216,11 +216,11 @@ class Watch:
             return sorted(self.by_uid.values(), key=lambda pod: (pod.states[0][0], pod.name))
 
     def present(self) -> list[Pod]:
-        """The pods that are still there, draining ones included."""
+        """Return the pods that still exist, terminating ones included."""
         return [pod for pod in self.pods if pod.state is not State.GONE]
 
     def __enter__(self) -> Watch:
-        """Start; returns when the present state is known.
+        """Start the watch; return when the present state is known.
 
         Raises KubectlError.
         """

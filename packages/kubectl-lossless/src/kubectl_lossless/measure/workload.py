@@ -165,8 +165,10 @@ def amount(value: int | str, of: int) -> int:
 
 
 def pre_stop_of(container: Mapping[str, Any]) -> float | None:
-    """Return the seconds that a container's preStop hook lasts: 0 without one, None where it cannot be
-    known."""
+    """Return the duration of a container's preStop hook in seconds.
+
+    It is 0 without one, and None where it cannot be known.
+    """
     hook = ((container.get("lifecycle") or {}).get("preStop")) or {}
     if not hook:
         return 0.0

@@ -69,12 +69,12 @@ class Plan:
         return self.timeout + max((client.takes for client, _ in self.clients), default=0.0)
 
     def to_json(self) -> str:
-        """As one line of JSON."""
+        """Return the plan as one line of JSON."""
         return json.dumps(asdict(self), separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> Plan:
-        """The inverse of `to_json`."""
+        """Return the plan in JSON text, the inverse of `to_json`."""
         found: dict[str, Any] = json.loads(text)
         clients = []
         for each, number in found["clients"]:

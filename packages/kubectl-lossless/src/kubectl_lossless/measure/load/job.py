@@ -83,7 +83,7 @@ class Job:
         }
 
     def _wait_until_ready(self) -> str:
-        """The name of the Job's pod, once it serves its lines.
+        """Return the name of the Job's pod, once it serves its lines.
 
         Raises LoadError.
         """

@@ -25,8 +25,9 @@ class Place(Protocol):
     """Place of the load's process."""
 
     def start(self, plan: str) -> subprocess.Popen[str]:
-        """Start `python -m kubectl_lossless.measure.load` with that plan; return a process whose stdout has
-        its lines.
+        """Start the load with that plan; return a process whose stdout has its lines.
+
+        The load is `python -m kubectl_lossless.measure.load`.
 
         Raises LoadError.
         """
@@ -35,7 +36,7 @@ class Place(Protocol):
         """Send the load a SIGTERM. It still finishes what is in flight."""
 
     def clean(self) -> None:
-        """Leave nothing behind, in whatever state it is."""
+        """Delete the process or the objects that the load created, in any state."""
 
 
 class Local:

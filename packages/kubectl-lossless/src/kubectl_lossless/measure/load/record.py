@@ -88,12 +88,12 @@ R = TypeVar("R", Answer, Failure, Closed)
 
 
 def to_line(record: Record) -> str:
-    """One record as one line of JSON, without the newline."""
+    """Return a record as one line of JSON, without the newline."""
     return json.dumps({"is": type_names[type(record)], **asdict(record)}, separators=(",", ":"))
 
 
 def from_line(fields: dict[str, Any]) -> Record:
-    """The record in one parsed line.
+    """Return the record in one parsed line.
 
     Raises KeyError or TypeError for a line that is none.
     """
@@ -144,15 +144,15 @@ class Result:
         return len(self.failures)
 
     def versions(self) -> Counter[str]:
-        """Answers by the version that gave them."""
+        """Responses by the version of the responding pod."""
         return Counter(answer.version for answer in self.answers)
 
     def lost_kinds(self) -> Counter[str]:
-        """Lost requests by how they were lost."""
+        """Lost requests by error."""
         return Counter(str(failure.kind) for failure in self.failures)
 
     def between(self, start: float, end: float) -> Result:
-        """The part of it whose requests were sent in [start, end), both since the epoch."""
+        """Return the part whose requests were sent in [start, end), both in seconds since the epoch."""
 
         def part(records: Iterable[R]) -> list[R]:
             return [record for record in records if start <= record.at < end]
@@ -171,7 +171,7 @@ class Result:
         )
 
     def summary(self) -> str:
-        """A few lines for people and assertion messages."""
+        """Return a few lines for a terminal or an assertion message."""
         lines = [f"{self.requests} requests, {self.lost} lost, {len(self.closed)} closed without notice"]
         versions = sorted(self.versions().items())
         lines += [f"  {version}: {count} answers" for version, count in versions if version]

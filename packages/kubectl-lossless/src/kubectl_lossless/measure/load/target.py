@@ -128,8 +128,7 @@ class Target:
 
     @property
     def server_name(self) -> str:
-        """The name that the certificate is checked for and that the server is asked for: the Host
-        header's."""
+        """Server name of TLS, from the Host header: sent as SNI and checked against the certificate."""
         name = self.host.rpartition(":")[0] if self.host.rpartition(":")[2].isdecimal() else self.host
         return name.strip("[]")
 

@@ -61,7 +61,7 @@ class Frame:
         return self.width - 32
 
     def x(self, seconds: float) -> float:
-        """The pixel of a time, seconds since the update was applied."""
+        """Return the pixel of a time, given in seconds since the update was applied."""
         seconds = min(max(seconds, self.start), self.end)
         return round(
             self.left + (seconds - self.start) / (self.end - self.start) * (self.right - self.left), 1
@@ -69,7 +69,7 @@ class Frame:
 
 
 def chart(report: Report, width: int = 960, name: str = "chart", style: bool = False) -> str:
-    """The SVG of a report.
+    """Return the SVG of a report.
 
     `name` must differ between charts on one page; `style` makes it complete in itself.
     """
@@ -110,7 +110,7 @@ def chart(report: Report, width: int = 960, name: str = "chart", style: bool = F
 
 
 def ordered_versions(report: Report) -> list[str]:
-    """The versions, in the order they came: those of the old pods first."""
+    """Return the versions in the order of their pods, the old ones first."""
     pods = sorted(report.pods, key=lambda pod: (pod.name not in report.old, pod.states[0][0]))
     names = [*(pod.version for pod in pods), *sorted(report.load.versions())]
     return list(dict.fromkeys(names))
@@ -121,7 +121,7 @@ def _colour(versions: Sequence[str], version: str) -> int:
 
 
 def _fill(versions: Sequence[str], version: str) -> str:
-    """The class of a version's columns; responses that name no version have a colour of none."""
+    """Return the CSS class of a version's columns; responses without a version have a class of their own."""
     return f"v{_colour(versions, version)}" if version else "spread"
 
 
@@ -130,7 +130,7 @@ def _text(x: float, y: float, text: object, css: str = "") -> str:
 
 
 def _patterns(name: str) -> str:
-    """Fillings of pod bars: a hatch for not ready, stripes for draining, in each version's colour."""
+    """Return the patterns of pod bars in each version's colour: hatched not ready, striped draining."""
     made = []
     for colour in range(VERSION_COLOURS):
         made.append(
@@ -153,7 +153,7 @@ def _time_axis(frame: Frame, top: float, bottom: float) -> Iterator[str]:
 
 
 def _events(report: Report) -> list[tuple[float, str]]:
-    """Events in order: (seconds, words)."""
+    """Return the events in order: (seconds, words)."""
     gone = [pod.since(State.GONE) for pod in report.pods if pod.name in report.old]
     events = [(0.0, "the rollout begins" if report.verdict else f"apply {report.target}")]
     if report.complete is not None:
@@ -164,7 +164,7 @@ def _events(report: Report) -> list[tuple[float, str]]:
 
 
 def _event_rows(report: Report, frame: Frame) -> list[tuple[float, str, int, bool]]:
-    """Labels of the events: (seconds, words, row, whether they stand left of their line)."""
+    """Return the labels of the events: (seconds, words, row, whether they stand left of their line)."""
     rows: list[tuple[float, str, int, bool]] = []
     free = [0.0, 0.0, 0.0]
     for at, words in _events(report):
@@ -206,7 +206,7 @@ def _title(frame: Frame, y: float, name: str, says: str) -> list[str]:
 
 
 def _lost(report: Report, frame: Frame, _versions: Sequence[str], _name: str, y: float) -> Drawn:
-    """Lost requests per second, and the connections closed without notice."""
+    """Draw lost requests per second, and the connections closed without notice."""
     drawn = _title(frame, y, "Lost requests", "per second")
     top, bottom = y + 28, y + 66
     by_second: dict[int, Counter[str]] = defaultdict(Counter)
@@ -243,7 +243,7 @@ def _lost(report: Report, frame: Frame, _versions: Sequence[str], _name: str, y:
 
 
 def _answers(report: Report, frame: Frame, versions: Sequence[str], _name: str, y: float) -> Drawn:
-    """Responses per second, one column a second, stacked by version."""
+    """Draw responses per second, a column for each second, stacked by version."""
     named = [version for version in versions if version and version in report.load.versions()]
     drawn = _title(frame, y, "Responses", "per second, by version" if named else "per second")
     x = frame.right
@@ -283,7 +283,7 @@ def _answers(report: Report, frame: Frame, versions: Sequence[str], _name: str, 
 
 
 def _latency(report: Report, frame: Frame, _versions: Sequence[str], _name: str, y: float) -> Drawn:
-    """Per kind of client: the median as a line, the way up to the 99th percentile as a band."""
+    """Draw the latency of each kind of client: the median as a line, up to the 99th percentile a band."""
     drawn = _title(
         frame,
         y,
@@ -323,7 +323,7 @@ def _latency(report: Report, frame: Frame, _versions: Sequence[str], _name: str,
 
 
 def _log_scale(top: float, bottom: float) -> Callable[[float], float]:
-    """Pixels for 0.3 ms to 10 s, logarithmically."""
+    """Return the pixels for a latency from 0.3 ms to 10 s, logarithmically."""
     low, high = math.log10(0.3), math.log10(10_000)
 
     def scale(ms: float) -> float:
@@ -334,7 +334,7 @@ def _log_scale(top: float, bottom: float) -> Callable[[float], float]:
 
 
 def _pods(report: Report, frame: Frame, versions: Sequence[str], name: str, y: float) -> Drawn:
-    """A bar a pod: pending, not ready, ready, draining, gone."""
+    """Draw a bar for each pod: pending, not ready, ready, draining, terminated."""
     drawn = _title(frame, y, "Pods", "")
     x = frame.left
     for state in (State.PENDING, State.NOT_READY, State.READY, State.DRAINING):
@@ -358,7 +358,7 @@ def _pods(report: Report, frame: Frame, versions: Sequence[str], name: str, y: f
 
 
 def _filling(state: State, colour: int, name: str) -> str:
-    """The attributes that show a pod's state in its version's colour."""
+    """Return the attributes that show a pod's state in its version's colour."""
     match state:
         case State.READY:
             return f'class="v{colour} s{colour}"'

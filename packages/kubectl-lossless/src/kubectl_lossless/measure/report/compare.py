@@ -51,14 +51,14 @@ HEADINGS = (
 
 
 def row_of(report: Report, known: Published) -> Row:
-    """The row of a report."""
+    """Return the row of a report."""
     plain = report.title == f"{report.source} → {report.target}"
     course = known.updates.get((report.source, report.target)) if plain else None
     return Row(report.title, Figures.of(report), course, report.problem is not None)
 
 
 def rows_as_cells(rows: Sequence[Row]) -> list[list[str]]:
-    """The table's cells as text, the headings first; columns that are empty in every row are left out."""
+    """Return the table's cells, the headings first, without columns that are empty in every row."""
     cells = [list(HEADINGS)]
     for row in rows:
         figures = row.figures

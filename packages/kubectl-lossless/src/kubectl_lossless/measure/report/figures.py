@@ -46,7 +46,7 @@ class Figures:
 
     @classmethod
     def of(cls, report: Report) -> "Figures":
-        """Work them out."""
+        """Compute the figures of a report."""
         load = report.load
         old = [pod for pod in report.pods if pod.name in report.old]
         gone = [pod.since(State.GONE) for pod in old]
@@ -94,7 +94,7 @@ def _draining(pod: Pod) -> float:
 
 
 def pod_counts(pods: Sequence[Pod], start: float, end: float) -> list[tuple[float, int, int]]:
-    """(time, pods there, pods ready) at the start and after every change until the end."""
+    """Return (time, existing pods, ready pods) at the start and after every change until the end."""
     times = sorted({start, *(at for pod in pods for at, _ in pod.states if start < at < end)})
     counts = []
     for at in times:
@@ -105,13 +105,13 @@ def pod_counts(pods: Sequence[Pod], start: float, end: float) -> list[tuple[floa
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The smallest value that at least this share (0 to 1) of the values do not exceed."""
+    """Return the smallest value that at least this share (0 to 1) of the values do not exceed."""
     ordered = sorted(values)
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
 def latency_of(values: Sequence[float]) -> Latency:
-    """The latency figures of at least one value."""
+    """Return the latency figures of at least one value."""
     return Latency(
         round(percentile(values, 0.5), 2), round(percentile(values, 0.99), 2), round(max(values), 2)
     )

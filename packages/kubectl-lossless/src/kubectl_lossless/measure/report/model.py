@@ -53,7 +53,7 @@ class Report:
     verdict: Verdict | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """The object in report.json."""
+        """Return the object in report.json."""
         from kubectl_lossless.measure.report.figures import Figures  # figures are made of reports
 
         def at(time: float | None) -> float | None:
@@ -102,7 +102,7 @@ class Report:
 
     @classmethod
     def from_json(cls, found: dict[str, Any]) -> "Report":
-        """The inverse of `to_json`.
+        """Return the report in an object, the inverse of `to_json`.
 
         Raises ValueError for another format, KeyError or TypeError for an object that is no report.
         """

@@ -16,7 +16,7 @@ LOST_WIDTH = 0.26
 
 
 def overview(reports: Sequence[Report], width: int = 960, name: str = "overview", style: bool = False) -> str:
-    """The SVG of some reports, a row each.
+    """Return the SVG of several reports, a row each.
 
     `name` must differ between pictures on one page; `style` makes it complete in itself.
     """

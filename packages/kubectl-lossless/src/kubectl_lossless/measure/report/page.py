@@ -50,7 +50,7 @@ class Collection:
 
 
 def section(report: Report, name: str) -> Section:
-    """Everything the page shows of one experiment; `name` is unique on the page."""
+    """Return the values that the page shows of an experiment; `name` is unique on the page."""
     groups = Counter((str(f.kind), f.client, f.detail) for f in report.load.failures)
     return Section(
         report=report,
@@ -63,7 +63,7 @@ def section(report: Report, name: str) -> Section:
 
 
 def page(course: Collection) -> str:
-    """The HTML of a course; a single experiment is a course with one part of one."""
+    """Return the HTML of a course; a single experiment is a course of one part with one experiment."""
     environment = Environment(
         loader=PackageLoader("kubectl_lossless.measure.report", "."),
         autoescape=select_autoescape(["html", "j2"]),

@@ -9,7 +9,7 @@ HEADING_WIDTH = 10
 
 
 def table(cells: Sequence[Sequence[str]]) -> str:
-    """Cells in columns, the first left-aligned; long headings are broken into lines of words."""
+    """Return cells in columns, the first left-aligned; long headings are broken into lines of words."""
     headings = [_broken(text) for text in cells[0]]
     depth = max(len(lines) for lines in headings)
     top = [[([""] * (depth - len(lines)) + lines)[at] for lines in headings] for at in range(depth)]

@@ -14,7 +14,7 @@ WIDTH = 960
 
 
 def timeline(found: Propagation) -> str:
-    """The SVG, complete in itself: a bar up to the median of each row, a line on to the longest."""
+    """Return a standalone SVG: a bar up to the median of each row, a line on to the longest."""
     gone = [leave.gone for leave in found.leaves]
     end = max(gone) * 1.02
     per_second = (WIDTH - LEFT - 90) / end
