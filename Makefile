@@ -176,6 +176,10 @@ $(VENV)-bench/.bench: tools/benchmarks/requirements.txt $(PACKAGES:src=pyproject
 bench: $(VENV)-bench/.bench ## the service beside other servers (ARGS=... as python -m tools.benchmarks --help); needs wrk
 	$(VENV)-bench/bin/python -m tools.benchmarks $(ARGS)
 
+.PHONY: soak
+soak: $(VENV)/.dev ## two hours under a mixed load with reloads and killed workers; fails if anything grows or is lost (ARGS=... as python -m tools.benchmarks.soak --help)
+	$(BIN)/python -m tools.benchmarks.soak $(ARGS)
+
 # ---- the image ----------------------------------------------------------------------------------
 .PHONY: image
 image: ## build the image (REGISTRY=... VERSION=...)

@@ -15,12 +15,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 
 import psutil
 
 from app.settings import WORKER_CONNECTIONS, Settings
-from gunicorn_drain.prometheus import VARIABLE
+from gunicorn_drain.prometheus import VARIABLE, memory_directory
 from gunicorn_fast import LEADER_WORKER, PROBE_LANE_WORKER
 from tools.benchmarks.applications import FLASK, SERVICE, Application
 
@@ -127,7 +127,12 @@ class Server:
     """A running contender on a separate port. A context manager; ready when it is entered."""
 
     def __init__(
-        self, contender: Contender, workers: int = 1, threads: int = 16, cpu: int | None = None
+        self,
+        contender: Contender,
+        workers: int = 1,
+        threads: int = 16,
+        cpu: int | None = None,
+        log: BinaryIO | int = subprocess.DEVNULL,
     ) -> None:
         self.contender = contender
         # Bound, never listening: until stop() no other program gets this port by chance.
@@ -136,7 +141,8 @@ class Server:
         self._reservation.bind(("127.0.0.1", 0))
         self.port: int = self._reservation.getsockname()[1]
         self.workers = workers
-        self._metrics = tempfile.TemporaryDirectory(prefix="bench-metrics-")
+        self._metrics = tempfile.TemporaryDirectory(prefix="bench-metrics-", dir=memory_directory())
+        self.metrics = Path(self._metrics.name)
         fill = {"port": self.port, "workers": workers, "threads": threads, "metrics": self._metrics.name}
         command = [each.format(**fill) for each in contender.command]
         command[0] = str(Path(sys.executable).with_name(command[0]))
@@ -146,7 +152,7 @@ class Server:
         own = {name: value.format(**fill) for name, value in contender.environment.items()}
         began = time.monotonic()
         self.process = subprocess.Popen(  # noqa: S603 - the contenders are named here
-            command, cwd=ROOT, env={**inherited, **own}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            command, cwd=ROOT, env={**inherited, **own}, stdout=log, stderr=log
         )
         self.start_seconds = self._until_ready(began)
 

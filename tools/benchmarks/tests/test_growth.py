@@ -1,0 +1,127 @@
+"""Slopes and their verdicts, and the report of a long run. No test measures anything."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tools.benchmarks.growth import slope
+from tools.benchmarks.soak import (
+    DISTURBED,
+    GROWTH_LIMITS,
+    SAMPLE_INTERVAL,
+    UNDISTURBED,
+    growth,
+    read,
+    report,
+)
+
+
+def test_slope_of_points_on_a_line_is_exact() -> None:
+    fit = slope([1, 2, 4, 8], [7, 10, 16, 28])
+    assert (fit.per_unit, fit.mean) == pytest.approx((3, 15.25))
+    assert fit.error == pytest.approx(0, abs=1e-9)
+
+
+def test_slope_and_standard_error_of_scattered_points() -> None:
+    """Compared with the textbook's formulas, worked out by hand."""
+    fit = slope([0, 1, 2, 3], [0, 2, 1, 3])
+    assert fit.per_unit == pytest.approx(0.8)
+    assert fit.error == pytest.approx((1.8 / 2 / 5) ** 0.5)
+
+
+@pytest.mark.parametrize("positions", [[], [1], [1, 1, 1], [1, 2]])
+def test_slope_of_too_few_positions_is_no_growth(positions: list[float]) -> None:
+    fit = slope(positions, [100.0 * at for at in range(len(positions))])
+    assert not fit.grows(0)
+
+
+def test_slope_of_unequal_numbers_is_refused() -> None:
+    with pytest.raises(ValueError, match="argument 2 is shorter"):
+        slope([1, 2], [1])
+
+
+@pytest.mark.parametrize(("per_unit", "grows"), [(-5, False), (0, False), (1.9, False), (2.1, True)], ids=str)
+def test_growth_begins_beyond_a_share_of_the_mean(per_unit: float, grows: bool) -> None:
+    positions = [at / 10 - 1 for at in range(21)]  # their mean is 0, so the figures' is 100
+    fit = slope(positions, [100 + per_unit * at for at in positions])
+    assert fit.mean == pytest.approx(100)
+    assert fit.grows(0.02) is grows
+
+
+def test_noise_without_a_trend_is_no_growth() -> None:
+    assert not slope(range(40), [100 + (-1) ** at * 30 for at in range(40)]).grows(0)
+
+
+# ---- the long run ----------------------------------------------------------------------------------------
+
+
+def run(change: Callable[[dict[str, Any], int], object] = lambda each, number: None) -> list[dict[str, Any]]:
+    """Return two hours of samples in which nothing grows, each changed by `change`."""
+    samples: list[dict[str, Any]] = []
+    for number in range(240):
+        each = dict.fromkeys(GROWTH_LIMITS, 50 + number % 3) | {"errors": {}, "requests": number}
+        part = DISTURBED if number < 132 else UNDISTURBED
+        samples.append(each | {"seconds": SAMPLE_INTERVAL * (number + 1), "part": part})
+        change(samples[-1], number)
+    return samples
+
+
+def verdicts(samples: list[dict[str, Any]]) -> set[tuple[str, str]]:
+    """Return part and figure of what grows."""
+    return {(row["part"].split(",")[0], row["figure"]) for row in growth(samples) if row["verdict"] != "flat"}
+
+
+def test_run_in_which_nothing_grows_succeeds(capsys: pytest.CaptureFixture[str]) -> None:
+    assert report(run()) == 0
+    out, err = capsys.readouterr()
+    assert "| requests | 239 |" in out
+    assert "| disturbed, 10-66 min | PSS MB | 112 | " in out
+    assert err == ""
+
+
+@pytest.mark.parametrize("figure", GROWTH_LIMITS)
+def test_figure_that_grows_fails_the_run(figure: str, capsys: pytest.CaptureFixture[str]) -> None:
+    samples = run(lambda each, number: each.update({figure: each[figure] + 3 * number}))
+    assert verdicts(samples) == {(DISTURBED, figure), (UNDISTURBED, figure)}
+    assert report(samples) == 1
+    assert f"{figure} grows (disturbed" in capsys.readouterr().err
+
+
+def test_leak_of_old_workers_is_found_where_nothing_replaces_them() -> None:
+    """A SIGHUP every five minutes, ten samples, hides the leak in the first part."""
+
+    def leak(each: dict[str, Any], number: int) -> None:
+        each["PSS MB"] += (number % 10 if each["part"] == DISTURBED else number) * 0.1
+
+    assert verdicts(run(leak)) == {(UNDISTURBED, "PSS MB")}
+
+
+def test_growth_at_the_beginning_of_each_part_is_no_leak() -> None:
+    def warm_up(each: dict[str, Any], number: int) -> None:
+        for start in (0, 132):
+            if number in range(start, start + 15):
+                each["threads"] = number - start
+
+    assert verdicts(run(warm_up)) == set()
+
+
+def test_lost_request_fails_the_run_and_one_of_a_killed_worker_does_not(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert report(run(lambda each, number: each.update({"requests failed by a SIGKILL": 3}))) == 0
+    assert "| requests failed by a SIGKILL | 3 |" in capsys.readouterr().out
+    assert report(run(lambda each, number: each.update(lost=1, errors={"new: Lost status 502": 1}))) == 1
+    assert "beyond its limit: lost: 1 x new: Lost status 502" in capsys.readouterr().err
+
+
+def test_run_that_was_interrupted_is_reported(tmp_path: Path) -> None:
+    samples = run()[:90]
+    path = tmp_path / "soak.jsonl"
+    path.write_text("".join(json.dumps(each) + "\n" for each in samples))
+    assert read(path) == samples
+    assert report(read(path)) == 0
