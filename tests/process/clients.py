@@ -182,9 +182,16 @@ class Router:
 class Crowd:
     """Clients of several kinds at once, each with a thread, from start to stop."""
 
-    def __init__(self, port: Callable[[], int], kinds: tuple[Kind, ...] = KINDS, each: int = 2) -> None:
+    def __init__(
+        self,
+        port: Callable[[], int],
+        kinds: tuple[Kind, ...] = KINDS,
+        each: int = 2,
+        connect: Callable[[int], Connection] = Connection,
+    ) -> None:
         self.tallies = {kind.name: Tally() for kind in kinds}
         self._port = port
+        self._connect = connect
         self._over = threading.Event()
         self._lock = threading.Lock()
         self._threads = [
@@ -247,7 +254,7 @@ class Crowd:
         connection: Connection | None = None
         while not self._over.is_set():
             try:
-                connection = connection or Connection(self._port())
+                connection = connection or self._connect(self._port())
                 answer = connection.ask(kind.path)
             except (Lost, OSError) as error:
                 self._note(kind, lost=f"{type(error).__name__}: {error}")

@@ -71,8 +71,8 @@ class Service:
     """A master with its workers, on a port reserved until `stop()`, even after the exit of the master.
 
     `flags` are Gunicorn's, `settings` the service's environment, `program` the beginning of the command;
-    `pass_fds` are inherited. A context manager: at its end every process has exited, and a process that
-    outlived the master fails the test.
+    `pass_fds` are inherited, `ask` sends a GET to a port. A context manager: at its end every process has
+    exited, and a process that outlived the master fails the test.
     """
 
     def __init__(
@@ -83,11 +83,13 @@ class Service:
         group: bool = False,
         program: Sequence[str] = (sys.executable, "-m", "gunicorn"),
         pass_fds: Collection[int] = (),
+        ask: Callable[..., Answer] = get,
         **settings: object,
     ) -> None:
         self._log = tempfile.NamedTemporaryFile(prefix="gunicorn-", suffix=".log")  # noqa: SIM115 - closed in stop()
         self._output = tempfile.NamedTemporaryFile(prefix="gunicorn-", suffix=".out")  # noqa: SIM115 - the same
         self._mark = uuid.uuid4().hex
+        self._ask = ask
         environment = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
         environment |= {name: str(value) for name, value in settings.items()}
         self._reservation = reservation()
@@ -163,7 +165,7 @@ class Service:
     def port(self) -> int:
         """Port of the service, as reported in its log."""
         wait_until(lambda: "Listening at" in self.log or self.process.poll() is not None, "a listener")
-        match = re.search(r"Listening at: http://(?:[0-9.]+|\[[0-9a-f:.]+\]):([0-9]+)", self.log)
+        match = re.search(r"Listening at: https?://(?:[0-9.]+|\[[0-9a-f:.]+\]):([0-9]+)", self.log)
         assert match, f"no listener:\n{self.log}"
         return int(match[1])
 
@@ -194,13 +196,13 @@ class Service:
     def _answers_ready(self, port: int, path: str) -> bool:
         assert self.process.poll() is None, f"ended with status {self.process.returncode}:\n{self.log}"
         try:
-            return get(port, path).status == 200
+            return self._ask(port, path).status == 200
         except (Lost, OSError):
             return False
 
     def get(self, path: str, *headers: str) -> Answer:
         """Send one GET on a separate connection."""
-        return get(self.port, path, *headers)
+        return self._ask(self.port, path, *headers)
 
     def metric(self, name: str) -> float:
         """Return the value of a series of /metrics; `name` includes its labels, if any."""

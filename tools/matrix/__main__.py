@@ -51,7 +51,7 @@ def alongside(version: str) -> tuple[str, ...]:
     if version == "20.1.0":
         # It imports pkg_resources, which later setuptools no longer have; uvicorn-worker 0.4 needs 21.
         return (*common, "setuptools==79.0.1", "uvicorn==0.35.0", "uvicorn-worker==0.3.0")
-    return (*common, "eventlet==0.41.3", "uvicorn==0.54.0", "uvicorn-worker==0.4.0")
+    return (*common, "eventlet==0.41.3", "h2==4.4.1", "uvicorn==0.54.0", "uvicorn-worker==0.4.0")
 
 
 def exists(version: str, worker_class: str, python_version: str) -> bool:

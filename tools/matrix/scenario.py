@@ -5,10 +5,13 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tests.process.clients import Connection, Crowd, Kind, get
+from tests.process import http2
+from tests.process.clients import Answer, Connection, Crowd, Kind, Router, get
+from tests.process.http2 import Http2Connection, create_certificate
 from tests.process.service import Service, wait_until
 
 DRAIN: dict[str, Any] = {"DRAIN_MIN": "1", "DRAIN_QUIET": "0.3", "DRAIN_MAX": "12"}
@@ -63,6 +66,8 @@ KINDS = (
     Kind("session", path="/", session=True),
 )
 
+HTTP2_KINDS = tuple(kind for kind in KINDS if not kind.session)
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -78,20 +83,36 @@ class Pair:
         """True for a class that serves ASGI applications."""
         return self.worker_class == "asgi" or "uvicorn" in self.worker_class
 
-    def start(self, directory: Path, application: str = "", **settings: str) -> Service:
-        """Start the service with two workers."""
+    @property
+    def has_http2(self) -> bool:
+        """True where Gunicorn itself serves HTTP/2."""
+        major = int(self.version.partition(".")[0])
+        return major >= 25 and self.worker_class in ("gthread", "gevent", "asgi")
+
+    def start(
+        self,
+        directory: Path,
+        application: str = "",
+        *,
+        lines: str = "",
+        ask: Callable[..., Answer] = get,
+        **settings: str,
+    ) -> Service:
+        """Start the service with two workers. `lines`: more of its configuration file."""
         text = application or (ASGI if self.is_asgi else WSGI)
         (directory / "service.py").write_text(text)
         (directory / "gunicorn.conf.py").write_text(
             "import gunicorn_drain\n"
             f"worker_class, workers, graceful_timeout, keepalive = {self.worker_class!r}, 2, 8, 75\n"
             + ("threads = 16\n" if self.worker_class == "gthread" else "")
+            + lines
             + "gunicorn_drain.install(globals(), readiness='/ready')\n"
         )
         return Service(
             "service:application",
             directory=directory,
             program=(self.python, "-m", "gunicorn"),
+            ask=ask,
             **{**DRAIN, **settings},
         )
 
@@ -151,9 +172,52 @@ def boot_can_be_stopped(pair: Pair, directory: Path) -> None:
         assert service.wait() < 15
 
 
+def http2_loses_nothing(pair: Pair, directory: Path) -> None:
+    """Replace a service under load of HTTP/2 clients: connections that stay busy get a GOAWAY and move."""
+    if not pair.has_http2:
+        return
+    key, certificate = create_certificate(directory)
+    tls = f"http_protocols, keyfile, certfile = 'h2,h1', {str(key)!r}, {str(certificate)!r}\n"
+
+    def start() -> Service:
+        return pair.start(directory, lines=tls, ask=http2.get)
+
+    with start() as old, start() as new:
+        router = Router(old.ready("/ready").port)
+        new.ready("/ready")
+
+        def connect(port: int, streams: int = 1) -> Http2Connection:
+            del port  # of the first connection; a GOAWAY is followed to where new ones lead
+            return Http2Connection(lambda: router.port, streams)
+
+        at_once = tuple(kind for kind in HTTP2_KINDS if kind.name in ("busy", "idle", "slow"))
+        with (
+            Crowd(lambda: router.port, HTTP2_KINDS, each=1, connect=connect) as crowd,
+            Crowd(lambda: router.port, at_once, each=1, connect=partial(connect, streams=3)) as parallel,
+        ):
+            wait_until(lambda: crowd.everyone_answered() and parallel.everyone_answered(), "responses")
+            with connect(0) as long:
+                long.send("/long")
+                old.begin_drain("/ready")
+                router.switch(new.port)
+                assert long.answer().status == 200
+                wait_until(lambda: long.closed_within(1) or long.goaways > 0, "the end of a connection")
+                assert long.goaways == 1, "the connection was closed without a GOAWAY"
+            old.wait()
+            crowd.stop()
+            parallel.stop()
+        assert (crowd.lost, crowd.unannounced) == (0, 0), str(crowd)
+        assert (parallel.lost, parallel.unannounced) == (0, 0), str(parallel)
+        assert old.said("Drain ended: quiet") == 1, old.log
+        assert old.said("Stopped: every request answered") == 1, old.log
+        new.begin_drain("/ready")
+        new.wait()
+
+
 SCENARIOS: dict[str, Callable[[Pair, Path], None]] = {
     "drain": loses_nothing,
     "second SIGTERM": second_sigterm_ends_the_drain,
     "SIGHUP": reload_loses_nothing,
     "SIGTERM while booting": boot_can_be_stopped,
+    "HTTP/2": http2_loses_nothing,
 }

@@ -14,6 +14,7 @@ from functools import partial
 from types import FrameType
 from typing import Any
 
+from gunicorn_drain.http2 import announce_close
 from gunicorn_drain.master import TICK
 from gunicorn_drain.policy import DrainPolicy, end_reason
 from gunicorn_drain.probes import ProbeMatcher
@@ -179,11 +180,18 @@ class Worker:
         try:
             attributes = req.__dict__
             attributes.pop("should_close", None)
+            if self._is_terminating:
+                announce_close(req)
             if not attributes.pop("is_client_request", False):
                 return
             self.count_out()
         except Exception:  # noqa: BLE001 - as above
             self.log_once("post_request")
+
+    @property
+    def _is_terminating(self) -> bool:
+        """True from the begin of a drain, or of this worker's retirement."""
+        return bool(self.retiring_since or self._master[PHASE])
 
     def _should_close(self, req: Any) -> bool:
         """Replace a request's should_close() until Gunicorn calls it to write the headers.
@@ -193,7 +201,7 @@ class Worker:
         """
         req.__dict__.pop("should_close", None)
         try:
-            if self.retiring_since or self._master[PHASE]:
+            if self._is_terminating:
                 if not hasattr(req, "force_close"):  # before Gunicorn 22
                     req.should_close = lambda: True
                 else:
