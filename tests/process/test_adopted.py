@@ -98,7 +98,7 @@ def drains(service: Service) -> None:
     assert (crowd.lost, crowd.unannounced) == (0, 0), str(crowd)
     assert service.wait() >= SHORT["DRAIN_MIN"]
     assert service.said("Drain ended: quiet") == 1
-    assert service.said("Stopped: every request answered") == 1
+    assert service.said("Stopped: every request completed") == 1
 
 
 @pytest.mark.parametrize("application", APPLICATIONS)

@@ -70,7 +70,7 @@ def test_service_serves_and_drains_with_the_available_families(
             assert ask(service, host).closes
         service.wait()
         assert service.said("Drain ended: quiet;") == 1
-        assert service.said("Stopped: every request answered") == 1
+        assert service.said("Stopped: every request completed") == 1
 
 
 def test_clients_are_logged_by_the_address_of_their_own_family() -> None:
@@ -151,7 +151,7 @@ def test_drain_waits_for_connections_in_the_queue_of_each_listener(host: str) ->
             waiting.send()
             service.signal(signal.SIGTERM)
             wait_until(lambda: service.said("Drain ended") == 1, "the drain's end")
-            assert service.said("Drain ended: maximum; 0 requests answered") == 1
+            assert service.said("Drain ended: maximum; 0 requests completed") == 1
             assert service.said("1 waiting to be accepted") == 1
         for pid in service.workers:
             os.kill(pid, signal.SIGCONT)

@@ -53,7 +53,7 @@ def healthy(service: Service) -> None:
         service.begin_drain()
     assert crowd.lost == 0, str(crowd)
     service.wait(PATIENCE)
-    assert service.said("Stopped: every request answered") == 1
+    assert service.said("Stopped: every request completed") == 1
 
 
 def late(service: Service) -> None:
@@ -85,8 +85,8 @@ def stuck(service: Service) -> None:
         wait_until(lambda: service.metric("lifecycle_requests_in_flight") == 2, "both in flight")
         service.begin_drain()
         service.wait(PATIENCE)
-    assert service.said("Drain ended: maximum; 0 requests answered") == 1
-    assert service.said("Stopped: 2 requests cut off") == 1
+    assert service.said("Drain ended: maximum; 0 requests completed") == 1
+    assert service.said("Stopped: 2 requests aborted") == 1
 
 
 DRAINS: dict[str, Callable[[Service], None]] = {

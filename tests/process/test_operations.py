@@ -55,7 +55,13 @@ def test_every_line_of_the_drain_is_explained() -> None:
     text = (ROOT / "packages/gunicorn-drain/src/gunicorn_drain/master.py").read_text()
     logged = re.findall(r'log\.info\(\s*"([A-Z][^:;%"]*)', text)
     assert logged == [
-        *("SIGTERM before any worker was ready", "Drain began", "Drain ended", "Long connections", "Stopped"),
+        *(
+            "SIGTERM before any worker was ready",
+            "Drain began",
+            "Drain ended",
+            "Long-lived connections",
+            "Stopped",
+        ),
     ]
     assert all(f"`{each}: " in PAGE for each in logged)
     text = (ROOT / "packages/gunicorn-drain/src/gunicorn_drain/reload.py").read_text()

@@ -66,7 +66,7 @@ def test_many_refusals_are_one_line_of_the_log(every: Service) -> None:
 
 
 def test_stream_beyond_stream_limit_is_refused_with_the_reason(every: Service) -> None:
-    reason = "This worker holds 1 long connections (STREAM_LIMIT)."
+    reason = "This worker has its maximum of long-lived connections, 1 (STREAM_LIMIT)."
     with EventStream(every.port) as stream:
         stream.tick()
         for _ in range(3):

@@ -80,12 +80,12 @@ def test_draining_service_serves_and_announces_the_close(worker_class: str) -> N
             assert all(each.closes for each in answers)
         service.wait()
         began = re.search(
-            r"Drain began: .* 1\.5 s at the earliest, 0\.3 s .*, 6\.0 s .*; 1 in flight", service.log
+            r"Drain began: .* 1\.5 s at the earliest, 0\.3 s .*, 6\.0 s .*; 1 request in flight", service.log
         )
         # The request in flight, GET /api, the version without the probe's header, the kept connection.
         answered = 3 + (worker_class != "sync")
         ended = re.search(
-            rf"Drain ended: quiet; {answered} requests answered in [0-9.]+ s, 0 still in flight, 0 waiting",
+            rf"Drain ended: quiet; {answered} requests completed in [0-9.]+ s, 0 still in flight, 0 waiting",
             service.log,
         )
         assert began, service.log
@@ -115,7 +115,7 @@ def test_metrics_cover_all_workers() -> None:
             lasted = time.monotonic() - service.signalled
             assert service.metric("lifecycle_drain_duration_seconds") == pytest.approx(lasted, abs=0.3)
         service.wait()
-        assert service.said("Drain ended: quiet; 11 requests answered")
+        assert service.said("Drain ended: quiet; 11 requests completed")
 
 
 def test_drain_waits_for_requests_in_flight_beyond_drain_min() -> None:
@@ -124,7 +124,7 @@ def test_drain_waits_for_requests_in_flight_beyond_drain_min() -> None:
         assert slow.answer().status == 200
         took = service.wait()
         assert took >= 2.5  # not at DRAIN_MIN
-        assert service.said("Drain ended: quiet; 1 requests answered")
+        assert service.said("Drain ended: quiet; 1 request completed")
 
 
 def test_drain_with_endless_traffic_ends_at_drain_max() -> None:
@@ -156,7 +156,7 @@ def test_second_sigterm_ends_the_drain() -> None:
         assert slow.answer().status == 200  # the stop is still graceful
         slow.close()
         assert service.wait() <= 1 + SLACK
-        assert service.said("Drain ended: second signal; 0 requests answered") == 1
+        assert service.said("Drain ended: second signal; 0 requests completed") == 1
         assert service.said("Drain began") == 1
 
 
@@ -169,7 +169,7 @@ def test_sigterm_to_the_process_group_begins_one_drain() -> None:
             assert service.get("/api").status == 200
         assert slow.answer().status == 200
         service.wait()
-        assert service.said("Drain ended: quiet; 21 requests answered") == 1
+        assert service.said("Drain ended: quiet; 21 requests completed") == 1
 
 
 # ---- SIGTERM while starting --------------------------------------------------------------------------

@@ -135,7 +135,7 @@ def loses_nothing(pair: Pair, directory: Path) -> None:
         assert (crowd.lost, crowd.unannounced) == (0, 0), str(crowd)
         service.wait()
         assert service.said("Drain ended: quiet") == 1, service.log
-        assert service.said("Stopped: every request answered") == 1, service.log
+        assert service.said("Stopped: every request completed") == 1, service.log
 
 
 def second_sigterm_ends_the_drain(pair: Pair, directory: Path) -> None:

@@ -140,8 +140,8 @@ def test_hooks_of_the_configuration_are_kept(start: Any) -> None:
     assert service.stop() == 0
     for name in OURS_FIRST + OURS_LAST:
         service.wait_for(f"hook {name}\n")
-    service.wait_for("Drain ended: quiet; 0 requests answered")
-    service.wait_for("Stopped: every request answered")
+    service.wait_for("Drain ended: quiet; 0 requests completed")
+    service.wait_for("Stopped: every request completed")
 
 
 OTHER_LIBRARIES = """
@@ -179,7 +179,7 @@ def test_hooks_of_other_libraries_are_chained(start: Any, tmp_path: Path) -> Non
     assert service.stop() == 0
     assert not set(files.glob("gauge_liveall_*.db")) - {of_master}  # removed by their child_exit
     log = service.log.read_text()
-    assert log.index("other on_exit") < log.index("Stopped: every request answered")
+    assert log.index("other on_exit") < log.index("Stopped: every request completed")
     assert "Drain ended: quiet" in log
     assert "Traceback" not in log
 
@@ -213,7 +213,7 @@ def test_worker_class_without_hooks_is_refused(start: Any, tmp_path: Path) -> No
     (tmp_path / "other.py").write_text(other)
     service = start(configuration)
     assert service.process.wait(PATIENCE) == 2
-    service.wait_for("worker_class is other.Worker, which does not tell of its requests; allowed are gthread")
+    service.wait_for("worker_class is other.Worker, which does not report its requests; allowed are gthread")
 
 
 @pytest.mark.slow

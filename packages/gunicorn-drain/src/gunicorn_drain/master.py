@@ -97,12 +97,12 @@ class Master:
             self._announced = True
             with self._guarded():
                 log.info(
-                    "Drain began: not ready any more, still serving; ends after %.1f s at the earliest, "
-                    "%.1f s without a request, %.1f s at the latest; %d in flight",
+                    "Drain began: not ready, still serving; ends after %.1f s at the earliest, "
+                    "%.1f s without a request, %.1f s at the latest; %s in flight",
                     policy.minimum,
                     policy.quiet,
                     policy.maximum,
-                    self._page.in_flight,
+                    _requests(self._page.in_flight),
                 )
         if self._reason is not None:
             self._end_drain()
@@ -131,16 +131,16 @@ class Master:
         with self._guarded():
             self._log_end()
         if self._fault is not None:
-            self._arbiter.log.error("A part of the drain failed", exc_info=self._fault)
+            self._arbiter.log.error("The drain continued after an error", exc_info=self._fault)
         self._stop()
 
     def _log_end(self) -> None:
         self._page.master[MasterCell.ENDED] = time.monotonic_ns()
         self._arbiter.log.info(
-            "Drain ended: %s; %d requests answered in %.1f s, %d still in flight, %d waiting to be accepted; "
+            "Drain ended: %s; %s completed in %.1f s, %d still in flight, %d waiting to be accepted; "
             "the last request arrived after %.1f s",
             self._reason,
-            self._page.responses,
+            _requests(self._page.responses),
             self._page.drain_seconds,
             self._page.in_flight,
             self._backlog(),
@@ -150,7 +150,8 @@ class Master:
         if any(now.values()):
             in_drain = {counter: now[counter] - before for counter, before in self._streams_before.items()}
             self._arbiter.log.info(
-                "Long connections: %d told to go, %d went, %d closed at the deadline, %d still open",
+                "Long-lived connections: %d asked to reconnect, %d closed in time, "
+                "%d closed at the deadline, %d still open",
                 in_drain[StreamCounter.NOTIFIED],
                 in_drain[StreamCounter.LEFT],
                 in_drain[StreamCounter.CLOSED_AT_DEADLINE],
@@ -184,7 +185,7 @@ class Master:
         aborted = self._page.master[MasterCell.ABORTED] + self._page.in_flight
         if self._page.master[MasterCell.BEGAN] or aborted:
             server.log.info(
-                "Stopped: %s", f"{aborted} requests cut off" if aborted else "every request answered"
+                "Stopped: %s", f"{_requests(aborted)} aborted" if aborted else "every request completed"
             )
 
     def _backlog(self) -> int:
@@ -192,3 +193,7 @@ class Master:
 
     def _count_streams(self) -> dict[StreamCounter, int]:
         return {counter: self._page.streams(counter) for counter in StreamCounter}
+
+
+def _requests(count: int) -> str:
+    return f"{count} request" if count == 1 else f"{count} requests"

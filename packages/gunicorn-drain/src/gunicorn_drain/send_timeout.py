@@ -149,12 +149,12 @@ class SendTimeout:
         worker.blocked = blocked
         if blocked:
             logger.warning(
-                "Not ready: %d requests wait, and no thread has become free for %.0f s",
+                "Not ready: requests that wait for a thread: %d. No thread became free for %.0f s",
                 here + backlog,
                 BLOCKED_AFTER,
             )
         else:
-            logger.warning("No longer blocked: a thread has become free")
+            logger.warning("No longer blocked: a thread became free")
 
     def _close_stalled(self, now: float, waiting: int) -> None:
         """Close responses without progress after their timeout, or after GIVE_WAY for `waiting` requests."""

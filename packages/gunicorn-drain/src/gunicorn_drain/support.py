@@ -45,7 +45,7 @@ def refusals(cfg: Any) -> list[str]:
     if _names(worker_class) & (HOOKED | ASGI | TORNADO):
         return []
     return [
-        f"worker_class is {worker_class.__module__}.{worker_class.__qualname__}, which does not tell of its "
+        f"worker_class is {worker_class.__module__}.{worker_class.__qualname__}, which does not report its "
         "requests; allowed are gthread, sync, gevent, eventlet, tornado, asgi, uvicorn_worker.UvicornWorker "
         "and classes derived from them"
     ]

@@ -58,7 +58,7 @@ def test_event_streams_of_any_service_hold_no_thread_and_are_notified(
         with Connection(port) as fourth:
             refused = fourth.ask("/clock")
         assert refused.status == 503
-        assert b"holds 3 long connections (limit)" in refused.body
+        assert b"maximum of long-lived connections, 3 (limit)" in refused.body
         service.process.terminate()
         for stream in streams:
             sent = stream.rest()
@@ -67,4 +67,7 @@ def test_event_streams_of_any_service_hold_no_thread_and_are_notified(
             assert sent.endswith(b"0\r\n\r\n")
             stream.close()
         service.wait()
-        assert service.said("3 told to go, 3 went, 0 closed at the deadline, 0 still open") == 1
+        assert (
+            service.said("3 asked to reconnect, 3 closed in time, 0 closed at the deadline, 0 still open")
+            == 1
+        )

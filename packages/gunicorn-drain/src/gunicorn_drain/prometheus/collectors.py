@@ -21,20 +21,23 @@ FILE_TIMEOUT = 1.0
 """Maximum time for which a worker's new file may be empty, in seconds."""
 
 STREAM_COUNTERS = {
-    StreamCounter.OPENED: ("streams_opened", "Long connections so far."),
-    StreamCounter.NOTIFIED: ("streams_told", "Long connections that were told to go elsewhere."),
-    StreamCounter.LEFT: ("streams_moved", "Long connections that went when they were told."),
+    StreamCounter.OPENED: ("streams_opened", "Long-lived connections opened so far."),
+    StreamCounter.NOTIFIED: ("streams_told", "Long-lived connections whose client was asked to reconnect."),
+    StreamCounter.LEFT: (
+        "streams_moved",
+        "Long-lived connections closed in time after the request to reconnect.",
+    ),
     StreamCounter.CLOSED_AT_DEADLINE: (
         "streams_forced",
-        "Long connections that were told, did not go, and were closed.",
+        "Long-lived connections closed at the deadline: the client did not reconnect.",
     ),
     StreamCounter.PROTOCOL_ERRORS: (
         "streams_dropped",
-        "Long connections closed because the client did not keep to the rules.",
+        "Long-lived connections closed because the client violated the protocol.",
     ),
     StreamCounter.REFUSED: (
         "streams_refused",
-        "Long connections that were refused with 501 or 503; the log says why.",
+        "Long-lived connections refused with 501 or 503; the log has the reason.",
     ),
 }
 """Name and help of each counter's series."""
@@ -56,39 +59,39 @@ class DrainCollector(Collector):
                 drain.ready,
             ),
             ("draining", "1 from SIGTERM on.", drain.draining),
-            ("requests_in_flight", "Client requests being answered.", drain.in_flight),
+            ("requests_in_flight", "Client requests in flight.", drain.in_flight),
             (
                 "drain_duration_seconds",
-                "Seconds the drain has lasted so far, its whole length once it is over; 0 before it.",
+                "Duration of the drain so far, in seconds; 0 before it.",
                 drain.drain_seconds,
             ),
             (
                 "drain_last_request_seconds",
-                "Seconds into the drain at which a client request last arrived; 0 before one did.",
+                "Seconds from the drain's begin to the last client request; 0 before one.",
                 drain.last_arrival_seconds,
             ),
-            ("start_time_seconds", "When the service was started, seconds since the epoch.", drain.started),
+            ("start_time_seconds", "Start of the service, in seconds since the epoch.", drain.started),
         ]
         if policy is not None:
             # In every scrape: all series of a pod end with the pod.
             gauges += [
-                ("drain_min_seconds", "Seconds a drain lasts at least: DRAIN_MIN.", policy.minimum),
+                ("drain_min_seconds", "Minimum duration of a drain, DRAIN_MIN, in seconds.", policy.minimum),
                 (
                     "drain_quiet_seconds",
-                    "Seconds without a request that end a drain: DRAIN_QUIET.",
+                    "Duration without a request that ends a drain, DRAIN_QUIET, in seconds.",
                     policy.quiet,
                 ),
-                ("drain_max_seconds", "Seconds a drain lasts at most: DRAIN_MAX.", policy.maximum),
+                ("drain_max_seconds", "Maximum duration of a drain, DRAIN_MAX, in seconds.", policy.maximum),
             ]
         for name, text, value in gauges:
             yield GaugeMetricFamily(f"lifecycle_{name}", text, value=float(value))
         for name, text, count in (
             (
                 "drain_requests",
-                "Client requests answered while draining.",
+                "Client requests served during the drain.",
                 drain.responses_while_draining,
             ),
-            ("requests_cut_off", "Client requests whose worker ended before the answer.", drain.aborted),
+            ("requests_cut_off", "Client requests whose worker exited before the response.", drain.aborted),
         ):
             yield CounterMetricFamily(f"lifecycle_{name}", text, value=float(count))
         yield CounterMetricFamily(
@@ -106,7 +109,7 @@ class StreamCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Read the shared page."""
-        open_now = GaugeMetricFamily("streams_open", "Long connections that are open.", labels=["kind"])
+        open_now = GaugeMetricFamily("streams_open", "Long-lived connections that are open.", labels=["kind"])
         families = {
             counter: CounterMetricFamily(name, text, labels=["kind"])
             for counter, (name, text) in STREAM_COUNTERS.items()

@@ -135,7 +135,9 @@ class MetricsDirectory:
         try:
             self.exited.merge(self.path, worker.pid, self._master)
         except Exception:  # an exception would end the master
-            server.log.exception("The metrics of worker %s stay in files of its own", worker.pid)
+            server.log.exception(
+                "The metrics files of worker %s could not be merged, and are kept", worker.pid
+            )
 
     # ---- choosing ----------------------------------------------------------------------------------
 

@@ -27,8 +27,10 @@ if TYPE_CHECKING:
 PLACEHOLDER_BYTES = 65536
 """Maximum size of a read from the placeholder, in bytes: more than the headers that Gunicorn writes to it."""
 
-WITHOUT_CONNECTION = "Long connections need Gunicorn and HTTP/1 without TLS; end both in front of it."
-TOO_MANY_FILES = "This worker has no file descriptor left for a long connection."
+WITHOUT_CONNECTION = (
+    "Long-lived connections need HTTP/1 without TLS; terminate TLS and HTTP/2 in front of Gunicorn."
+)
+TOO_MANY_FILES = "This worker has no file descriptor left for a long-lived connection."
 
 
 class StreamRefusedError(Exception):

@@ -218,7 +218,9 @@ class StreamLoop:
     def admit(self, kind: str) -> None:
         """Raise StreamRefusedError if there is no room for one more stream."""
         if self._held >= self._limit:
-            reason = f"This worker holds {self._limit} long connections ({self._limit_name})."
+            reason = (
+                f"This worker has its maximum of long-lived connections, {self._limit} ({self._limit_name})."
+            )
             self.refuse(kind, reason)
             raise StreamRefusedError(HTTPStatus.SERVICE_UNAVAILABLE, reason)
 
@@ -266,7 +268,7 @@ class StreamLoop:
     def _opened(self, stream: Stream, connection: socket.socket, opening: asyncio.Task[object]) -> None:
         self._opening.discard(opening)
         if error := opening.exception():
-            logger.error("A connection could not be taken over", exc_info=error)
+            logger.error("A long-lived connection could not be detached from its worker", exc_info=error)
             connection.close()
             self.closed(stream, None)
 
@@ -304,7 +306,7 @@ class StreamLoop:
                 self._update(stream)
                 stream.maintain(now)
             except Exception:
-                logger.exception("A long connection failed")  # this one only
+                logger.exception("A long-lived connection was aborted after an error")  # this one only
                 stream.transport.abort()
         if len(streams) > BATCH:
             loop.call_later(BATCH_PAUSE, self._update_all, streams[BATCH:])
@@ -330,7 +332,7 @@ class StreamLoop:
             late = [
                 each for each in self._streams if each.notified_at and now - each.notified_at >= CLOSE_TIMEOUT
             ]
-            self._close(late, f"{self.schedule.deadline:g} s after they should leave")
+            self._close(late, f"{self.schedule.deadline:g} s after the drain began")
 
     def _close(self, streams: Iterable[Stream], when: str) -> None:
         closed = dict.fromkeys(self.kinds, 0)
@@ -340,7 +342,7 @@ class StreamLoop:
                 closed[stream.kind] += 1
         if any(closed.values()):
             logger.warning(
-                "Long connections that were told to go and did not, closed %s: %s",
+                "Long-lived connections closed %s, whose clients had not reconnected: %s",
                 when,
                 ", ".join(f"{count} {kind}" for kind, count in closed.items()),
             )
