@@ -101,7 +101,7 @@ def test_dashboard_is_valid_for_grafana() -> None:
     taken = [(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in panels]
     assert len(set(taken)) == len(taken)
     assert all(panel["description"] and panel["targets"] for panel in panels)
-    assert {each["name"] for each in dashboard["templating"]["list"]} == {"datasource", "namespace"}
+    assert {each["name"] for each in dashboard["templating"]["list"]} == {"datasource", "job", "namespace"}
 
 
 def test_operations_explains_every_alert() -> None:

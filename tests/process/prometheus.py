@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -45,7 +46,9 @@ def jobs() -> dict[str, dict[str, Any]]:
 
 def with_targets_from(job: dict[str, Any], file: Path) -> dict[str, Any]:
     """Return a job with targets from a file: Debian's Prometheus is built without Kubernetes' discovery."""
-    kept = {key: value for key, value in job.items() if key != "kubernetes_sd_configs"}
+    kept = {
+        key: value for key, value in job.items() if key not in ("kubernetes_sd_configs", "static_configs")
+    }
     # Shorter intervals than in production, because a busy test machine delays scrapes; alerts.test.yaml has
     # the intervals of production.
     return {
@@ -57,11 +60,16 @@ def with_targets_from(job: dict[str, Any], file: Path) -> dict[str, Any]:
 
 
 class Prometheus:
-    """A Prometheus on a separate port. A context manager, at whose end the process has exited."""
+    """A Prometheus on a separate port. A context manager, at whose end the process has exited.
 
-    def __init__(self, directory: Path, *scrape_jobs: str) -> None:
+    `scrape_jobs`: names of jobs of k8s/monitoring/prometheus.yaml, or of `configured`.
+    """
+
+    def __init__(
+        self, directory: Path, *scrape_jobs: str, configured: Mapping[str, dict[str, Any]] | None = None
+    ) -> None:
         self._directory = directory
-        configured = jobs()
+        configured = configured or jobs()
         self._files = {name: directory / f"{name}.json" for name in scrape_jobs}
         for name in scrape_jobs:
             self.targets(name, {})

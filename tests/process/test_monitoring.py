@@ -297,7 +297,7 @@ def test_every_panel_of_the_dashboard_has_data(tmp_path: Path) -> None:
         service.wait(PATIENCE)
         for panel in json.loads((MONITORING / "dashboard.json").read_text())["panels"]:
             for target in panel["targets"]:
-                expression = target["expr"].replace("$namespace", ".*")
+                expression = target["expr"].replace("$namespace", ".*").replace("$job", "flask")
                 found = prometheus.query_range(expression, 300)
                 assert found, f"{panel['title']}: {expression} has no data"
 
