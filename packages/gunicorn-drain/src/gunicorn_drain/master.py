@@ -111,10 +111,13 @@ class Master:
         # A timer, because the master forks and so must have no thread. It must not log or lock.
         if self.policy is not None and self._reason is None:
             try:
-                self._reason = end_reason(self.policy, self._page.status(self._backlog()))
+                reason = end_reason(self.policy, self._page.status(self._backlog()))
             except Exception as error:  # noqa: BLE001 - a drain of unknown status lasts for its maximum
                 self._fault = self._fault or error
-                self._reason = EndReason.MAXIMUM if time.monotonic() > self._deadline else None
+                reason = EndReason.MAXIMUM if time.monotonic() > self._deadline else None
+            # A second SIGTERM may have interrupted the lines above. None is handled within this one, because
+            # Python runs handlers at calls and jumps only.
+            self._reason = self._reason or reason
         if self._reason is not None:
             signal.setitimer(signal.ITIMER_REAL, 0)
             self._arbiter.signal(sig, frame)
