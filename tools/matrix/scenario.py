@@ -210,7 +210,7 @@ def http2_loses_nothing(pair: Pair, directory: Path) -> None:
         assert (crowd.lost, crowd.unannounced) == (0, 0), str(crowd)
         assert (parallel.lost, parallel.unannounced) == (0, 0), str(parallel)
         assert old.said("Drain ended: quiet") == 1, old.log
-        assert old.said("Stopped: every request answered") == 1, old.log
+        assert old.said("Stopped: every request completed") == 1, old.log
         new.begin_drain("/ready")
         new.wait()
 
