@@ -157,11 +157,11 @@ def pace_picture(rows: Sequence[Row]) -> str:
     x = float(left)
     for filling, words in (
         (solid, "replacing pods"),
-        (pause, "pace: minReadySeconds, chosen"),
+        (pause, "pace: minReadySeconds"),
         (stripe, "cost: the last old pod"),
     ):
         parts += [_bar(x, 7, 14, filling), _text(x + 19, 18, words)]
-        x += 32 + 6.5 * len(words)
+        x += 36 + 7 * len(words)
     for at, row in enumerate(rows):
         y, at_x = TOP + ROW * at, float(left)
         end = max(row.gone, row.complete)

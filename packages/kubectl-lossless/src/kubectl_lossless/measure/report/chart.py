@@ -77,7 +77,7 @@ def chart(report: Report, width: int = 960, name: str = "chart", style: bool = F
     last = max([report.load.ended or zero, *(at for pod in report.pods for at, _ in pod.states)])
     frame = Frame(
         width=width,
-        left=84 if width >= WIDE else 76,
+        left=96 if width >= WIDE else 76,
         start=math.floor(report.load.started - zero),
         end=math.ceil(last - zero),
     )
