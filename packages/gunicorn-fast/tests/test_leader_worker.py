@@ -7,6 +7,7 @@ import os
 import selectors
 import socket
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from gunicorn.config import Config
@@ -14,14 +15,14 @@ from gunicorn.glogging import Logger
 
 from gunicorn_fast.connection import HeaderLimits
 from gunicorn_fast.leader_worker import ACCEPTS, LeaderWorker
-from gunicorn_fast.probe_worker import EXPIRED_AT_ONCE
+from gunicorn_fast.probe_worker import EXPIRED_AT_ONCE, ProbeLaneWorker
 
 
-@pytest.fixture
-def worker() -> Iterator[LeaderWorker]:
+@pytest.fixture(params=[LeaderWorker])
+def worker(request: pytest.FixtureRequest) -> Iterator[Any]:
     cfg = Config()
     cfg.set("worker_tmp_dir", "/dev/shm")
-    worker = LeaderWorker(1, os.getpid(), [], None, 30, cfg, Logger(cfg))
+    worker = request.param(1, os.getpid(), [], None, 30, cfg, Logger(cfg))
     worker.limits = HeaderLimits(cfg)
     yield worker
     worker.tmp.close()
@@ -59,6 +60,42 @@ def test_connections_with_the_same_timeout_are_closed_a_few_at_a_time(worker: Le
             assert 0 < close_some() <= 60 * EXPIRED_AT_ONCE
         assert [len(queue) for queue in queues] == [0, 0, 0, 0]
         assert not worker.expiring
+
+
+@pytest.mark.parametrize("worker", [ProbeLaneWorker, LeaderWorker], indirect=True)
+def test_connection_closed_while_its_event_waits_is_closed_once(
+    worker: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One poll reports a timeout's callback and data that a slow client has sent too late."""
+    with contextlib.ExitStack() as stack:
+        worker.poller = stack.enter_context(selectors.DefaultSelector())
+        worker.method_queue.init()
+        stack.callback(worker.method_queue.close)
+        worker.poller.register(
+            worker.method_queue.fileno(), selectors.EVENT_READ, worker.method_queue.run_callbacks
+        )
+        worker.method_queue.defer(worker.expire)
+        waits = [
+            (worker.keepalived_conns, worker.on_client_socket_readable),
+            (worker.pending_conns, worker.on_pending_socket_readable),
+            (worker.lingering_conns, worker.on_lingering_socket_readable),
+        ]
+        for queue, callback in waits:
+            client, server = socket.socketpair()
+            stack.enter_context(client)
+            conn = worker.connection_class(worker.cfg, server, ("", 0), ("", 0))
+            worker.nr_conns += 1
+            worker.wait(conn, queue, 0.0, callback)
+            client.send(b"GET / HTTP/1.1\r\n\r\n")
+        with caplog.at_level("ERROR", "gunicorn.error"):
+            worker.log.error_log.propagate = True
+            if isinstance(worker, LeaderWorker):
+                worker.poll(block=False)
+            else:
+                worker.wait_for_and_dispatch_events(0)
+        assert worker.nr_conns == 0
+        assert [len(queue) for queue, _ in waits] == [0, 0, 0]
+        assert caplog.messages == []
 
 
 def test_simultaneous_connections_are_accepted_together(worker: LeaderWorker) -> None:

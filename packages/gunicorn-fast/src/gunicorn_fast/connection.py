@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from gunicorn.http.body import LengthReader
@@ -22,6 +22,13 @@ LARGE_HEADERS = 65536
 
 END_OF_HEADERS = b"\r\n\r\n"
 BARE_LF = re.compile(rb"(?<!\r)\n")
+
+Callback = Callable[[Any, Any], None]
+"""Function that is called with a connection and its socket when the socket is readable."""
+
+
+def ignore_late_event(conn: Connection, client: Any) -> None:
+    """Ignore an event that a poll reported before the wait of `conn` ended."""
 
 
 class DeadlineQueue:
@@ -164,6 +171,7 @@ class Connection(TConn):  # type: ignore[misc] # Gunicorn has no types
         self.closed = False  # by the client
         self.unread_since = 0.0  # time of a response whose request's body is still to come
         self.queue = DeadlineQueue()  # in which it waits
+        self.callback: Callback = ignore_late_event  # for its next event
         self.since = 0.0  # beginning of the wait
         self.discarded = 0  # bytes received after our close
 

@@ -20,10 +20,10 @@ from gunicorn import util
 from gunicorn.http import wsgi
 
 from gunicorn_drain import DETACH_KEY
-from gunicorn_fast.connection import Connection
+from gunicorn_fast.connection import Callback, Connection
 from gunicorn_fast.http import ConnectionParser, EnvironBuilder, FastParser, SingleWriteResponse
 from gunicorn_fast.leader_followers import Completion, LeaderFollowers
-from gunicorn_fast.probe_worker import Callback, ProbeLaneWorker
+from gunicorn_fast.probe_worker import ProbeLaneWorker
 
 SWITCH_INTERVAL = 0.0005
 """Maximum time that a computing thread keeps the interpreter from the others, in seconds (Python's default is
@@ -41,8 +41,6 @@ class LeaderConnection(Connection):
     poller: BaseSelector
     polled = False
     """True while the poller has the connection."""
-    callback: Callback
-    """Function to call when the connection is readable."""
     environ_builder: EnvironBuilder
     last = b""
     """Request line and headers of the last request."""

@@ -12,7 +12,6 @@ from __future__ import annotations
 import socket
 import sys
 import time
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from selectors import EVENT_READ
@@ -23,7 +22,14 @@ from gunicorn.http.errors import LimitRequestHeaders, NoMoreData
 from gunicorn.workers.gthread import DEFAULT_WORKER_DATA_TIMEOUT, ThreadWorker
 
 from gunicorn_drain import get_drain, raise_file_limit
-from gunicorn_fast.connection import Connection, DeadlineQueue, HeaderLimits, HeaderQueue
+from gunicorn_fast.connection import (
+    Callback,
+    Connection,
+    DeadlineQueue,
+    HeaderLimits,
+    HeaderQueue,
+    ignore_late_event,
+)
 
 HEADER_TIMEOUT = 10.0
 """Timeout for the request line and headers, in seconds from their first byte."""
@@ -61,10 +67,6 @@ Gunicorn's queue of callbacks runs up to 60 of them in a row: 300 connections, s
 
 UNREAD_THREADS = 2
 """Number of threads that wait for the rest of bodies that no application has read."""
-
-
-Callback = Callable[[Any, Any], None]
-"""Function that is called with a connection and its socket when the socket is readable."""
 
 
 def unsupported(cfg: Any) -> str | None:
@@ -190,16 +192,23 @@ class ProbeLaneWorker(ThreadWorker):  # type: ignore[misc] # Gunicorn has no typ
 
     def register(self, conn: Connection, callback: Callback) -> None:
         """Let the poller call back when `conn` is readable."""
-        self.poller.register(conn.sock, EVENT_READ, partial(callback, conn))
+        conn.callback = callback
+        self.poller.register(conn.sock, EVENT_READ, partial(self.on_readable, conn))
+
+    def on_readable(self, conn: Connection, client: Any) -> None:
+        """Call the callback of `conn`."""
+        conn.callback(conn, client)
 
     def unregister(self, conn: Connection) -> None:
         """End the wait of `conn`."""
         conn.queue.remove(conn)
         self.poller.unregister(conn.sock)
+        conn.callback = ignore_late_event
 
     def drop(self, conn: Connection) -> None:
         """Close `conn`, which is in no queue."""
         self.nr_conns -= 1
+        conn.callback = ignore_late_event
         conn.close()
 
     def murder_keepalived(self, force: bool = False) -> None:
