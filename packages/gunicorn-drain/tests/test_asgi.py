@@ -114,7 +114,8 @@ def test_readiness_needs_no_application(drain: Drain) -> None:
 
     middleware = DrainMiddleware(refuse, drain, "/ready")
     start, body = converse(middleware, scope(path="/ready"))
-    assert (start["status"], json.loads(body["body"])) == (200, {"state": "ready"})
+    durations = {"min": 0, "quiet": 0, "max": 0.5}
+    assert (start["status"], json.loads(body["body"])) == (200, {"state": "ready", "drain": durations})
     drain.begin_drain()
     start, body = converse(middleware, scope(path="/ready/", method="HEAD"))
     assert (start["status"], body["body"]) == (503, b"")

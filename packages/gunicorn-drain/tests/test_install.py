@@ -190,7 +190,7 @@ def test_readiness_path_responds_without_the_application(start: Any) -> None:
     service.wait_for("Booting worker")
     response = service.get("/ready")
     assert response.startswith(b"HTTP/1.1 200")
-    assert response.endswith(b'{"state": "ready"}\n')
+    assert response.endswith(b'{"state": "ready", "drain": {"min": 0.2, "quiet": 0.1, "max": 15.0}}\n')
     assert service.get("/ready/more").endswith(b"Hello")
     assert service.stop() == 0
 

@@ -67,9 +67,14 @@ class Drain:
         return self.state is State.READY
 
     def readiness(self) -> tuple[HTTPStatus, bytes]:
-        """Return the status and the JSON body with which the drain responds to a readiness probe."""
+        """Return the status and the JSON body with which the drain responds to a readiness probe.
+
+        The body has the drain's durations, null if it is off: kubectl-lossless recognizes the drain by it.
+        """
         status = HTTPStatus.OK if self.ready else HTTPStatus.SERVICE_UNAVAILABLE
-        return status, json.dumps({"state": self.state}).encode() + b"\n"
+        policy = self.policy
+        drain = policy and {"min": policy.minimum, "quiet": policy.quiet, "max": policy.maximum}
+        return status, json.dumps({"state": self.state, "drain": drain}).encode() + b"\n"
 
     @property
     def draining(self) -> bool:

@@ -1,6 +1,7 @@
 """The kubectl command as the only interface to the cluster. Only a context that was named is ever changed."""
 
 import json
+import re
 import subprocess
 from collections.abc import Iterator, Sequence
 from typing import IO, Any
@@ -43,8 +44,12 @@ READS: dict[str, frozenset[str]] = {
 """kubectl's commands that change nothing, with the subcommands of which that is true. All others count as
 changes, as do those of later versions of kubectl."""
 
-HARMLESS_EXEC = ("cat", "/proc/1/cmdline")
-"""The only command that may be run in a container of a cluster that was not named."""
+PROCESS = "/proc/1/cmdline"
+"""File with the command line of PID 1."""
+
+HARMLESS_FILE = re.compile(rf"{re.escape(PROCESS)}|/[^-].*\.py")
+"""Files that may be read with `cat` in a container of a cluster that was not named: PID 1's command line, and
+Gunicorn's configuration. No other command may be run there."""
 
 WITH_VALUE = frozenset(
     {
@@ -75,7 +80,8 @@ def changes(arguments: Sequence[str]) -> bool:
     if not commands:
         return False  # it prints its help, or its version
     if commands[0] == "exec":
-        return tuple(words) != HARMLESS_EXEC
+        inside = list(words)
+        return not (len(inside) == 2 and inside[0] == "cat" and HARMLESS_FILE.fullmatch(inside[1]))
     if commands[0] not in READS:
         return True
     subcommands = READS[commands[0]]

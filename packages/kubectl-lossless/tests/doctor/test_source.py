@@ -11,6 +11,7 @@ import pytest
 
 from doctor.helpers import CASES, base, container, dump, load, parse
 from kubectl_lossless.doctor.__main__ import main
+from kubectl_lossless.doctor.checks import examine
 from kubectl_lossless.doctor.source import Selection, SourceError, Wanted, from_cluster, from_files, wanted
 from kubectl_lossless.kubectl import Kubectl
 
@@ -215,7 +216,7 @@ def test_cluster_is_read_as_far_as_the_user_may(programs: Path) -> None:
     assert len(workload.services) == 1
     assert "poddisruptionbudgets" in workload.unseen
     assert "rollouts" not in workload.unseen  # it has none
-    assert workload.processes == {"web": ["sh", "-c", "gunicorn app; true"]}
+    assert workload.observed["web"].process == ["sh", "-c", "gunicorn app; true"]
 
 
 def test_missing_workload_is_reported_with_those_of_the_cluster(programs: Path) -> None:
@@ -279,3 +280,48 @@ def test_kind_in_the_wrong_case_is_refused_with_the_right_one() -> None:
     text = dump(base()).replace("kind: Deployment", "kind: deployment")
     (refused,) = load(text).refused
     assert str(refused) == "stdin:2: deployment web is of no known kind: 'deployment' is written 'Deployment'"
+
+
+RUNNING = """
+title, files, readiness = {seen!r}
+if words[0] == "exec" and words[-1] == "/proc/1/cmdline":
+    print(title, end="")
+elif words[0] == "exec":
+    print(files[words[-1]], end="") if words[-1] in files else sys.exit("cat: no such file")
+elif words[:2] == ["get", "--raw"]:
+    print(readiness, end="") if readiness else sys.exit("Error from server (Forbidden): pods/proxy")
+else:
+"""
+
+INSTALLS = (
+    "import gunicorn_drain\ngraceful_timeout = 10\ngunicorn_drain.install(globals(), readiness='/ready')\n"
+)
+READY = '{"state": "ready", "drain": {"min": 2.0, "quiet": 1.0, "max": 9.0}}\n'
+
+
+def running(title: str, files: dict[str, str], readiness: str, objects: str) -> str:
+    """Return a kubectl whose one pod has this PID 1, these files and this response to its readiness probe."""
+    other = KUBECTL.format(objects=objects).replace("\n", "\n    ")
+    return RUNNING.format(seen=(title, files, readiness)) + other
+
+
+@pytest.mark.parametrize(
+    ("title", "files", "readiness", "maximum"),
+    [
+        ("tini\0--\0gunicorn\0-c\0conf/prod.py\0app\0", {"/proc/1/cwd/conf/prod.py": INSTALLS}, "", 15),
+        ("gunicorn\0app\0", {"/proc/1/cwd/gunicorn.conf.py": INSTALLS}, "", 15),
+        ("sh\0/srv/start.sh\0", {}, READY, 9),
+        ("gunicorn\0-c\0/srv/conf.py\0app\0", {}, READY, 9),
+        ("gunicorn\0app\0", {"/proc/1/cwd/gunicorn.conf.py": "threads = 4\n"}, "", 0),
+        ("gunicorn\0--threads\x004\0app\0", {}, "", 0),
+    ],
+    ids=["config of PID 1", "default config", "readiness alone", "readiness", "no drain", "nothing seen"],
+)
+def test_drain_is_recognized_in_a_running_pod(
+    programs: Path, title: str, files: dict[str, str], readiness: str, maximum: float
+) -> None:
+    program(programs, "kubectl", running(title, files, readiness, hidden_shell()))
+    (workload,) = from_cluster(Selection(words=["deploy/web"]), Kubectl()).workloads
+    assert workload.server.drain == maximum
+    drains = [each for each in examine(workload).findings if each.check == "drain"]
+    assert bool(drains) == (maximum == 0)

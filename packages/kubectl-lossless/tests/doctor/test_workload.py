@@ -17,7 +17,7 @@ from doctor.kinds import (
     without_service,
 )
 from kubectl_lossless.doctor.documents import Document
-from kubectl_lossless.doctor.workload import Image, Neighbours, Workload, selects
+from kubectl_lossless.doctor.workload import Image, Neighbours, Observed, Workload, selects
 
 
 def test_server_is_where_the_service_leads() -> None:
@@ -79,7 +79,7 @@ def test_image_provides_the_command_that_the_manifest_leaves_out() -> None:
 @pytest.mark.parametrize("title", [["gunicorn: master [app]"], ["/pause"]])
 def test_manifest_has_precedence_over_the_title_of_pid_1(title: list[str]) -> None:
     found = only(dump(base(command("gunicorn", "app"))))
-    assert Workload(found.document, found.others, processes={"web": title}).server.name == "Gunicorn"
+    assert Workload(found.document, found.others, observed={"web": Observed(title)}).server.name == "Gunicorn"
 
 
 def test_replicas_are_the_autoscalers_minimum() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -65,11 +66,31 @@ OF_PACKAGE = ("DRAIN_READINESS", "DRAIN_PROBES")
 NOT_OF_PACKAGE = tuple(name for name in SETTINGS if name not in NAMES)
 """Settings of the service that are Gunicorn's flags with that configuration."""
 
+STATES = ("starting", "ready", "blocked", "draining", "stopping")
+"""States in the drain's response to a readiness probe."""
+
 LIKE = 0.75
 """Similarity from which an unknown DRAIN_ variable is reported as a likely typo, as difflib measures it."""
 
 INJECTED = re.compile(r"[A-Z0-9_]+_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_[0-9]+_(TCP|UDP|SCTP).*)?)")
 """Names of variables that Kubernetes injects for the Services of the namespace."""
+
+
+def maximum_of(readiness: str) -> float | None:
+    """Return the maximum of a drain, in seconds, by the response of gunicorn-drain to a readiness probe.
+
+    0 where the drain is off, None where the response is another program's.
+    """
+    try:
+        found = json.loads(readiness)
+    except ValueError:
+        return None
+    if not isinstance(found, dict) or found.get("state") not in STATES or "drain" not in found:
+        return None
+    if found["drain"] is None:
+        return 0.0
+    maximum = found["drain"].get("max") if isinstance(found["drain"], dict) else None
+    return float(maximum) if isinstance(maximum, int | float) else None
 
 
 def is_own(environment: Mapping[str, str], gunicorn: bool) -> bool:

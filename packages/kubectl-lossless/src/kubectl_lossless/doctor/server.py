@@ -21,6 +21,7 @@ from pathlib import Path
 from gunicorn.config import Config
 
 from kubectl_lossless.doctor import own, shell
+from kubectl_lossless.doctor.configuration import Configuration
 from kubectl_lossless.doctor.shell import End, Outcome, Shell, ShellError
 
 INITS = {"tini", "tini-static", "dumb-init", "catatonit", "docker-init", "s6-svscan", "pid1"}
@@ -99,6 +100,9 @@ DATABASES = re.compile(
     r"|neo4j|couchdb|couchbase|consul|vault|registry)($|[-_:.@/])"
 )
 """Images and programs that keep data and have one writer each."""
+
+DEFAULT_FILE = "gunicorn.conf.py"
+"""Gunicorn's configuration file in its working directory, where no other is named."""
 
 DEFAULTS = Config()
 """Gunicorn's own defaults, with which it runs where neither its command line nor its file says otherwise."""
@@ -382,18 +386,30 @@ def first_program(start: Start) -> str:
     return Path(words[0]).name if words else ""
 
 
-def known(start: Start, environment: Mapping[str, str], image: str = "") -> Server:
-    """Return what can be known of the server from the command line, the environment and the image."""
+def known(
+    start: Start,
+    environment: Mapping[str, str],
+    image: str = "",
+    configuration: Configuration | None = None,
+) -> Server:
+    """Return what can be known of the server from the command line, the environment and the image.
+
+    `configuration`: Gunicorn's file, where it was seen.
+    """
     words = start.serving
     name = _server_name(words) or ("" if words else _by_image(image))
     if name == "gunicorn":
         arguments = _gunicorn_arguments(words), environment.get("GUNICORN_CMD_ARGS", "")
-        if (found := _gunicorn(*arguments)).file == own.PACKAGE:
+        found = _gunicorn(*arguments, configuration)
+        if found.file == own.PACKAGE:
             return _with_package(found, environment)
+        if configuration is not None and configuration.installs:
+            return _with_install(found, configuration, environment)
     if own.is_own(environment, name == "gunicorn"):
         return _own(environment)
     if name == "gunicorn" or (not name and "GUNICORN_CMD_ARGS" in environment):
-        return _gunicorn(_gunicorn_arguments(words), environment.get("GUNICORN_CMD_ARGS", ""))
+        variable = environment.get("GUNICORN_CMD_ARGS", "")
+        return _gunicorn(_gunicorn_arguments(words), variable, configuration)
     if name in KINDS:
         return _other(KINDS[name], words, start)
     return Server()
@@ -466,6 +482,36 @@ def _with_package(server: Server, environment: Mapping[str, str]) -> Server:
     )
 
 
+def _with_install(server: Server, configuration: Configuration, environment: Mapping[str, str]) -> Server:
+    """Return Gunicorn whose configuration file calls gunicorn-drain's install()."""
+    if configuration.policy is None and configuration.is_complete:
+        return _with_package(server, environment)
+    if configuration.policy is None:
+        return replace(server, drain=None)
+    return replace(server, drain=float(configuration.policy), file="")
+
+
+def with_readiness(server: Server, response: str) -> Server:
+    """Return the server with the drain that its response to the readiness probe reports."""
+    maximum = own.maximum_of(response)
+    if maximum is None or server.name not in ("", "Gunicorn", "A Python program"):
+        return server
+    # Behind a script nothing else is known of Gunicorn.
+    kind = None if server.name != "Gunicorn" else server.kind
+    return replace(server, name="Gunicorn", drain=maximum, kind=kind)
+
+
+def configuration_file(start: Start, environment: Mapping[str, str]) -> str:
+    """Return the path of Gunicorn's configuration file in the container; "" where there is none to read."""
+    if _server_name(start.serving) != "gunicorn":
+        return ""
+    found = _gunicorn(_gunicorn_arguments(start.serving), environment.get("GUNICORN_CMD_ARGS", ""))
+    path = (found.file or DEFAULT_FILE).removeprefix("file:")
+    if path.startswith("python:"):
+        return ""
+    return path if path.startswith("/") else f"/proc/1/cwd/{path.removeprefix('./')}"
+
+
 def _own(environment: Mapping[str, str]) -> Server:
     read = own.read(environment)
     return Server(
@@ -521,7 +567,7 @@ def _is_dynamic(word: str) -> bool:
     return bool(re.search(r"[$`]", word))
 
 
-def _gunicorn(line: Sequence[str], variable: str) -> Server:
+def _gunicorn(line: Sequence[str], variable: str, configuration: Configuration | None = None) -> Server:
     try:
         from_variable = shlex.split(variable)
     except ValueError as error:
@@ -550,6 +596,13 @@ def _gunicorn(line: Sequence[str], variable: str) -> Server:
         given |= {name: value for name, value in vars(found).items() if value is not None}
     file = str(given.get("config", ""))
     defaults = file in ("", own.PACKAGE)  # whose file sets nothing else
+    drain = 0.0 if not file else None
+    if configuration is not None and file != own.PACKAGE:
+        unknown |= configuration.unknown - set(given)
+        given = {**configuration.values, **given}
+        defaults = configuration.is_complete
+        drain = 0.0 if configuration.is_complete and not configuration.installs else None
+        file = "" if configuration.is_complete else file or DEFAULT_FILE
 
     def value(name: str) -> float | None:
         if name in unknown:
@@ -565,7 +618,7 @@ def _gunicorn(line: Sequence[str], variable: str) -> Server:
     max_requests = value("max_requests")
     return Server(
         "Gunicorn",
-        drain=0.0 if not file else None,
+        drain=drain,
         graceful=value("graceful_timeout"),
         keepalive=0 if sync else value("keepalive"),  # which Uvicorn's worker takes too
         max_requests=None if max_requests is None else 0 if sync else int(max_requests),

@@ -11,10 +11,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from kubectl_lossless.doctor import shape
+from kubectl_lossless.doctor import server, shape
 from kubectl_lossless.doctor.documents import Document, Object, Problem, read, unfolded, without_nulls
-from kubectl_lossless.doctor.workload import KINDS, Image, Neighbours, Overrides, Workload
-from kubectl_lossless.kubectl import Kubectl, KubectlError
+from kubectl_lossless.doctor.server import Start
+from kubectl_lossless.doctor.workload import (
+    KINDS,
+    Container,
+    Image,
+    Neighbours,
+    Observed,
+    Overrides,
+    Workload,
+)
+from kubectl_lossless.kubectl import PROCESS, Kubectl, KubectlError
 
 
 def _names(short: str, kind: str, group: str) -> tuple[str, ...]:
@@ -435,7 +444,7 @@ def from_cluster(selection: Selection, kubectl: Kubectl, overrides: Overrides = 
         inside = [each for each in inside if any(one.takes(each.document) for one in chosen)]
     if not inside and not loaded.refused:
         raise SourceError(f"There is no workload in the namespace {namespace}.")
-    loaded.workloads = [replace(each, processes=_first_processes(kubectl, each)) for each in inside]
+    loaded.workloads = [replace(each, observed=_observed(kubectl, each)) for each in inside]
     return loaded
 
 
@@ -456,25 +465,47 @@ def _resource(kubectl: Kubectl, resource: str, namespace: str) -> tuple[list[Obj
         return [], "" if any(each in error.said for each in NOT_SERVED) else str(error)
 
 
-def _first_processes(kubectl: Kubectl, workload: Workload) -> Mapping[str, Sequence[str]]:
-    """Return what PID 1 is in each container of one running pod, where the cluster permits a look."""
+def _observed(kubectl: Kubectl, workload: Workload) -> Mapping[str, Observed]:
+    """Return what one running pod shows of its containers, as far as the cluster permits a look."""
     selector = ",".join(f"{name}={value}" for name, value in workload.labels.items())
-    seen: dict[str, list[str]] = {}
     try:
         pods = kubectl.objects("get", "pods", "-n", workload.namespace, "-l", selector)
         running = next(pod for pod in pods if pod.get("status", {}).get("phase") == "Running")
-        for each in workload.containers:
-            said = kubectl(
-                *("exec", running["metadata"]["name"], "-n", workload.namespace, "-c", each.name),
-                *("--", "cat", "/proc/1/cmdline"),
-                timeout=10,
-            )
-            words = said.rstrip("\0").split("\0")
-            if words != [""]:
-                seen[each.name] = words
     except (KubectlError, StopIteration):
-        pass  # no cat in the image, no right to exec, no pod: the manifest has to do
-    return seen
+        return {}
+    pod = running["metadata"]["name"]
+
+    def look(*arguments: str) -> str:
+        try:
+            return kubectl(*arguments, timeout=10)
+        except KubectlError:  # no cat in the image, no right to it, nothing there: the manifest has to do
+            return ""
+
+    def observed(container: Container) -> Observed:
+        cat = ("exec", pod, "-n", workload.namespace, "-c", container.name, "--", "cat")
+        title = look(*cat, PROCESS).rstrip("\0").split("\0")
+        words = [] if title == [""] else title
+        # The manifest's command names the file where PID 1 has given itself a title.
+        starts = (Start(words), container.start)
+        found = (server.configuration_file(each, container.environment) for each in starts)
+        file = next(filter(None, found), "")
+        probe = _readiness(container)
+        path = f"/api/v1/namespaces/{workload.namespace}/pods/{probe[0]}{pod}:{probe[1]}/proxy{probe[2]}"
+        configuration = look(*cat, file) if file else ""
+        return Observed(words, configuration, look("get", "--raw", path) if probe[1] else "")
+
+    return {each.name: observed(each) for each in workload.containers}
+
+
+def _readiness(container: Container) -> tuple[str, int, str]:
+    """Return scheme, port and path of a readiness probe for the API server's proxy; port 0: none."""
+    get = (container.probe("readiness") or {}).get("httpGet") or {}
+    port = get.get("port", 0)
+    if isinstance(port, str):
+        port = next((each["containerPort"] for each in container.ports if each.get("name") == port), 0)
+    path = str(get.get("path", "/"))
+    scheme = "https:" if get.get("scheme") == "HTTPS" else ""
+    return scheme, int(port), path if path.startswith("/") else f"/{path}"
 
 
 # ---- docker ---------------------------------------------------------------------------------------------

@@ -9,7 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from kubectl_lossless.doctor import prestop, server
+from kubectl_lossless.doctor import configuration, prestop, server
+from kubectl_lossless.doctor.configuration import Configuration
 from kubectl_lossless.doctor.documents import Document, Object
 from kubectl_lossless.doctor.finding import REMOVE, Change
 from kubectl_lossless.doctor.finding import Path as FieldPath
@@ -102,6 +103,18 @@ class Image:
 
 
 @dataclass(frozen=True)
+class Observed:
+    """What a running pod shows of one container, empty where nothing was seen."""
+
+    process: Sequence[str] = ()
+    """PID 1's command line."""
+    configuration: str = ""
+    """Text of Gunicorn's configuration file."""
+    readiness: str = ""
+    """Body of the response to its readiness probe."""
+
+
+@dataclass(frozen=True)
 class Container:
     """A container of the pod template."""
 
@@ -114,6 +127,10 @@ class Container:
     start: Start
     observed: Start | None = None
     """PID 1's command line in a running pod, where it was seen."""
+    configuration: Configuration | None = None
+    """Gunicorn's configuration file in a running pod, where it was seen."""
+    readiness: str = ""
+    """Body of the response to the readiness probe, where it was seen."""
 
     @property
     def name(self) -> str:
@@ -147,10 +164,10 @@ class Container:
     @cached_property
     def server(self) -> Server:
         """Known facts of its server. The manifest's command has precedence over PID 1's title."""
-        found = server.known(self.start, self.environment, self.image)
-        if found.name or self.observed is None:
-            return found
-        return server.known(self.observed, self.environment, self.image)
+        found = server.known(self.start, self.environment, self.image, self.configuration)
+        if not found.name and self.observed is not None:
+            found = server.known(self.observed, self.environment, self.image, self.configuration)
+        return server.with_readiness(found, self.readiness)
 
     @cached_property
     def pre_stop(self) -> PreStop | None:
@@ -223,8 +240,8 @@ class Workload:
     """All other objects, its neighbours of the same kind included."""
     overrides: Overrides = Overrides()
     images: Mapping[str, Image] = field(default_factory=dict)
-    processes: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """PID 1's command line by the container's name, where it was seen."""
+    observed: Mapping[str, Observed] = field(default_factory=dict)
+    """What a running pod shows, by the container's name."""
     unseen: Sequence[str] = ()
     """Kinds of objects that the cluster does not show us."""
     from_cluster: bool = False
@@ -316,14 +333,16 @@ class Workload:
             else:
                 command = list(spec.get("args") or image.arguments)
             alpine = "alpine" in str(spec.get("image", "")) or "busybox" in str(spec.get("image", ""))
-            seen = self.processes.get(spec["name"])
+            seen = self.observed.get(spec["name"], Observed())
             yield Container(
                 spec=spec,
                 path=(*POD, key, number),
                 sidecar=key == "initContainers" and spec.get("restartPolicy") == "Always",
                 environment=environment,
                 start=Start(tuple(_expanded(word, environment) for word in command), alpine),
-                observed=Start(tuple(seen), alpine) if seen else None,
+                observed=Start(tuple(seen.process), alpine) if seen.process else None,
+                configuration=configuration.read(seen.configuration) if seen.configuration else None,
+                readiness=seen.readiness,
             )
 
     def _environment(self, spec: Object) -> dict[str, str]:

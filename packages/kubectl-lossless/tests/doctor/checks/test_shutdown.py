@@ -6,7 +6,7 @@ from doctor.helpers import ADVICE, LOSES, RISKS, UNKNOWN, base, brief, container
 from doctor.kinds import GUNICORN, THREADS, before, command, env, grace, hook, no_hook, script
 from kubectl_lossless.doctor.checks import examine
 from kubectl_lossless.doctor.finding import Finding
-from kubectl_lossless.doctor.workload import Overrides, Workload
+from kubectl_lossless.doctor.workload import Observed, Overrides, Workload
 
 
 def of(check: str, found: list[Finding]) -> Finding:
@@ -71,7 +71,7 @@ def test_script_in_a_file_is_named_behind_the_init() -> None:
 
 def test_shell_that_was_seen_as_pid_1_stays() -> None:
     seen = only(dump(base()))
-    workload = Workload(seen.document, seen.others, processes={"web": ["sh", "/srv/run.sh"]})
+    workload = Workload(seen.document, seen.others, observed={"web": Observed(["sh", "/srv/run.sh"])})
     found = of("shell-entrypoint", list(examine(workload).findings))
     assert (found.severity, found.what) == (LOSES, "PID 1 of web is a shell: sh /srv/run.sh")
 
