@@ -112,6 +112,10 @@ test-cluster: named $(VENV)/.dev ## the cluster tests that matter most (CONTEXT=
 test-matrix: named $(VENV)/.dev ## all cluster tests; takes most of an hour (CONTEXT=name, DISRUPTIVE=1)
 	$(CLUSTER_TESTS)
 
+.PHONY: test-docker
+test-docker: $(VENV)/.dev ## docker stop under load, of an image with gunicorn-drain (needs Docker and python:3.13-slim)
+	$(BIN)/pytest tests/process/test_docker.py
+
 # What leans on Gunicorn's insides, with another release of it.
 GUNICORN ?= 27.0.0
 .PHONY: test-gunicorn
