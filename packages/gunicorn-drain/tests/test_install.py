@@ -217,6 +217,26 @@ def test_worker_class_without_hooks_is_refused(start: Any, tmp_path: Path) -> No
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("settings", "sentences"),
+    [
+        ("", []),
+        ("reuse_port = True", ["reuse_port is on, so the drain cannot observe connections that wait"]),
+        ("worker_class = 'asgi'", ["send_timeout has no effect with ASGIWorker"]),
+        ("worker_class = 'tornado'", ["send_timeout has no effect with TornadoWorker"]),
+    ],
+)
+def test_part_that_does_not_hold_is_a_warning_at_the_start(
+    start: Any, settings: str, sentences: list[str]
+) -> None:
+    service = start(f"{INSTALL[:-2]}, send_timeout=20)\n{settings}\n")
+    service.wait_for("Booting worker")
+    found = re.findall(r"\[WARNING\] gunicorn-drain: (.*)", service.log.read_text())
+    assert len(found) == len(sentences)
+    assert all(line.startswith(sentence) for line, sentence in zip(found, sentences, strict=True))
+
+
+@pytest.mark.slow
 def test_wrong_variable_is_one_sentence(start: Any) -> None:
     service = start(INSTALL, DRAIN_MAX="soon")
     assert service.process.wait(PATIENCE) == 2

@@ -84,7 +84,7 @@ def install(
     requests = responses or drain.worker
     installed: dict[str, Hook] = {}
     ours: dict[str, Hook] = {
-        "on_starting": partial(_check, installed, drain),
+        "on_starting": partial(_on_starting, installed, drain, send_timeout),
         "when_ready": partial(_when_ready, installed, drain),
         "pre_fork": drain.master.pre_fork,
         "post_fork": partial(_post_fork, drain),
@@ -100,6 +100,13 @@ def install(
             name, hook, namespace.get(name), ours_last=name in OURS_LAST
         )
     return drain
+
+
+def _on_starting(installed: dict[str, Hook], drain: Drain, send_timeout: float | None, server: Any) -> None:
+    _check(installed, drain, server)
+    if drain.policy is not None:
+        for each in support.restrictions(server.cfg, send_timeout):
+            server.log.warning("gunicorn-drain: %s", each)
 
 
 def _when_ready(installed: dict[str, Hook], drain: Drain, server: Any) -> None:

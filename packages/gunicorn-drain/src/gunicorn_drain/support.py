@@ -51,6 +51,19 @@ def refusals(cfg: Any) -> list[str]:
     ]
 
 
+def restrictions(cfg: Any, send_timeout: float | None) -> list[str]:
+    """Return a sentence for each part of the drain that these settings leave without effect."""
+    sentences = []
+    worker_class = cfg.worker_class
+    if cfg.reuse_port:
+        sentences.append(
+            "reuse_port is on, so the drain cannot observe connections that wait in the accept queues"
+        )
+    if send_timeout is not None and _names(worker_class) & (ASGI | TORNADO):
+        sentences.append(f"send_timeout has no effect with {worker_class.__qualname__}")
+    return sentences
+
+
 LOOP = "drain_loop"
 """Attribute of a uvicorn worker with its event loop."""
 
