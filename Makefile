@@ -177,7 +177,7 @@ $(VENV)-bench/.bench: tools/benchmarks/requirements.txt $(PACKAGES:src=pyproject
 	@touch $@
 
 .PHONY: bench
-bench: $(VENV)-bench/.bench ## the service beside other servers (ARGS=... as python -m tools.benchmarks --help); needs wrk
+bench: $(VENV)-bench/.bench ## the service compared with other servers (ARGS=... as python -m tools.benchmarks --help); needs wrk
 	$(VENV)-bench/bin/python -m tools.benchmarks $(ARGS)
 
 .PHONY: soak

@@ -1,10 +1,10 @@
-"""Asks again and again on kept connections, and repeats what is safe to repeat.
+"""Send requests on kept connections, and repeat those that are safe to repeat.
 
     python docs/examples/requests_keepalive.py http://localhost:8080 --seconds 30
 
-A server may close a kept connection at any time. If it did so before the request, urllib3 notices and opens
-another one by itself. If it does so just then, the request may or may not have been worked on: only what may
-be done twice may be repeated. docs/clients.md says which failures are which.
+A server may close a kept connection at any time. If it did so before the request, urllib3 opens another one
+automatically. If it does so at the same moment, the request may have been processed or not: repeat only
+requests that may be processed twice. docs/clients.md has a table of the failures.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ def main() -> int:
     """Send requests and print the counts; return 1 if a request failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("url", help="the service, such as http://localhost:8080")
-    parser.add_argument("--seconds", type=float, default=30.0, help="how long (30)")
+    parser.add_argument("--seconds", type=float, default=30.0, help="duration in seconds (30)")
     arguments = parser.parse_args()
-    answers: dict[str, int] = {}
+    responses: dict[str, int] = {}
     failures = 0
     end = time.monotonic() + arguments.seconds
     with session() as asking:
@@ -65,9 +65,9 @@ def main() -> int:
                 print(error, file=sys.stderr)
             else:
                 version = response.json()["version"]
-                answers[version] = answers.get(version, 0) + 1
+                responses[version] = responses.get(version, 0) + 1
             time.sleep(0.02)
-    print(json.dumps({"answers": answers, "failures": failures}))
+    print(json.dumps({"responses": responses, "failures": failures}))
     return 1 if failures else 0
 
 

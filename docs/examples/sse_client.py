@@ -1,9 +1,9 @@
-"""Follows the event stream through rolling updates: no event twice, none left out without a word.
+"""Follow the event stream through rolling updates: no event twice, and none missing without a report.
 
     python docs/examples/sse_client.py http://localhost:8080
 
-What a browser's EventSource does by itself, with requests: remember the last id, wait for the server's
-`retry`, resume. It adds two things that EventSource lacks: backoff, and an end to connections fallen silent.
+It does with requests what a browser's EventSource does automatically: store the last id, wait for the
+server's `retry`, resume. It adds two things that EventSource lacks: backoff, and a timeout for silence.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Follows the WebSocket through rolling updates: no message twice, none left out without a word.
+"""Follow the WebSocket through rolling updates: no message twice, and none missing without a report.
 
     python docs/examples/websocket_client.py http://localhost:8080
 
-A WebSocket does not reconnect by itself, and knows no last id. On close code 1012 (service restart) wait as
-long as the reason says; after any other end wait a random time that doubles. Then go on with ?last=.
+A WebSocket neither reconnects automatically nor has a last id. On close code 1012 (service restart) wait for
+the interval in the reason; after any other end wait a random interval that doubles. Then resume with ?last=.
 """
 
 from __future__ import annotations

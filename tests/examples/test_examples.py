@@ -130,4 +130,4 @@ def test_requests_are_repeated_if_a_repeat_is_safe(settings: Mapping[str, Any]) 
         out, said = example.process.communicate(timeout=60)
     seen = json.loads(out)
     assert seen["failures"] == 0, said
-    assert set(seen["answers"]) == {"v5", "v6"}
+    assert set(seen["responses"]) == {"v5", "v6"}

@@ -149,7 +149,7 @@ CHANGES: list[tuple[str, Change, Severity, str]] = [
     ("readiness-probe", at("readinessProbe", None), RISKS, "No readiness probe"),
     ("readiness-patience", at("readinessProbe.timeoutSeconds", None), ADVICE, "after 1 s"),
     ("readiness-patience", slow_readiness, ADVICE, "12 s"),
-    ("liveness-equals-readiness", liveness_as_readiness, ADVICE, "asks the same"),
+    ("liveness-equals-readiness", liveness_as_readiness, ADVICE, "checks the same"),
     ("liveness-patience", at("livenessProbe.timeoutSeconds", 1), RISKS, "more than 1 s"),
     ("liveness-patience", at("livenessProbe.periodSeconds", 3), RISKS, "killed after 9 s"),
     ("slow-start", both(at("startupProbe", None), at("livenessProbe.periodSeconds", 5)), RISKS, "than 15 s"),

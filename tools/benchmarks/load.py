@@ -57,7 +57,7 @@ def parse(said: str) -> Measured:
 def _found(pattern: str, said: str) -> tuple[str, ...]:
     match = re.search(pattern, said)
     if match is None:
-        raise ValueError(f"wrk did not say {pattern!r}:\n{said}")
+        raise ValueError(f"wrk did not report {pattern!r}:\n{said}")
     return match.groups()
 
 

@@ -230,7 +230,7 @@ def _with_and_without(contender: Contender, rounds: int, count: int, request: by
         "server": contender.name,
         kind: count,
         "rate ratio": _spread(rates),
-        "p99 ratio": _spread(p99s) if p99s else "no answer",
+        "p99 ratio": _spread(p99s) if p99s else "no response",
     }
 
 
@@ -376,7 +376,7 @@ def _stopped(took: list[float], connections: int, lasting: int = 0, errors: int 
     return {
         "server": LEADER.name,
         "open connections": connections,
-        "full load goes on for s": lasting,
+        "full load continues for s": lasting,
         "exit s": _spread(took),
         "errors": errors,
     }

@@ -73,7 +73,7 @@ def parser() -> argparse.ArgumentParser:
     to.add_argument(
         "--yes",
         action="store_true",
-        help="go ahead without asking in a namespace that holds what no experiment has created",
+        help="continue without asking in a namespace that holds objects that no experiment has created",
     )
     to.add_argument("--timeout", type=float, default=240.0, help="seconds for each rollout (default: 240)")
     to.add_argument("--keep", action="store_true", help="leave the cluster as the experiment left it")
@@ -99,7 +99,7 @@ def parser() -> argparse.ArgumentParser:
     load.add_argument(
         "--target",
         default="nodeport",
-        help="where requests go: nodeport (default; from inside the cluster where no node is reachable "
+        help="target of requests: nodeport (default; from inside the cluster where no node is reachable "
         "from here), dns or clusterip (the Service, from inside), or a URL",
     )
     load.add_argument("--host", help="Host header, for a URL of an Ingress")
@@ -122,7 +122,7 @@ def parser() -> argparse.ArgumentParser:
     spread = commands.add_parser(
         "propagation",
         parents=[stage],
-        help="how long after a pod begins to leave it still gets new connections: what DRAIN_MIN is for",
+        help="how long a terminating pod still gets new connections: the minimum of DRAIN_MIN",
     )
     spread.add_argument("rung", metavar="RUNG", nargs="?", default="v5", help="what to deploy (default: v5)")
     spread.add_argument(
@@ -134,11 +134,11 @@ def parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="NAME=URL",
-        help="a way to the service besides the nodes' ports, such as an Ingress (may be repeated)",
+        help="a route to the service in addition to the nodes' ports, such as an Ingress (may be repeated)",
     )
     spread.add_argument("--inside", action="store_true", help="also by the Service's name in the cluster")
     streams = commands.add_parser(
-        "streams", parents=[common], help="one update under connections that last, instead of requests"
+        "streams", parents=[common], help="one update under event streams and WebSockets instead of requests"
     )
     streams.add_argument("source", metavar="FROM", help="v1 ... v7, or the path of a manifest")
     streams.add_argument("destination", metavar="TO", help="the same again rolls it onto itself")
@@ -153,7 +153,7 @@ def parser() -> argparse.ArgumentParser:
         help="a setting of the service in FROM and TO, instead of the manifests' (may be repeated)",
     )
 
-    again = commands.add_parser("page", help="make the page and chart of a report.json again")
+    again = commands.add_parser("page", help="build the page and chart of a report.json again")
     again.add_argument("report", type=Path)
     return top
 
@@ -170,7 +170,7 @@ def way(text: str) -> tuple[str, str]:
     """Parse a route: a name and a URL."""
     name, _, url = text.partition("=")
     if not name or not url.startswith("http://"):
-        raise argparse.ArgumentTypeError(f"{text!r} is no way; allowed is NAME=http://...")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a route; allowed is NAME=http://...")
     return name, url
 
 

@@ -169,7 +169,7 @@ def find_way(experiment: Experiment, stage: Stage) -> tuple[str, Place]:
             return experiment.target, job
         if not first_to_answer([experiment.target], experiment.host):
             raise StageError(
-                f"{experiment.target} does not answer GET /api from here: is it the right --target?"
+                f"{experiment.target} does not respond to GET /api from here: is it the right --target?"
             )
         return experiment.target, Local()
     urls = stage.node_urls()
@@ -188,7 +188,7 @@ def keep_on(load: Load, seconds: float, tick: Callable[[], None]) -> None:
     while time.monotonic() < until:
         if not load.running:
             load.stop()  # raises with the reason
-            raise LoadError("The load ended by itself.")
+            raise LoadError("The load ended unexpectedly.")
         tick()
         time.sleep(0.1)
 

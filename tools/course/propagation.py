@@ -68,12 +68,14 @@ def _loads(survey: Survey, stage: Stage) -> dict[str, Load]:
     ways = {name: url for name, url in ways.items() if first_to_answer([url], None, until - time.monotonic())}
     for name, url in survey.more.items():
         if not first_to_answer([url], None):
-            raise StageError(f"{name}: {url} does not answer GET /api from here.")
+            raise StageError(f"{name}: {url} does not respond to GET /api from here.")
     clients = {"new": CLIENTS}
     loads = {name: Load(url, clients=clients) for name, url in (ways | dict(survey.more)).items()}
     if survey.inside:
         place = Job(stage.kubectl, stage.namespace, survey.load_image, annotations={MADE_BY: EXPERIMENT})
         loads["ClusterIP, inside"] = Load(stage.service_url(DNS), clients=clients, place=place)
     if not loads:
-        raise StageError("No way leads to the service from here: name one with --way NAME=URL, or --inside.")
+        raise StageError(
+            "No route leads to the service from here: name one with --way NAME=URL, or --inside."
+        )
     return loads

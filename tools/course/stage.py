@@ -259,7 +259,7 @@ class Stage:
     def _agree(self, fact: str) -> None:
         """Ask whether to continue. Raises StageError for a no."""
         if self._ask is None or not self._ask(fact):
-            raise StageError(f"{fact} Nothing was changed; --yes goes ahead without asking.")
+            raise StageError(f"{fact} Nothing was changed; --yes continues without asking.")
 
     def _others(self) -> str | None:
         """Return a sentence about objects that no experiment has created; None if there are none."""

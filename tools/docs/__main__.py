@@ -12,25 +12,28 @@ TRUE, NOT_TRUE, COULD_NOT_RUN = 0, 1, 2
 
 def parser() -> argparse.ArgumentParser:
     """Create the parser of the command line."""
-    top = argparse.ArgumentParser(prog="python -m tools.docs", description="Keeps the pages in docs/ true.")
+    top = argparse.ArgumentParser(
+        prog="python -m tools.docs",
+        description="Keep the pages in docs/ consistent with code and measurements.",
+    )
     commands = top.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="run a page's commands and compare what they print")
     run.add_argument("pages", nargs="+", type=Path, metavar="PAGE")
     run.add_argument(
-        "--disruptive", action="store_true", help="also what disturbs others, such as a node drain"
+        "--disruptive", action="store_true", help="also disruptive commands, such as a node drain"
     )
     run.add_argument("--write", action="store_true", help="put the real output into the page")
     fill = commands.add_parser("figures", help="put the measured figures into the pages")
     fill.add_argument("--course", type=Path, nargs="*", default=[], help="report folders to take over first")
     fill.add_argument("--propagation", type=Path, help="report folder to take over first")
-    fill.add_argument("--check", action="store_true", help="only tell which pages are not up to date")
+    fill.add_argument("--check", action="store_true", help="only report which pages are not up to date")
     tools = commands.add_parser(
         "load-tools", help="run load generators during a replacement, for docs/load-tools.md"
     )
     tools.add_argument(
         "names", nargs="*", metavar="NAME", help=f"some of {', '.join(TOOLS)}; default: what is installed"
     )
-    commands.add_parser("arrows", help="draw in docs/architecture.md who imports whom")
+    commands.add_parser("arrows", help="draw the imports in docs/architecture.md")
     return top
 
 
@@ -46,7 +49,7 @@ def main() -> int:
                     page, figures.ROOT, rewrite=options.write, disruptive=options.disruptive
                 )
             ]
-            print("\n\n".join(wrong) or "all as the pages say")
+            print("\n\n".join(wrong) or "all output matches the pages")
             return NOT_TRUE if wrong else TRUE
         if options.command == "load-tools":
             from tools.docs import load_tools  # it starts services as the tests do

@@ -87,7 +87,7 @@ def test_load_without_any_response_is_an_error_with_the_first_failure(serve: Ser
     server = serve("close")
     server.misbehave()
     with (
-        pytest.raises(LoadError, match=r"within 10 s\. Answers: 0; lost: .*closed before a response"),
+        pytest.raises(LoadError, match=r"within 10 s\. Responses: 0; lost: .*closed before a response"),
         load_on(server.url, {"new": 1}, timeout=1, patience=9),
     ):
         pytest.fail("not reached")

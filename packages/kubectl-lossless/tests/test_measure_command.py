@@ -33,7 +33,7 @@ def run(command: str, *arguments: str, **environment: str) -> subprocess.Complet
         ((*BASE, "--connections", "2.5"), "allowed are whole numbers from 1 to 1000"),
         ((*BASE, "--connections", "1"), "1 kept connections are too few"),
         ((*BASE, "--clients", "old"), "'old' is no kind of client; allowed are new, busy, idle, slow"),
-        ((*BASE, "--clients", "slow"), "the kind of client slow needs --slow-url"),
+        ((*BASE, "--clients", "slow"), "the client slow needs --slow-url"),
         ((*BASE, "--expect", "20"), "allowed are 100 to 599"),
         ((*BASE, "-H", "Accept"), "'Accept' is no header; allowed is NAME: VALUE"),
         ((*BASE, "--method", "GET /"), "--method is 'GET /'"),

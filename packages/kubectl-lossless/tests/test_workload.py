@@ -32,7 +32,7 @@ def test_reference_is_read(text: str, kind: str, name: str) -> None:
 
 @pytest.mark.parametrize("text", ["machine/x", "deploy/", "deploy/A", "deploy/a b", ""])
 def test_malformed_reference_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"allowed are deployment/NAME|is no name"):
+    with pytest.raises(ValueError, match=r"allowed are deployment/NAME|is not a name"):
         Reference.of(text)
 
 

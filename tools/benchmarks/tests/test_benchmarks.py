@@ -72,7 +72,7 @@ def test_limits_belong_to_scenarios() -> None:
     [
         ("idle", {"rate ratio": Spread(0.5, 0.4, 0.9)}, "is 0.50; at least 0.8 is expected"),
         ("streams", {"p99 ratio": Spread(2.5, 1, 9)}, "is 2.50; at most 2 is expected"),
-        ("lazy", {"p99 ratio": "no answer"}, "is 'no answer'"),
+        ("lazy", {"p99 ratio": "no response"}, "is 'no response'"),
         ("probes", {"unanswered": 1}, "is 1.00; at most 0 is expected"),
     ],
 )

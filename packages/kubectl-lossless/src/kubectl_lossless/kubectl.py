@@ -180,7 +180,7 @@ class Kubectl:
         return documents(self(*arguments, "-o", "json", stdin=stdin))
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start a command that goes on (a watch, a log), in a session of its own.
+        """Start a command that does not end (a watch, a log), in a separate session.
 
         A Ctrl-C at the terminal does not reach it: it is its caller's to end.
         """

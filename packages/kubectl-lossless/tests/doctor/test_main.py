@@ -83,7 +83,7 @@ def test_fault_of_a_check_is_no_finding(
     assert main(["-f", BASE]) == 2
     said = capsys.readouterr().err
     assert said.startswith(
-        f"cannot check: {BASE}:1: Deployment web cannot be checked, by a fault of the doctor"
+        f"cannot check: {BASE}:1: Deployment web cannot be checked, because of an error in the doctor"
     )
     assert "Traceback" not in said
 

@@ -25,8 +25,8 @@ def test_whole_manifest_has_no_problem() -> None:
         ("ports", [{"containerPort": 70000}], "is 70000; allowed is a whole number from 1 to 65535"),
         ("env", [{"value": "x"}], "env[0].name is missing"),
         ("readinessProbe", {"periodSeconds": -1}, "periodSeconds is -1; allowed is a whole number from 0"),
-        ("readinessProbe", {"periodSeconds": "${P}"}, "(was it meant for envsubst, first?)"),
-        ("livenessProbe", {"httpGet": {"port": "{{ .x }}"}}, "(was it meant for Helm, first?)"),
+        ("readinessProbe", {"periodSeconds": "${P}"}, "(does it need envsubst first?)"),
+        ("livenessProbe", {"httpGet": {"port": "{{ .x }}"}}, "(does it need Helm first?)"),
         (
             "lifecycle",
             {"preStop": {"sleep": {"seconds": True}}},

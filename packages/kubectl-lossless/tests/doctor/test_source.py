@@ -232,8 +232,7 @@ def test_report_of_a_cluster_names_unseen_kinds(programs: Path, capsys: pytest.C
     assert main(["deploy/web", "-n", "demo"]) == 1
     said = capsys.readouterr().out
     assert (
-        "not looked at, because kubectl is not shown them: statefulsets, daemonsets, deploymentconfigs"
-        in said
+        "not checked, because kubectl may not read them: statefulsets, daemonsets, deploymentconfigs" in said
     )
     assert "disruption-budget" not in said
     assert "shell-entrypoint: PID 1 of web stays a shell: gunicorn app; true" in said

@@ -105,7 +105,7 @@ def parser() -> argparse.ArgumentParser:
         "--fail-on",
         choices=[*(each.value for each in Severity), NEVER],
         default=Severity.RISKS.value,
-        help="the mildest finding for exit status 1 (default: risks)",
+        help="lowest severity with exit status 1 (default: risks)",
     )
     found.add_argument(
         "--strict",
@@ -123,15 +123,22 @@ def parser() -> argparse.ArgumentParser:
         help="leave out a check",
     )
     found.add_argument("--list", action="store_true", help="print the checks with their reasons")
-    found.add_argument("--docker", action="store_true", help="ask docker what the images start")
-    known = found.add_argument_group("what only you know of a server that is configured in its image")
+    found.add_argument(
+        "--docker", action="store_true", help="read with docker which command the images start"
+    )
+    known = found.add_argument_group("settings of a server that is configured in its image")
     known.add_argument(
-        "--drain-max", type=seconds, metavar="S", help="it drains by itself for at most so long"
+        "--drain-max", type=seconds, metavar="S", help="maximum duration of its own drain, in seconds"
     )
     known.add_argument(
-        "--graceful-timeout", type=seconds, metavar="S", help="and gives requests in flight so long"
+        "--graceful-timeout",
+        type=seconds,
+        metavar="S",
+        help="timeout of requests in flight after the drain, in seconds",
     )
-    known.add_argument("--keepalive", type=seconds, metavar="S", help="it keeps idle connections for so long")
+    known.add_argument(
+        "--keepalive", type=seconds, metavar="S", help="timeout of idle connections, in seconds"
+    )
     return found
 
 
@@ -167,7 +174,7 @@ def examined(loaded: Loaded, ignore: tuple[str, ...]) -> tuple[list[Result], lis
         try:
             results.append(examine(each, ignore))
         except Exception as error:  # noqa: BLE001 - a traceback would look like "found something"
-            reason = f"cannot be checked, by a fault of the doctor ({type(error).__name__}: {error})"
+            reason = f"cannot be checked, because of an error in the doctor ({type(error).__name__}: {error})"
             refused.append(Refused(reason, each.name, each.document.file, each.document.line()))
     return results, refused
 
@@ -208,7 +215,10 @@ def _run(options: argparse.Namespace) -> int:
         print(f"cannot check: {error}", file=sys.stderr)
         return Status.NOT_CHECKED
     except Exception as error:  # noqa: BLE001 - as in `examined`
-        print(f"cannot check, by a fault of the doctor: {type(error).__name__}: {error}", file=sys.stderr)
+        print(
+            f"cannot check, because of an error in the doctor: {type(error).__name__}: {error}",
+            file=sys.stderr,
+        )
         return Status.NOT_CHECKED
     results, refused = examined(loaded, tuple(options.ignore))
     fail_on = None if options.fail_on == NEVER else Severity(options.fail_on)

@@ -76,7 +76,7 @@ def _workload(result: Result) -> str:
     where = _place(workload.document.file, workload.document.line())
     lines = [f"{workload.name} in {workload.namespace}{f' ({where})' if where else ''}: {_around(workload)}"]
     if workload.unseen:
-        lines.append(f"  not looked at, because kubectl is not shown them: {', '.join(workload.unseen)}")
+        lines.append(f"  not checked, because kubectl may not read them: {', '.join(workload.unseen)}")
     if not workload.serves:
         lines.append("  serves no requests as far as can be seen: nothing to lose, so little is checked")
     elif workload.scaled_to_zero:

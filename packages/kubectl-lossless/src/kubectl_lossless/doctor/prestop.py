@@ -50,7 +50,7 @@ class PreStop:
 
     @property
     def wait(self) -> float | None:
-        """Seconds for which the server serves on after the pod was deleted; None where that is not known."""
+        """Duration of service after the pod's deletion, in seconds; None if unknown."""
         if self.effect in (Effect.RETURNS, Effect.STOPS, Effect.FAILS):
             return 0.0
         return self.seconds

@@ -28,7 +28,7 @@ INITS = {"tini", "tini-static", "dumb-init", "catatonit", "docker-init", "s6-svs
 """Programs made to be PID 1, which pass signals on to the one program they start."""
 
 SHELLS = {
-    "sh": Shell.DASH,  # in Debian's images, so in python:3 and most others; Alpine's are told by their name
+    "sh": Shell.DASH,  # in Debian's images, so in python:3 and most others; Alpine's are known by their name
     "dash": Shell.DASH,
     "bash": Shell.BASH,
     "ash": Shell.BUSYBOX,
@@ -232,7 +232,7 @@ class Start:
 
     @cached_property
     def serving(self) -> list[str]:
-        """The command line of the program that serves, as far as it can be told."""
+        """The command line of the program that serves, as far as it is known."""
         if self.script is None:
             return self.program
         servers = [words for words in self.commands if _server_name(words)]

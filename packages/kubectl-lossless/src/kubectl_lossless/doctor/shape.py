@@ -22,9 +22,9 @@ def _wrong(path: Path, value: Any, allowed: str) -> Iterator[Wrong]:
     text = repr(value) if isinstance(value, str) else _brief(value)
     hint = ""
     if isinstance(value, str) and re.search(r"\$\{?\w+", value):
-        hint = " (was it meant for envsubst, first?)"
+        hint = " (does it need envsubst first?)"
     elif isinstance(value, str) and "{{" in value:
-        hint = " (was it meant for Helm, first?)"
+        hint = " (does it need Helm first?)"
     yield path, f"{shown(path) or 'it'} is {text[:80]}; allowed is {allowed}{hint}"
 
 

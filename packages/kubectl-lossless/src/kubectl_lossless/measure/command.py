@@ -125,7 +125,7 @@ def add_requests(made: argparse.ArgumentParser) -> None:
         action="append",
         required=True,
         metavar="URL",
-        help="where requests go, http or https (may be repeated)",
+        help="URL to request, http or https (may be repeated)",
     )
     request.add_argument(
         "--host", help="Host header, and the name in TLS: for an ingress that is reached by its address"
@@ -135,7 +135,7 @@ def add_requests(made: argparse.ArgumentParser) -> None:
         files,
     )
     request.add_argument(
-        "--insecure", action="store_true", help="do not check certificates; the report says so"
+        "--insecure", action="store_true", help="do not check certificates; the report notes it"
     )
     request.add_argument("-X", "--method", default="GET", help="HTTP method (default: GET)")
     request.add_argument(
@@ -158,14 +158,14 @@ def add_requests(made: argparse.ArgumentParser) -> None:
         "--version-header", metavar="NAME", help="header that names the version of the responding pod"
     )
     request.add_argument(
-        "--version-field", metavar="NAME", help="field of a JSON response that does (default: version)"
+        "--version-field", metavar="NAME", help="field of a JSON response with the version (default: version)"
     )
     request.add_argument(
         "--request-timeout",
         type=number(0.1, 300),
         default=10.0,
         metavar="S",
-        help="seconds for a response (default: 10)",
+        help="timeout of a response, in seconds (default: 10)",
     )
 
 
@@ -201,14 +201,14 @@ def parser() -> argparse.ArgumentParser:
         const=600.0,
         type=number(1, 86400),
         metavar="S",
-        help="change nothing; wait for a rollout that comes from elsewhere (default: 600 seconds at most)",
+        help="change nothing; wait for a rollout that something else starts (default: 600 seconds at most)",
     )
     made.add_argument(
         "--timeout",
         type=number(1, 7200),
         default=600.0,
         metavar="S",
-        help="seconds for the rollout (default: 600)",
+        help="timeout of the rollout, in seconds (default: 600)",
     )
     load = made.add_argument_group("the load")
     load.add_argument(
@@ -246,7 +246,7 @@ def parser() -> argparse.ArgumentParser:
         type=number(0.1, 300),
         default=5.0,
         metavar="S",
-        help="seconds that it takes (default: 5)",
+        help="duration of its response, in seconds (default: 5)",
     )
     load.add_argument(
         "--in-cluster", action="store_true", help="run the load as a Job in the workload's namespace"
@@ -331,9 +331,7 @@ def plan_of(options: argparse.Namespace) -> Plan:
     if options.slow_url and "slow" not in wanted:
         wanted = (*wanted, "slow")
     if "slow" in wanted and not options.slow_url:
-        raise ValueError(
-            "the kind of client slow needs --slow-url, a URL whose response takes long by design"
-        )
+        raise ValueError("the client slow needs --slow-url, a URL whose response takes long by design")
     clients = general(options.rps, options.connections, wanted, range(usual))
     if options.slow_url:
         clients.append(slow(range(usual, len(targets)), options.slow_takes))
@@ -425,12 +423,12 @@ def run(options: argparse.Namespace, console: Console) -> int:
     if options.workload.kind == ROLLOUT and (action.restart or action.images):
         raise ValueError(
             f"{options.workload} cannot be rolled by kubectl, which knows no Argo Rollouts: --wait "
-            "waits for its rollout from elsewhere, --apply FILE applies a manifest"
+            "waits for a rollout that something else starts, --apply FILE applies a manifest"
         )
     asked = Measurement(options.workload, namespace, plan, action, place, options.timeout)
     prepare(asked, kubectl)  # before the question: who says yes should not get a refusal then
     if not ask(words(asked, kubectl, options), console, yes=options.yes or action.wait is not None):
-        console.say("Nothing was changed; --yes goes ahead without asking.")
+        console.say("Nothing was changed; --yes continues without asking.")
         return COULD_NOT_RUN
     outcome = measure(asked, kubectl, console)
     report = outcome.report
@@ -452,7 +450,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
 
 
 def guarded(work: Callable[[Console], int], what: str) -> int:
-    """Run the work; return its exit status, or that of the error that ended it, told in a sentence."""
+    """Run the work; return its exit status, or that of the error that ended it, printed as a sentence."""
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, interrupted)
     console = Terminal()
@@ -473,6 +471,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     return guarded(
         lambda console: run(options, console),
-        f"the load has ended. A rollout of {options.workload} that has begun goes on: `kubectl rollout "
+        f"the load has ended. A rollout of {options.workload} that has begun continues: `kubectl rollout "
         f"undo` takes it back.",
     )

@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     """Return the options."""
     found = argparse.ArgumentParser(
-        prog="kubectl lossless page", description="Build the page of a measurement's report.json again."
+        prog="kubectl lossless page", description="Build the page of a report.json again."
     )
     complete_with(found.add_argument("report", type=Path, metavar="FILE", help="a report.json"), files)
     return found

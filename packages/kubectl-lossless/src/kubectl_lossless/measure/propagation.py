@@ -31,7 +31,7 @@ ENDPOINTS = "EndpointSlice"
 
 @dataclass(frozen=True)
 class Leave:
-    """One pod's leave. Seconds after the API server marked it for deletion, as a watch told it here.
+    """Termination of a pod, in seconds after the API server marked it for deletion, as a watch reported it.
 
     `learned`: for each way, when the last new connection came to the pod (0.0: none did any more), and for
     `ENDPOINTS` when its endpoint was not ready any more. `gone`: when the pod was gone.
@@ -144,7 +144,9 @@ def delete_one(
         return pod.state is State.GONE and states == [State.READY] * whole
 
     if not watch.wait(replaced, timeout):
-        raise RolloutError(f"The pod {pod.name} was not gone and replaced after {timeout:.0f} s (--timeout).")
+        raise RolloutError(
+            f"The pod {pod.name} was not deleted and replaced within {timeout:.0f} s (--timeout)."
+        )
     return pod
 
 

@@ -53,14 +53,14 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--pod-header", metavar="NAME", help="header of a response that names its pod")
     made.add_argument(
-        "--pod-field", metavar="NAME", help="field of a JSON response that does (default: pod, hostname)"
+        "--pod-field", metavar="NAME", help="field of a JSON response with the pod (default: pod, hostname)"
     )
     made.add_argument(
         "--timeout",
         type=number(1, 3600),
         default=240.0,
         metavar="S",
-        help="seconds for each pod (default: 240)",
+        help="timeout of each pod, in seconds (default: 240)",
     )
     complete_with(
         made.add_argument("--report", type=Path, metavar="DIR", help="folder of the picture and the JSON"),
@@ -91,7 +91,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
         f"replaced.{alone}"
     )
     if not ask(question, console, yes=options.yes):
-        console.say("Nothing was changed; --yes goes ahead without asking.")
+        console.say("Nothing was changed; --yes continues without asking.")
         return COULD_NOT_RUN
     found = survey(
         kubectl,

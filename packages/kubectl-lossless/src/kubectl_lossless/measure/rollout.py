@@ -1,4 +1,4 @@
-"""A rollout as it goes on: until it is complete, or until it is clear that it will not be."""
+"""A rollout in progress: until it is complete, or until it is clear that it will not be."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ def wait_for_rollout(
                 None,
             )
         if problem:
-            raise RolloutError(f"The rollout does not go on. kubectl says {problem}\n{advice(problem)}")
+            raise RolloutError(f"The rollout makes no progress. kubectl reports {problem}\n{advice(problem)}")
         if watch.trouble and now - watch.trouble[0] > LOST_SIGHT:
-            raise RolloutError(f"The rollout cannot be followed any more. {watch.trouble[1]}")
+            raise RolloutError(f"The rollout can no longer be followed. {watch.trouble[1]}")
         if now > until:
             states = ", ".join(f"{pod.name} {pod.state}" for pod in watch.present())
             raise RolloutError(
-                f"The rollout was not over after {timeout:.0f} s (--timeout); pods: {states or 'none'}.\n"
+                f"The rollout was not complete after {timeout:.0f} s (--timeout); pods: {states or 'none'}.\n"
                 f"{advice('')}"
             )
 

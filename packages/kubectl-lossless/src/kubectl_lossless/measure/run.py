@@ -122,7 +122,7 @@ def check_target(target: Target, timeout: float) -> None:
         raise LoadError(f"--ca: {error}") from error
     except Lost as lost:
         detail = shorten(lost.detail, 100, placeholder=" ...")
-        said = f"Nothing was begun: {target.url} does not respond well before the rollout: {detail}."
+        said = f"Nothing was started: {target.url} gives no good response before the rollout: {detail}."
         if lost.status:
             said += f" If status {lost.status} is right: --expect {lost.status}."
         elif "certificate" in lost.detail:
@@ -233,7 +233,7 @@ class Run:
         """Show progress; raise LoadError where the load must not continue."""
         if not self._load.running:
             self._load.stop()  # raises, and says why
-            raise LoadError("The load ended by itself.")
+            raise LoadError("The load ended unexpectedly.")
         result = self._load.result
         last = max(result.started, result.answers[-1].at if result.answers else 0.0)
         if result.failures and time.time() - last > GIVE_UP:

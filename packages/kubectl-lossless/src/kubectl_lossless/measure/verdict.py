@@ -141,7 +141,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Blame:
-    """The cause of one loss, the pod, and the seconds after the moment that it is told from."""
+    """The cause of one loss, the pod, and the seconds since the event that shows it."""
 
     cause: str
     pod: str = ""
@@ -383,7 +383,7 @@ class Judge:
                 )
             case "drain-or-not-listening":
                 return (
-                    f"two causes that cannot be told apart here: the container {coming.container} has no "
+                    f"two causes that cannot be distinguished here: the container {coming.container} has no "
                     f"readinessProbe, so "
                     "new pods get requests before they listen; and the server of the terminating pods "
                     "stops accepting "
@@ -576,7 +576,7 @@ def headline(evidence: Evidence, groups: Sequence[Group]) -> str:
 NAMES = {
     "drain": "because the server stops accepting at SIGTERM",
     "kept": "because kept connections are closed without notice",
-    "in-flight": "because requests in flight are cut off",
+    "in-flight": "because requests in flight are aborted",
     "killed": "because pods are killed at the end of their grace period",
     "outage": "because no pod was ready",
     "not-listening": "because new pods get requests before they listen",

@@ -87,7 +87,7 @@ class Reference:
                 "allowed are deployment/NAME, statefulset/NAME and rollout/NAME"
             )
         if not re.fullmatch(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", name):
-            raise ValueError(f"{name!r} is no name of an object")
+            raise ValueError(f"{name!r} is not a name of an object")
         return cls(KINDS[kind.lower()], name)
 
     def __str__(self) -> str:

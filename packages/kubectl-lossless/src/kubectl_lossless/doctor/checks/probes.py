@@ -136,7 +136,7 @@ def readiness_patience(workload: Workload) -> Iterator[Finding]:
         if _timeout(probe) < BUSY:
             yield Finding(
                 Severity.ADVICE,
-                f"A busy pod is taken away when it answers the readiness probe after {_timeout(probe)} s.",
+                f"A busy pod is removed when it responds to the readiness probe after {_timeout(probe)} s.",
                 "Its requests then go to the others, which are as busy.",
                 (*path, "timeoutSeconds"),
                 (Change((*path, "timeoutSeconds"), BUSY),),
@@ -174,7 +174,7 @@ def liveness_equals_readiness(workload: Workload) -> Iterator[Finding]:
                 Severity.ADVICE
                 if failing_after(liveness) >= 2 * failing_after(readiness)
                 else Severity.RISKS,
-                f"The liveness probe of {each.name} asks the same as its readiness probe.",
+                f"The liveness probe of {each.name} checks the same as its readiness probe.",
                 "Too much load, which should only keep new requests away, restarts the container.",
                 (*each.path, "livenessProbe"),
                 advice="a path that responds 200 as long as the process can respond at all",
@@ -190,7 +190,7 @@ def liveness_patience(workload: Workload) -> Iterator[Finding]:
         if failing_after(probe) < LIVENESS:
             yield Finding(
                 Severity.RISKS,
-                f"{each.name} is killed after {failing_after(probe)} s in which it does not answer.",
+                f"{each.name} is killed after {failing_after(probe)} s in which it does not respond.",
                 "A pause of the node or a burst of requests lasts as long.",
                 (*path, "failureThreshold"),
                 (Change((*path, "failureThreshold"), -(-30 // number(probe, "periodSeconds", 10))),),

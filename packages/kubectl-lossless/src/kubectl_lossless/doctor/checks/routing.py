@@ -13,7 +13,7 @@ from kubectl_lossless.doctor.workload import Workload, selects
 POD_NAME = "statefulset.kubernetes.io/pod-name"
 
 DEREGISTRATION = 15
-"""Seconds for which a load balancer that sends to pods itself goes on sending to one that terminates."""
+"""Duration for which a load balancer that sends to pods itself still uses a terminating one, in seconds."""
 
 
 def service_selector(workload: Workload) -> Iterator[Finding]:

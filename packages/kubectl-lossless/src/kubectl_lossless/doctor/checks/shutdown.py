@@ -159,7 +159,7 @@ def _undrained(workload: Workload) -> tuple[Severity, str]:
         )
     return (
         Severity.RISKS,
-        f"Nothing says that {workload.app.name} serves on after SIGTERM (--drain-max tells if it does).",
+        f"Nothing shows that {workload.app.name} still serves after SIGTERM (set --drain-max if it does).",
     )
 
 
@@ -225,7 +225,7 @@ def grace_period(workload: Workload) -> Iterator[Finding]:
     parts = {"preStop": running, "drain": known.drain, "graceful timeout": known.graceful}
     total = sum(seconds or 0 for seconds in parts.values()) + MARGIN
     needed = max(_needed(workload) or 0.0, total)
-    why = "SIGKILL cannot be handled: requests still in flight then are cut off."
+    why = "SIGKILL cannot be handled: requests still in flight then are aborted."
     if grace == 0:
         yield Finding(
             Severity.LOSES,
@@ -240,7 +240,7 @@ def grace_period(workload: Workload) -> Iterator[Finding]:
             Severity.LOSES,
             f"preStop takes {'for ever' if forever else f'{running:g} s'}; the pod is killed after "
             f"{grace:g} s.",
-            "Every update ends in SIGKILL, with all requests in flight cut off.",
+            "Every update ends in SIGKILL, with all requests in flight aborted.",
             (*app.path, "lifecycle", "preStop") if forever else GRACE,
             (Change((*app.path, "lifecycle", "preStop"), {"sleep": {"seconds": PROPAGATION}}),)
             if forever
@@ -283,7 +283,7 @@ def grace_period(workload: Workload) -> Iterator[Finding]:
             f"Whether {grace:g} s are enough: the length of {' and '.join(missing)} is in {known.file}.",
             f"The budget is preStop + drain + graceful timeout + {MARGIN} s; --drain-max and "
             f"--graceful-timeout "
-            "tell it.",
+            "set them.",
             GRACE,
             advice="more than the sum",
         )
@@ -347,7 +347,7 @@ def shell_entrypoint(workload: Workload) -> Iterator[Finding]:
             f"PID 1 of {each.name} stays a shell: {_short(script)}",
             "SIGTERM goes to the shell, which ends at once and everything with it."
             if start.behind_init
-            else "SIGTERM goes to the shell, which neither ends nor passes it on; the server serves on until "
+            else "SIGTERM goes to the shell, which neither exits nor forwards it; the server serves until "
             "SIGKILL ends it with all its connections.",
             _script_path(each),
             (Change(_script_path(each), mended),) if written else (),
@@ -407,7 +407,7 @@ def _script_in_a_file(each: Container, start: server.Start, seen: bool) -> Itera
         yield Finding(
             Severity.LOSES,
             f"PID 1 of {each.name} is a shell: {_short(' '.join(words))}",
-            "SIGTERM goes to the shell, which neither ends nor passes it on; the server serves on "
+            "SIGTERM goes to the shell, which neither exits nor forwards it; the server serves "
             "until SIGKILL "
             "ends it with all its connections.",
             (*each.path, "command"),
@@ -447,7 +447,7 @@ def wrapper(workload: Workload) -> Iterator[Finding]:
         yield Finding(
             Severity.LOSES,
             f"{workload.app.name} is started by {name}: {reason}.",
-            "The server learns of SIGTERM late or not at all, and requests in flight end with the container.",
+            "The server gets SIGTERM late or not at all, and requests in flight end with the container.",
             (*workload.app.path, "command"),
             advice="the server itself as the command",
         )
@@ -474,7 +474,7 @@ def sigterm_ignored(workload: Workload) -> Iterator[Finding]:
     yield Finding(
         Severity.LOSES if sure else Severity.RISKS,
         f"{kind.name} as PID 1 ignores SIGTERM{'' if sure else ' unless it installs a handler'}.",
-        "It serves on and is killed at the end of the grace period, with all its connections.",
+        "It still serves, and is killed at the end of the grace period, with all its connections.",
         (*workload.app.path, "command"),
         advice="a production server such as Gunicorn, Uvicorn or Granian",
     )
@@ -574,7 +574,7 @@ def plain_sidecar(workload: Workload) -> Iterator[Finding]:
         yield Finding(
             Severity.LOSES if in_front and own_wait is not None else Severity.RISKS,
             what,
-            "Requests come through it: those that arrive during the drain find nobody."
+            "Requests come through it: those that arrive during the drain are refused."
             if in_front
             else "Requests in flight may need it until they are finished.",
             each.path,
@@ -634,10 +634,10 @@ def injected_proxy(workload: Workload) -> Iterator[Finding]:
             Severity.RISKS,
             f"The injected {name} stops "
             f"{f'{ISTIO_DRAIN} s after SIGTERM' if name == 'istio-proxy' else 'at SIGTERM'}, the "
-            f"server serves on for up to {busy:g} s."
+            f"server serves for up to {busy:g} s."
             if busy
             else f"The injected {name} stops at the same time as the server.",
-            "Requests come through it: those that arrive later find nobody. As a native sidecar it "
+            "Requests come through it: those that arrive later are refused. As a native sidecar it "
             "would outlive the "
             "server.",
             (*annotations, mark) if mark in workload.annotations else ("spec", "template", "metadata"),

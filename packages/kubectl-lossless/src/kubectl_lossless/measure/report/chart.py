@@ -1,6 +1,6 @@
 """The chart of one experiment, as SVG: losses, responses, latencies, and each pod's life.
 
-All panels share one time axis, seconds since the update was applied. Nothing is told by colour alone:
+All panels share one time axis, seconds since the update was applied. Nothing is shown by colour alone:
 versions differ in lightness, states of pods in their filling, lost requests have their own panel.
 """
 
