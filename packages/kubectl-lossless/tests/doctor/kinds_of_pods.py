@@ -494,6 +494,16 @@ PODS: dict[str, tuple[Sequence[Change], set[tuple[Severity, str]]]] = {
         [lambda objects: objects[0].update(apiVersion="extensions/v1beta1")],
         {(LOSES, "refused")},
     ),
+    "deployment without an API": ([lambda objects: objects[0].pop("apiVersion")], {(LOSES, "refused")}),
+    "deployment of the core API": (
+        [lambda objects: objects[0].update(apiVersion="v1")],
+        {(LOSES, "refused")},
+    ),
+    "deployment of an API to come": (
+        [lambda objects: objects[0].update(apiVersion="apps/v2")],
+        {(LOSES, "refused")},
+    ),
+    "budget without an API": ([lambda objects: objects[2].pop("apiVersion")], {(LOSES, "refused")}),
     "autoscaler of an old API": (
         [spec(replicas=None), added("autoscaling/v2beta2", "HorizontalPodAutoscaler", "web", AUTOSCALER)],
         {(LOSES, "refused")},

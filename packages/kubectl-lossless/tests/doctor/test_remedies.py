@@ -51,7 +51,7 @@ def invalid(objects: list[Object]) -> set[str]:
     """Return what Kubernetes' schema says of objects of its own kinds."""
     found = set()
     for each in objects:
-        if each["apiVersion"].partition("/")[0] not in (
+        if each.get("apiVersion", "").partition("/")[0] not in (
             "v1",
             "apps",
             "policy",

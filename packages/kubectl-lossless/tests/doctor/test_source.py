@@ -126,11 +126,23 @@ def test_skipped_objects_are_named_with_their_lines() -> None:
 
 def test_items_of_lists_are_checked() -> None:
     (deployment, *_) = base()
-    del deployment["kind"]
+    del deployment["kind"], deployment["apiVersion"]  # as in the API server's own lists
     deployments = {"apiVersion": "apps/v1", "kind": "DeploymentList", "items": [deployment]}
     everything = {"apiVersion": "v1", "kind": "List", "items": base()[1:]}
     (workload,) = load(dump([deployments, everything])).workloads
     assert (workload.name, len(workload.services)) == ("Deployment web", 1)
+    assert workload.document.group == "apps"
+
+
+def test_workload_of_another_api_group_is_named() -> None:
+    (deployment, *_) = base()
+    deployment.update(apiVersion="apps.kruise.io/v1beta1", kind="StatefulSet")
+    with pytest.raises(SourceError, match=r"its API group is apps\.kruise\.io; known is apps"):
+        load(dump([deployment]))
+    (skipped,) = load(
+        dump([deployment, *(each | {"metadata": {"name": "b"}} for each in base()[:1])])
+    ).skipped
+    assert skipped.name == "StatefulSet web"
 
 
 def test_rollout_has_the_pods_of_its_workload_ref() -> None:

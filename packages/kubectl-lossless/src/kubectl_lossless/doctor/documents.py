@@ -204,7 +204,9 @@ def unfolded(document: Document) -> Iterator[Document]:
     for number, item in enumerate(items if isinstance(items, list) else ()):
         node = _child(_child(document.node, "items"), number)
         if isinstance(item, dict):
-            item.setdefault("kind", document.kind.removesuffix("List"))
+            if kind := document.kind.removesuffix("List"):  # of the API server itself: not in each item
+                item.setdefault("kind", kind)
+                item.setdefault("apiVersion", document.data.get("apiVersion"))
             yield from unfolded(Document(item, document.file, node))
 
 

@@ -365,6 +365,11 @@ def _choose(
                 loaded.skipped.append(
                     Skipped(each.name, f"is not checked: {KNATIVE}", each.file, each.line())
                 )
+            elif each.kind in KINDS:
+                reason = (
+                    f"is not checked: its API group is {each.group}; known is {shape.GROUPS[each.kind][0]}"
+                )
+                loaded.skipped.append(Skipped(each.name, reason, each.file, each.line(("apiVersion",))))
             continue
         if each.kind in ELSEWHERE:
             if not from_cluster:  # there they belong to something else, or have run

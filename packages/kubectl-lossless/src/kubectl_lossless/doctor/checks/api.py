@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from kubectl_lossless.doctor.documents import Object
+from kubectl_lossless.doctor.documents import Document, Object
 from kubectl_lossless.doctor.finding import REMOVE, Change, Finding, Path, Severity
 from kubectl_lossless.doctor.workload import Container, Workload
 
@@ -26,21 +26,27 @@ NOT_SERVED = {
 """API versions that are no longer served: what to write instead, and since which Kubernetes."""
 
 
+SERVED = {
+    "Deployment": ("apps/v1",),
+    "StatefulSet": ("apps/v1",),
+    "DaemonSet": ("apps/v1",),
+    "Rollout": ("argoproj.io/v1alpha1",),
+    "DeploymentConfig": ("apps.openshift.io/v1",),
+    "Service": ("v1",),
+    "PodDisruptionBudget": ("policy/v1",),
+    "HorizontalPodAutoscaler": ("autoscaling/v2", "autoscaling/v1"),
+}
+"""API versions of each kind, the one to write first."""
+
+
 def refused(workload: Workload) -> Iterator[Finding]:
     """The API server refuses the manifest, so the update never happens: a port's number in quotes, a strategy
-    that may neither add nor remove a pod, two handlers in one probe or hook, a port's name twice, an API
-    version that is no longer served.
+    that may neither add nor remove a pod, two handlers in one probe or hook, a port's name twice, no API
+    version, or one that is not served.
     """
-    around = [*workload.budgets, *([workload.autoscaler] if workload.autoscaler else [])]
-    for document in [workload.document, *around]:
-        version = str(document.data.get("apiVersion", ""))
-        if version in NOT_SERVED:
-            instead, since = NOT_SERVED[version]
-            path: Path = ("apiVersion",)
-            of = "" if document is workload.document else document.name
-            yield _refusal(
-                f"{version} is not served since Kubernetes {since}", path, Change(path, instead), of
-            )
+    autoscalers = [workload.autoscaler] if workload.autoscaler else []
+    for document in [workload.document, *workload.services, *workload.budgets, *autoscalers]:
+        yield from _version(document, "" if document is workload.document else document.name)
     yield from _strategy(workload)
     for each in workload.containers:
         yield from _ports(each)
@@ -62,6 +68,22 @@ def refused(workload: Workload) -> Iterator[Finding]:
             yield _refusal(
                 "minAvailable and maxUnavailable are both set", path, Change(path, REMOVE), budget.name
             )
+
+
+def _version(document: Document, of: str) -> Iterator[Finding]:
+    version, served = str(document.data.get("apiVersion") or ""), SERVED.get(document.kind, ())
+    if not served or version in served:
+        return
+    instead = served[0]
+    if version in NOT_SERVED:
+        instead, since = NOT_SERVED[version]
+        what = f"{version} is not served since Kubernetes {since}"
+    elif version:
+        what = f"there is no {document.kind} in {version}"
+    else:
+        what = "it has no apiVersion"
+    path: Path = ("apiVersion",)
+    yield _refusal(what, path, Change(path, instead), of)
 
 
 def _refusal(what: str, path: Path, change: Change | None = None, of: str = "") -> Finding:
