@@ -122,6 +122,13 @@ def test_application_may_respond_to_its_readiness_probe(application: str, tmp_pa
         drains(service)
 
 
+def test_drain_of_djangos_asgi_loses_nothing(tmp_path: Path) -> None:
+    (tmp_path / "gunicorn.conf.py").write_text(example("gunicorn_drain.install"))
+    (tmp_path / "service.py").write_text((DJANGO + DJANGO_URLS).replace("wsgi", "asgi"))
+    with Service("-k", "asgi", "service:application", directory=tmp_path, **SHORT) as service:
+        drains(service)
+
+
 def test_drain_needs_no_configuration_file(tmp_path: Path) -> None:
     (tmp_path / "service.py").write_text(BARE)
     flags = ("-c", "python:gunicorn_drain.config", "--threads", "4", "service:application")
