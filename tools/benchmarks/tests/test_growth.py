@@ -92,7 +92,7 @@ def test_figure_that_grows_fails_the_run(figure: str, capsys: pytest.CaptureFixt
     assert f"{figure} grows (disturbed" in capsys.readouterr().err
 
 
-def test_leak_of_old_workers_is_found_where_nothing_replaces_them() -> None:
+def test_leak_of_old_workers_is_found_without_replacement() -> None:
     """A SIGHUP every five minutes, ten samples, hides the leak in the first part."""
 
     def leak(each: dict[str, Any], number: int) -> None:

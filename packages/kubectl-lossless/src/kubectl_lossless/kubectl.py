@@ -89,7 +89,7 @@ def changes(arguments: Sequence[str]) -> bool:
 
 
 class KubectlError(Exception):
-    """kubectl failed. The message is what it said, and what to do about it where that is known."""
+    """kubectl failed. The message is kubectl's, with what to do about it where that is known."""
 
     def __init__(self, command: str, said: str) -> None:
         self.said = said.strip() or "nothing"
@@ -98,7 +98,7 @@ class KubectlError(Exception):
 
     @property
     def short(self) -> str:
-        """The same in one line: what to do, and the last line of what kubectl said."""
+        """The same in one line: what to do, and the last line of kubectl's message."""
         last = self.said.splitlines()[-1]
         advice = next((text for part, text in ADVICE.items() if part in self.said.lower()), "")
         return f"{advice} kubectl said: {last}" if advice else f"kubectl said: {last}"

@@ -15,7 +15,7 @@ INSTALL = "install"
 
 @dataclass(frozen=True)
 class Configuration:
-    """What a configuration file sets, as far as its text has it."""
+    """Settings of a configuration file, as far as its text has them."""
 
     values: Mapping[str, object] = field(default_factory=dict)
     """Settings with literal values."""

@@ -18,7 +18,7 @@ from kubectl_lossless.doctor.report import HEADINGS, Report
 from kubectl_lossless.doctor.workload import Workload
 
 JSON_VERSION = 1
-"""Version of the JSON form: raised when a field changes its meaning or goes; new fields do not raise it."""
+"""Version of the JSON form: raised when a field changes meaning or is removed; new fields do not raise it."""
 
 WIDTH = 110
 
@@ -196,7 +196,7 @@ def _finding_json(finding: Finding) -> dict[str, Any]:
 
 
 def sarif(report: Report) -> str:
-    """Write a report as SARIF 2.1.0, which code scanning shows beside the lines."""
+    """Write a report as SARIF 2.1.0, which code scanning shows at the lines."""
     rules = [
         {
             "id": checks.name(each),
@@ -281,7 +281,7 @@ def _notification(level: str, sentence: str, file: str, line: int | None) -> dic
 
 
 def github(report: Report) -> str:
-    """Write a report as GitHub's workflow commands, which show it beside the lines of a pull request."""
+    """Write a report as GitHub's workflow commands, which show it at the lines of a pull request."""
     lines = [
         _command("error", f"{each.name} {each.reason}".strip(), each.file, each.line, "not checked")
         for each in report.refused

@@ -32,7 +32,7 @@ class Status(enum.IntEnum):
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that the doctor has to say."""
+    """Findings and remarks of the doctor for all workloads."""
 
     results: Sequence[Result]
     skipped: Sequence[Skipped] = ()

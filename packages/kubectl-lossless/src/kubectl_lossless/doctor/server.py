@@ -105,7 +105,7 @@ DEFAULT_FILE = "gunicorn.conf.py"
 """Gunicorn's configuration file in its working directory, where no other is named."""
 
 DEFAULTS = Config()
-"""Gunicorn's own defaults, with which it runs where neither its command line nor its file says otherwise."""
+"""Gunicorn's own defaults, with which it runs where neither its command line nor its file sets another."""
 
 OWN_NAME = "this service"
 
@@ -151,7 +151,7 @@ class Server:
     """Server of a container. None: not known."""
 
     name: str = ""
-    """OWN_NAME, "Gunicorn", a Kind's name, or "" where nothing tells."""
+    """OWN_NAME, "Gunicorn", a Kind's name, or "" where nothing shows it."""
     drain: float | None = None
     """Seconds that its own drain lasts at most; 0 where it has none."""
     graceful: float | None = None
@@ -416,7 +416,7 @@ def known(
 
 
 def _by_image(image: str) -> str:
-    """Return what an image of that name starts by itself."""
+    """Return what an image of that name starts without a command."""
     name = Path(image.split("@", maxsplit=1)[0]).name.split(":")[0]
     return "nginx" if name in ("nginx", "nginx-unprivileged") else ""
 

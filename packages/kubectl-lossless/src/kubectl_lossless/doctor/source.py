@@ -461,7 +461,7 @@ def _is_asked_for(resource: str, chosen: Sequence[Wanted]) -> bool:
 
 
 def _resource(kubectl: Kubectl, resource: str, namespace: str) -> tuple[list[Object], str]:
-    """Return the objects of a resource, and what kubectl said where they cannot be had."""
+    """Return the objects of a resource, and kubectl's message where they cannot be listed."""
     scope = ["--all-namespaces"] if resource in WIDER else ["-n", namespace] if namespace else []
     try:
         return kubectl.objects("get", *resource.split("/"), *scope), ""

@@ -36,7 +36,7 @@ HELPERS = re.compile(
     r"|reload|git-sync|vault-agent|consul-template|config-sync|metrics-proxy|kube-rbac-proxy|prometheus-nginxlog|loadgen"
     r"|load-generator)"
 )
-"""Images and container names of programs that stand beside a server and answer none of its requests."""
+"""Images and container names of programs that accompany a server and serve none of its requests."""
 
 MONITORING_PORT = re.compile(r"metric|prom|health|probe|liveness|readiness|telemetry|monitor|pprof|debug")
 """Names of ports that the platform asks, and clients do not."""
@@ -104,7 +104,7 @@ class Image:
 
 @dataclass(frozen=True)
 class Observed:
-    """What a running pod shows of one container, empty where nothing was seen."""
+    """Observation of one container in a running pod; empty where nothing was seen."""
 
     process: Sequence[str] = ()
     """PID 1's command line."""
@@ -217,7 +217,7 @@ class Container:
 
     @property
     def speaks_http(self) -> bool:
-        """True where something says that its first port takes HTTP."""
+        """True if something declares that its first port takes HTTP."""
         probes = [self.probe(kind) or {} for kind in ("readiness", "liveness", "startup")]
         if any("httpGet" in probe for probe in probes):
             return True
@@ -241,7 +241,7 @@ class Workload:
     overrides: Overrides = Overrides()
     images: Mapping[str, Image] = field(default_factory=dict)
     observed: Mapping[str, Observed] = field(default_factory=dict)
-    """What a running pod shows, by the container's name."""
+    """Observations in a running pod, by the container's name."""
     unseen: Sequence[str] = ()
     """Kinds of objects that the cluster does not show us."""
     from_cluster: bool = False
@@ -308,7 +308,7 @@ class Workload:
 
     @cached_property
     def containers(self) -> list[Container]:
-        """The containers that run beside each other, native sidecars last."""
+        """The containers that run at the same time, native sidecars last."""
         plain = list(self._containers("containers"))
         return plain + [each for each in self._containers("initContainers") if each.sidecar]
 
@@ -399,9 +399,9 @@ class Workload:
 
     @cached_property
     def serves(self) -> bool:
-        """True where anything says that it serves requests: a port, a Service, a probe, a known server.
+        """True if anything shows that it serves requests: a port, a Service, a probe, a known server.
 
-        A worker's or scheduler's command says that it does not.
+        A worker's or scheduler's command shows that it does not.
         """
         if any(server.takes_work_from_a_queue(each.start) for each in self.plain) and not self.services:
             return False

@@ -3,7 +3,7 @@
 That time is what a drain's minimum or a preStop sleep has to cover. Pods are deleted one after the other
 while
 clients open new connections on every route; each response names its pod, so the last one that a terminating
-pod gave to a new connection tells when that route had been updated. The times compare this machine's clock
+pod gave to a new connection shows when that route had been updated. The times compare this machine's clock
 with itself, except for a load inside the cluster, whose node's clock counts.
 """
 
@@ -26,7 +26,7 @@ from kubectl_lossless.measure.workload import Reference, RolloutError
 MARGIN = 2.0
 """A drain's minimum should be this many times the longest time seen."""
 ENDPOINTS = "EndpointSlice"
-"""The row that is no way for requests: when the API said that the pod is not ready any more."""
+"""The row that is no route of requests: when the API reported that the pod is no longer ready."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Leave:
     """Termination of a pod, in seconds after the API server marked it for deletion, as a watch reported it.
 
     `learned`: for each way, when the last new connection came to the pod (0.0: none did any more), and for
-    `ENDPOINTS` when its endpoint was not ready any more. `gone`: when the pod was gone.
+    `ENDPOINTS` when its endpoint was no longer ready. `gone`: when the pod was deleted.
     """
 
     pod: str
@@ -91,7 +91,7 @@ class Propagation:
 
 
 def leave_of(pod: Pod, results: Mapping[str, Result]) -> Leave:
-    """Return what was seen of one pod's leave.
+    """Return what was observed of one pod's termination.
 
     A route led to the pod as long as it responded, or, where responses name no pod, as long as requests
     that were

@@ -9,11 +9,11 @@ from kubectl_lossless.measure.watch import State, Watch
 from kubectl_lossless.measure.workload import RolloutError
 
 STUCK_FOR = 10.0
-"""Seconds that a pod may be stuck before it counts: a first failed pull or crash can pass by itself."""
+"""Seconds that a pod may be stuck before it counts: a first failed pull or crash can be temporary."""
 
 
 LOST_SIGHT = 20.0
-"""Seconds without an answer of the API server after which a rollout counts as lost sight of."""
+"""Seconds without a response of the API server after which a rollout counts as lost sight of."""
 
 
 def wait_for_rollout(

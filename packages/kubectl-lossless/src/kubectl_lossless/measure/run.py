@@ -1,4 +1,4 @@
-"""One measurement: load, a rollout, the watch beside them, and the verdict."""
+"""One measurement: load, a rollout, the watch during both, and the verdict."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A report, and what the exit status needs beside the losses."""
+    """A report, and what the exit status needs in addition to the losses."""
 
     report: Report
     blind: bool = False

@@ -158,7 +158,7 @@ CHECKS: dict[str, tuple[str, ...]] = {
     "weak-readiness": ("readiness-probe", "readiness-delay"),
     "drain-or-not-listening": ("readiness-probe", "drain"),
 }
-"""The doctor's checks that say the same as a cause, the nearest first."""
+"""The doctor's checks that find the same as a cause, the nearest first."""
 
 
 def verdict(evidence: Evidence) -> Verdict:
@@ -593,5 +593,5 @@ def percent(share: float) -> str:
 
 
 def first_line(text: str) -> str:
-    """Return the first line of what kubectl said."""
+    """Return the first line of kubectl's message."""
     return text.strip().splitlines()[0] if text.strip() else ""

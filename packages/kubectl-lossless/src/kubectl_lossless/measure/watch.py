@@ -31,7 +31,7 @@ from kubectl_lossless.measure.workload import ROLLOUT, template
 RECONNECT_AFTER = 0.5  # seconds, when the API server ends a watch
 
 DEFAULT_GRACE = 30.0
-"""Seconds that a pod has to terminate where its template does not say."""
+"""Seconds that a pod has to terminate where its template does not set it."""
 
 REVISION_LABELS = ("pod-template-hash", "rollouts-pod-template-hash", "controller-revision-hash")
 """Labels of a pod that name the revision of its template."""
@@ -46,7 +46,7 @@ STUCK = {
     "CrashLoopBackOff",
     "RunContainerError",
 }
-"""Reasons of a waiting container that do not pass by themselves, or only when somebody mends something."""
+"""Reasons of a waiting container that last until somebody mends something."""
 
 
 class State(StrEnum):
@@ -74,7 +74,7 @@ class Mark(StrEnum):
 class Pod:
     """One pod and its states, the last of which is its present one.
 
-    `revision` is the hash of its ReplicaSet. `stuck` says why it does not start, None if nothing is wrong.
+    `revision` is the hash of its ReplicaSet. `stuck` is the reason why it does not start, None if it does.
     """
 
     name: str
@@ -193,7 +193,7 @@ class Watch:
         self.listed: set[str] = set()
         """Resources that may be listed and not watched: the times of their changes are those of lists."""
         self.trouble: tuple[float, str] | None = None
-        """Since when (monotonic) the cluster cannot be asked any more, and what kubectl said."""
+        """Since when (monotonic) the cluster could no longer be queried, and kubectl's message."""
         self.replicasets: list[tuple[float, str, int]] = []
         """(when, name, replicas asked for) at each change."""
         self._kubectl = kubectl
@@ -398,7 +398,7 @@ class Watch:
             self._take_pod("ADDED", pod)
 
     def _miss_pods(self) -> None:
-        """Find out who went between our list and the watch's own: the watch does not tell of them."""
+        """Find the pods deleted between our list and the watch's own, which the watch does not report."""
         with contextlib.suppress(KubectlError):
             self._list_pods()
 

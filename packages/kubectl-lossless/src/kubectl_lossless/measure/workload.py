@@ -1,4 +1,4 @@
-"""The workload that is measured, and what its manifest says about how its pods come and go."""
+"""The workload that is measured, and its manifest's settings for the replacement of its pods."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROLLOUT = "rollouts.argoproj.io"
 
 
 class RolloutError(Exception):
-    """The rollout is not, or does not become, complete; the message says what to do."""
+    """The rollout is not, or does not become, complete; the message has what to do."""
 
 
 KINDS = {

@@ -13,10 +13,10 @@ from kubectl_lossless.doctor.workload import Container, Workload
 HANDLERS = ("httpGet", "tcpSocket", "exec", "grpc")
 
 BUSY = 2
-"""Seconds that a busy server may take to answer a probe."""
+"""Seconds that a busy server may take to respond to a probe."""
 
 LIVENESS = 10
-"""Seconds for which a server may fail to answer before it is worth killing it."""
+"""Seconds for which a server may fail to respond before it is worth killing it."""
 
 READINESS = 10
 """Seconds after which a pod that cannot serve should get no more requests."""

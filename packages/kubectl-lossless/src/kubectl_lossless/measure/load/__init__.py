@@ -5,7 +5,7 @@
         subprocess.run(["kubectl", "drain", "node1"], check=True)
     assert load.result.lost == 0
 
-Entering the block returns when every client has had a response. The load is a process of its own, whose
+Entering the block returns when every client has had a response. The load is a separate process, whose
 threads do not wait for those of the caller, or a Job in the cluster.
 """
 

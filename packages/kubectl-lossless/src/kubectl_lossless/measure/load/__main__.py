@@ -146,7 +146,7 @@ class Recorder:
 
 
 class LoadUser:
-    """One client of one kind, in a thread of its own."""
+    """One client of one kind, in a dedicated thread."""
 
     def __init__(
         self, client: Client, target: Target, index: int, timeout: float, recorder: Recorder

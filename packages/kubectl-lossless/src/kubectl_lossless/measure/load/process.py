@@ -1,4 +1,4 @@
-"""`Load`: the load around an action, in a process of its own."""
+"""`Load`: the load around an action, in a separate process."""
 
 import json
 import os
@@ -18,7 +18,7 @@ PLAN = "LOSSLESS_PLAN"
 
 
 class LoadError(Exception):
-    """The load could not run, or not to its end; the message says why and what to do."""
+    """The load could not run, or not to its end; the message has the reason and what to do."""
 
 
 class Place(Protocol):
@@ -46,7 +46,7 @@ class Local:
         self._process: subprocess.Popen[str] | None = None
 
     def start(self, plan: str) -> subprocess.Popen[str]:
-        """Start it in a session of its own: a Ctrl-C at the terminal is the caller's to handle."""
+        """Start it in a separate session: a Ctrl-C at the terminal is the caller's to handle."""
         self._process = subprocess.Popen(
             [sys.executable, "-m", "kubectl_lossless.measure.load"],
             env={**os.environ, PLAN: plan},
@@ -74,7 +74,7 @@ class Local:
 class Load:
     """A load that runs as long as its `with` block.
 
-    Entering it returns when the load is steady: every client has had an answer. Leaving it waits for the
+    Entering it returns when the load is steady: every client has had a response. Leaving it waits for the
     requests in flight. `result` grows meanwhile and is complete afterwards.
     """
 
@@ -140,7 +140,7 @@ class Load:
     def stop(self) -> Result:
         """Stop it now, inside the block; return the complete result.
 
-        Raises LoadError if the load ended by itself or records are missing.
+        Raises LoadError if the load ended unexpectedly or records are missing.
         """
         if self._expected is None and not self._over.is_set():
             self._place.stop()

@@ -46,7 +46,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A lost request. `kept`: it went out on a connection that had carried a request before.
+    """A lost request. `kept`: it was sent on a connection that had carried a request before.
 
     `phase`: "connecting", "handshake" (of TLS) or "waiting" for the response. `status` and `via` are the
     status and the Server header of a response that was not a good one. `target`: which of the load's targets.
@@ -71,7 +71,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """The server closed an idle kept connection whose last answer had not announced it.
+    """The server closed an idle kept connection whose last response had not announced it.
 
     No request was lost by it, but one would have been, had it been on its way. `at` is when it was seen.
     """
@@ -135,12 +135,12 @@ class Result:
 
     @property
     def requests(self) -> int:
-        """Requests that ended, answered or lost."""
+        """Requests that ended, with a good response or lost."""
         return len(self.answers) + len(self.failures)
 
     @property
     def lost(self) -> int:
-        """Requests without a good answer."""
+        """Requests without a good response."""
         return len(self.failures)
 
     def versions(self) -> Counter[str]:

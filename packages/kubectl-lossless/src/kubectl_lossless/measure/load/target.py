@@ -1,4 +1,4 @@
-"""A request: where it goes, what it is, and which response is a good one."""
+"""A request: its URL, its content, and which response is a good one."""
 
 from __future__ import annotations
 
@@ -49,9 +49,8 @@ class Lost(Exception):  # noqa: N818 - a lost request is what it is called every
 class Target:
     """One request. `host` is the Host header; it is the URL's own unless given.
 
-    `ca` is the text of the certificates to trust beside the system's; `insecure` checks none. `strict`: a
-    good
-    response is a JSON object with a version.
+    `ca` is the text of the certificates to trust in addition to the system's; `insecure` checks none.
+    `strict`: a good response is a JSON object with a version.
     """
 
     address: str
@@ -137,7 +136,7 @@ class Target:
         return any(first <= status <= last for first, last in self.expect)
 
     def check(self, status: int, headers: Mapping[str, str], body: bytes) -> dict[str, str]:
-        """Return what a response says: its `version` and its `pod`, each empty where it says none.
+        """Return a response's `version` and `pod`, each empty where the response says none.
 
         Raises Lost for a response that is not a good one.
         """

@@ -37,7 +37,7 @@ STYLE = """
 .chart .typical { fill: none; stroke: var(--ink); stroke-width: 1.5; }
 .chart .spread { fill: var(--soft); opacity: .35; }
 """
-"""The colours and fonts, light and dark; the page holds it once, a chart of its own carries it."""
+"""The colours and fonts, light and dark; the page holds it once, a standalone chart carries it."""
 
 GAP = 18
 BAR = 14

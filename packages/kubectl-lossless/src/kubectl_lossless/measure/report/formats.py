@@ -53,7 +53,7 @@ class Summary:
         return makers[name]()
 
     def files(self) -> dict[str, str]:
-        """Return the files beside the page, by name."""
+        """Return the files that accompany the page, by name."""
         return {
             "verdict.json": self.json() + "\n",
             "junit.xml": self.junit() + "\n",

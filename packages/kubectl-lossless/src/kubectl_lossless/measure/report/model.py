@@ -6,7 +6,7 @@ ones lie before it. `ms` are milliseconds.
     format      1; it changes when a reader of this shape would fail
     title, source, target, where, kubernetes, problem (null, or why the update did not complete)
     zero        when the update was applied, ISO 8601 in UTC
-    complete    when `kubectl rollout status` would have said so; null if it never was
+    complete    when `kubectl rollout status` would have reported it; null if it never was
     old         the names of the pods that were there before
     figures     the summary, kubectl_lossless.measure.report.figures.Figures
     load        url; clients {kind: number}; started, steady, ended; cpu (share of one core);

@@ -1,4 +1,4 @@
-"""The picture of a pod's leave: when each way to the service had learned of it."""
+"""Picture of a pod's termination: when each route to the service had been updated."""
 
 from markupsafe import escape
 
