@@ -27,9 +27,9 @@ class Log:
 @pytest.mark.parametrize(
     ("settings", "named", "instead"),
     [
-        ({"certfile": "a.pem"}, "certfile is a.pem", "end TLS in a proxy"),
+        ({"certfile": "a.pem"}, "certfile is a.pem", "terminate TLS in a proxy"),
         ({"proxy_protocol": "auto"}, "proxy_protocol is auto", "X-Forwarded-For"),
-        ({"http_protocols": "h2,h1"}, "http_protocols is h2,h1", "end HTTP/2 in a proxy"),
+        ({"http_protocols": "h2,h1"}, "http_protocols is h2,h1", "terminate HTTP/2 in a proxy"),
         ({"protocol": "uwsgi"}, "protocol is uwsgi", "HTTP/1.1"),
     ],
     ids=["TLS", "PROXY", "HTTP/2", "uwsgi"],

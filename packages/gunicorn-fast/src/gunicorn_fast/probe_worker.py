@@ -72,12 +72,12 @@ UNREAD_THREADS = 2
 def unsupported(cfg: Any) -> str | None:
     """Return a sentence about a setting that the workers of this package do not support, else None."""
     if cfg.is_ssl:
-        found, instead = f"certfile is {cfg.certfile}, keyfile {cfg.keyfile}", "end TLS in a proxy"
+        found, instead = f"certfile is {cfg.certfile}, keyfile {cfg.keyfile}", "terminate TLS in a proxy"
     elif cfg.proxy_protocol != "off":
         found = f"proxy_protocol is {cfg.proxy_protocol}"
         instead = "have the proxy send X-Forwarded-For instead of the PROXY protocol"
     elif "h2" in cfg.http_protocols:
-        found, instead = f"http_protocols is {','.join(cfg.http_protocols)}", "end HTTP/2 in a proxy"
+        found, instead = f"http_protocols is {','.join(cfg.http_protocols)}", "terminate HTTP/2 in a proxy"
     elif cfg.protocol != "http":
         found, instead = f"protocol is {cfg.protocol}", "have the proxy send HTTP/1.1"
     else:
