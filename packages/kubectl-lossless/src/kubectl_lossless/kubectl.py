@@ -89,7 +89,7 @@ def changes(arguments: Sequence[str]) -> bool:
 
 
 class KubectlError(Exception):
-    """kubectl failed. The message is kubectl's, with what to do about it where that is known."""
+    """kubectl failed. The message is kubectl's, with the remedy where that is known."""
 
     def __init__(self, command: str, said: str) -> None:
         self.said = said.strip() or "nothing"
@@ -98,7 +98,7 @@ class KubectlError(Exception):
 
     @property
     def short(self) -> str:
-        """The same in one line: what to do, and the last line of kubectl's message."""
+        """The same in one line: the remedy, and the last line of kubectl's message."""
         last = self.said.splitlines()[-1]
         advice = next((text for part, text in ADVICE.items() if part in self.said.lower()), "")
         return f"{advice} kubectl said: {last}" if advice else f"kubectl said: {last}"
@@ -134,7 +134,7 @@ def follow(stream: IO[str]) -> Iterator[Object]:
     text = ""
     for line in stream:
         text += line
-        # A watch writes a line per document; what kubectl indents ends with a line of its own.
+        # A watch writes a line per document; kubectl's indented documents end with a separate line.
         if line.rstrip() == "}" or (line.startswith("{") and line.rstrip().endswith("}")):
             yield json.loads(text)
             text = ""

@@ -1,4 +1,4 @@
-"""Report what in a workload loses requests when its pods terminate: `kubectl lossless doctor`.
+"""Report the settings of a workload that lose requests when its pods terminate: `kubectl lossless doctor`.
 
 documents.py   manifests as objects, with the line of each field
 shape.py       the types of the fields that the checks read
@@ -8,7 +8,7 @@ configuration.py  Gunicorn's configuration file, read and not executed
 shell.py       the process that a shell's script leaves as PID 1
 prestop.py     how long a preStop hook waits
 checks/        a function for each check; its docstring is its line in docs/doctor.md
-finding.py     what a check reports
+finding.py     the finding that a check reports
 source.py      where the objects come from: files, standard input, kustomize, a cluster
-report.py      what was found, skipped and refused; formats.py writes it
+report.py      findings, skipped and refused objects; formats.py writes it
 """

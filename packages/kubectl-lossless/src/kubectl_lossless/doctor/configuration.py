@@ -30,7 +30,7 @@ class Configuration:
 
 
 def read(text: str) -> Configuration | None:
-    """Return what the text of a configuration file sets, None where it is no Python."""
+    """Return the settings in the text of a configuration file, None where it is no Python."""
     try:
         tree = ast.parse(text)
     except (SyntaxError, ValueError):

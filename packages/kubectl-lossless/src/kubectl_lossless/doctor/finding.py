@@ -1,4 +1,4 @@
-"""A finding: what loses requests, why, where, and the change that mends it."""
+"""A finding: a setting that loses requests, the reason, its place, and the change that mends it."""
 
 from __future__ import annotations
 

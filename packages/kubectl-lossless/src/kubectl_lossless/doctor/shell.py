@@ -2,7 +2,7 @@
 
 A tokenizer and a small parser of POSIX sh, enough for the scripts of containers: quotes, continuations,
 comments, here-documents, assignments, redirections, lists, pipelines, if, case, loops, groups and functions.
-What it cannot parse it reports as such.
+It reports a script that it cannot parse.
 
 Measured with dash 0.5.12, bash 5.2.15 and busybox 1.35.0 as PID 1: dash never gives its place to a command
 without exec; bash gives it to the last command of a list, unless that is redirected; busybox also then, but
@@ -503,7 +503,7 @@ def parse(script: str) -> Script:
     return found
 
 
-# ---- what becomes of PID 1 ------------------------------------------------------------------------------
+# ---- PID 1 after the script ------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -516,7 +516,7 @@ class Outcome:
 
 
 def outcome(text: str, shell: Shell) -> Outcome:
-    """Return what PID 1 is after a script that a shell was given with -c has started its last command."""
+    """Return the process that is PID 1 after a script of `sh -c` has started its last command."""
     try:
         script = parse(text)
     except (ShellError, RecursionError):
@@ -552,7 +552,7 @@ def _tails(script: Script, functions: dict[str, Command], depth: int) -> Iterato
             continue
         last = item
         command = item.pipelines[0].commands[0]
-        # Without a condition in front, what follows exec is not reached.
+        # Without a condition in front, nothing after exec is reached.
         alone = len(item.pipelines) == 1 and len(item.pipelines[0].commands) == 1 and not item.background
         if alone and isinstance(command, Simple) and _replaces(command):
             break
@@ -598,7 +598,7 @@ def _replaces(tail: Tail) -> bool:
 
 
 def _trapped(script: Script, functions: dict[str, Command]) -> End | None:
-    """Return what a trap for SIGTERM does while the script waits for a program; None without both."""
+    """Return the effect of a trap for SIGTERM while the script waits for a program; None without both."""
     action: Word | None = None
     waits = 0
     for command, _ in script.commands():
@@ -609,7 +609,7 @@ def _trapped(script: Script, functions: dict[str, Command]) -> End | None:
     if action is None or not waits:
         return None
     if action.dynamic and action.text.startswith("$"):
-        return End.FORWARDS  # what it runs only the shell knows
+        return End.FORWARDS  # only the shell knows its program
     done = _names_in(action.text, functions)
     if done <= TRIVIAL:
         return End.ENDS  # it passes nothing on

@@ -346,7 +346,7 @@ class Workload:
             )
 
     def _environment(self, spec: Object) -> dict[str, str]:
-        """Return what is known of a container's environment: literal values, and ConfigMaps."""
+        """Return the known part of a container's environment: literal values, and ConfigMaps."""
         maps = {each.metadata_name: each.data.get("data") or {} for each in self.of_kind("ConfigMap")}
         found: dict[str, str] = {}
         for source in spec.get("envFrom") or ():
@@ -455,7 +455,7 @@ class Workload:
             return "two schedulers would send every task twice"
         return ""
 
-    # ---- what stands around it -------------------------------------------------------------------
+    # ---- objects around it -------------------------------------------------------------------
 
     def of_kind(self, *kinds: str, group: str | None = None) -> list[Document]:
         """Return the objects of these kinds in its namespace, or in none."""
@@ -526,7 +526,7 @@ def _takes_requests(port: Object) -> bool:
 
 
 def _expanded(word: str, environment: Mapping[str, str]) -> str:
-    """Expand `$(NAME)` in a container's argument, as Kubernetes does with what is known."""
+    """Expand `$(NAME)` in a container's argument, as Kubernetes does, where the value is known."""
     return re.sub(
         r"\$\(([A-Za-z_][A-Za-z0-9_.-]*)\)", lambda found: environment.get(found[1], found[0]), word
     )

@@ -339,7 +339,7 @@ def plan_of(options: argparse.Namespace) -> Plan:
 
 
 def action_of(options: argparse.Namespace) -> Action:
-    """Return what is done to roll the workload. Raises ValueError."""
+    """Return the action that rolls the workload. Raises ValueError."""
     for image in options.image or ():
         container, equals, name = image.partition("=")
         if not (container and equals and name):
@@ -393,7 +393,7 @@ def place_of(options: argparse.Namespace, kubectl: Kubectl, namespace: str) -> P
 
 
 def words(asked: Measurement, kubectl: Kubectl, options: argparse.Namespace) -> str:
-    """Return what will be done to which cluster."""
+    """Return the action and its cluster, as a sentence."""
     load = ", ".join(f"{count} {kind}" for kind, count in asked.plan.mix.items())
     lines = [
         f"context {kubectl.context} ({kubectl.server}), namespace {asked.namespace}",

@@ -19,7 +19,7 @@ TIMEOUT = 90.0
 def diagnose(kubectl: Kubectl, reference: Reference, namespace: str) -> tuple[list[Advice], str | None]:
     """Return the doctor's findings, and why there are none where it could not be asked.
 
-    The doctor runs as a process: what it cannot read must not end a measurement.
+    The doctor runs as a process: an object that it cannot read must not end a measurement.
     """
     command = [sys.executable, "-m", "kubectl_lossless", "doctor", f"{reference.kind}/{reference.name}"]
     command += ["-n", namespace, "-o", "json", *(["--context", kubectl.context] if kubectl.context else [])]

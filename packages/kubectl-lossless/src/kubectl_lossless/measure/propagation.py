@@ -1,7 +1,6 @@
 """Time for which a terminating pod still gets new connections, on each route to the service.
 
-That time is what a drain's minimum or a preStop sleep has to cover. Pods are deleted one after the other
-while
+A drain's minimum or a preStop sleep has to cover that time. Pods are deleted one after the other while
 clients open new connections on every route; each response names its pod, so the last one that a terminating
 pod gave to a new connection shows when that route had been updated. The times compare this machine's clock
 with itself, except for a load inside the cluster, whose node's clock counts.
@@ -91,7 +90,7 @@ class Propagation:
 
 
 def leave_of(pod: Pod, results: Mapping[str, Result]) -> Leave:
-    """Return what was observed of one pod's termination.
+    """Return the observations of one pod's termination.
 
     A route led to the pod as long as it responded, or, where responses name no pod, as long as requests
     that were

@@ -94,7 +94,7 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A report, and what the exit status needs in addition to the losses."""
+    """A report, and the facts that the exit status needs in addition to the losses."""
 
     report: Report
     blind: bool = False
@@ -114,7 +114,7 @@ def check_targets(plan: Plan, place: Place) -> None:
 
 
 def check_target(target: Target, timeout: float) -> None:
-    """Send one request; raises LoadError with what to do for a response that is not a good one."""
+    """Send one request; raises LoadError with the remedy for a response that is not a good one."""
     try:
         with contextlib.closing(Connection(target, timeout)) as connection:
             connection.get()
@@ -183,7 +183,7 @@ def measure(asked: Measurement, kubectl: Kubectl, console: Console) -> Outcome:
 
 
 def tell_unseen(watch: Watch, console: Console) -> None:
-    """Report what is not watched."""
+    """Report the resources that are not watched."""
     for what, said in watch.unseen.items():
         instead = "; their EndpointSlices show them in part" if what == "pods" and watch.sees_pods else ""
         console.say(
@@ -206,7 +206,7 @@ def stale_template(before: Object, after: Object, lost: int) -> list[str]:
 class Run:
     """The load and the rollout while they run."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - what runs together
+    def __init__(  # noqa: PLR0913, PLR0917 - the parts that run together
         self, asked: Measurement, kubectl: Kubectl, console: Console, watch: Watch, load: Load, old: set[str]
     ) -> None:
         self._asked = asked
@@ -321,7 +321,7 @@ class Run:
         return complete, None, False
 
     def finish(self, blind: bool) -> str | None:
-        """Let the load run until the last old pod has had its time to end; return what was wrong."""
+        """Let the load run until the last old pod has had its time to end; return the reason of a failure."""
         seconds = TAIL
         if not self._watch.sees_pods or blind:
             grace = template(self._watch.deployment)["spec"].get("terminationGracePeriodSeconds", 30)
@@ -346,7 +346,7 @@ class ServiceDownError(LoadError):
         super().__init__(f"The service gave no good response for {GIVE_UP:.0f} s, so the load was ended.")
 
 
-def made(  # noqa: PLR0913, PLR0917 - what a report is made of
+def made(  # noqa: PLR0913, PLR0917 - the parts of a report
     asked: Measurement,
     load: Load,
     watch: Watch,
@@ -361,7 +361,7 @@ def made(  # noqa: PLR0913, PLR0917 - what a report is made of
     old_names = sorted(pod.name for pod in pods if pod.uid in old)
     versions = set(load.result.versions()) - {""}
     if not versions & {pod.version for pod in pods}:
-        # The service does not name the version that its pods have: then old and new is what is known.
+        # The service does not name the version that its pods have: then only old and new are known.
         pods = [replace(pod, version="old" if pod.uid in old else "new") for pod in pods]
     return Report(
         title=f"{asked.reference}: {asked.action.title}",

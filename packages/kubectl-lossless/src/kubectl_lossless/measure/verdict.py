@@ -1,10 +1,9 @@
-"""Causes of lost requests: each loss brought together with the pods' events at that moment.
+"""Causes of lost requests: each loss related to the pods' events at that moment.
 
 A loss has a time and a kind (refused, reset, closed, 5xx, timeout). A pod has a life: ready, deleted, SIGTERM
-(after its preStop hook), its containers' end, gone. A loss belongs to the pod whose life explains it; what no
-pod's life explains is said to be unexplained. What the manifest and the doctor say decides between causes
-that
-look alike, and names the line to change.
+(after its preStop hook), its containers' end, deletion. A loss belongs to the pod whose life explains it; a
+loss that no pod's life explains is reported as unexplained. The manifest and the doctor decide between causes
+that look alike, and name the line to change.
 """
 
 from __future__ import annotations
@@ -183,7 +182,7 @@ def verdict(evidence: Evidence) -> Verdict:
 
 
 def moment(failure: Failure) -> float:
-    """Return when a loss happened: what timed out was lost when it was sent."""
+    """Return when a loss happened: a request that timed out was lost when it was sent."""
     return failure.at if failure.kind is Kind.TIMEOUT else failure.seen
 
 
@@ -496,7 +495,7 @@ class Judge:
 
 
 OWN_ADVICE = frozenset({"drain-or-not-listening", "kept", "in-flight"})
-"""Causes for which the doctor's line is not the whole of what to do."""
+"""Causes for which the doctor's line is only a part of the remedy."""
 
 
 def kind_of(failure: Failure) -> str:
@@ -517,7 +516,7 @@ def kind_of(failure: Failure) -> str:
 def when_of(  # noqa: PLR0911 - one for each cause
     cause: str, since: Sequence[float], pods: Sequence[str]
 ) -> str:
-    """Return when, relative to what happened to the pods."""
+    """Return when, relative to the events of the pods."""
     if not since:
         return ""
     low, high = max(0.0, min(since)), max(0.0, *since)

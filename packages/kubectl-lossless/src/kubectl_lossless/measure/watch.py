@@ -1,4 +1,4 @@
-"""The pods of a workload, the workload itself and what belongs to it, over time.
+"""The pods of a workload, the workload and its objects, over time.
 
     with Watch(kubectl, "flask-cluster", "flask-deployment") as watch:
         kubectl("rollout", "restart", ...)
@@ -168,7 +168,7 @@ class Happening:
 
 @dataclass(frozen=True)
 class Stream:
-    """One thing to follow: the arguments of `kubectl get`, and what takes the objects."""
+    """One thing to follow: the arguments of `kubectl get`, and the function that takes the objects."""
 
     name: str
     arguments: list[str]
@@ -179,8 +179,8 @@ class Stream:
 class Watch:
     """Follows the pods and the workload as long as its `with` block.
 
-    `wide` follows the EndpointSlices, the events and the ReplicaSets too, and does without what this user may
-    not see: `unseen` has it, with the reason.
+    `wide` follows the EndpointSlices, the events and the ReplicaSets too, and skips resources that this
+    user may not read: `unseen` has them, with the reason.
     """
 
     def __init__(
@@ -435,7 +435,7 @@ class Watch:
             self._changed.notify_all()
 
     def _take_slice(self, event: str, found: Object) -> None:
-        """Keep an EndpointSlice, and what it changes for the pods."""
+        """Keep an EndpointSlice, and its changes to the pods."""
         with self._changed:
             after = {**self._slices, found["metadata"]["name"]: found}
             if event == "DELETED":

@@ -15,7 +15,7 @@ ROLLOUT = "rollouts.argoproj.io"
 
 
 class RolloutError(Exception):
-    """The rollout is not, or does not become, complete; the message has what to do."""
+    """The rollout is not, or does not become, complete; the message has the remedy."""
 
 
 KINDS = {

@@ -1,6 +1,6 @@
 """The load as a process: `LOSSLESS_PLAN=JSON python -m kubectl_lossless.measure.load`.
 
-It writes what it sees to stdout as lines of JSON, a few times a second: first {"is": "started"}, then
+It writes its records to stdout as lines of JSON, a few times a second: first {"is": "started"}, then
 records (kubectl_lossless.measure.load.record), {"is": "steady"} when every client has had a response, and
 last {"is": "ended"} with the number of records, so that the reader knows that none is missing. With --port
 the same lines are the response to GET / there: the API server proxies that to kubectl, for a load in the
@@ -138,7 +138,7 @@ class Recorder:
             self.say("steady")
 
     def flush(self) -> None:
-        """Write what has gathered."""
+        """Write the gathered records."""
         with self._lock:
             gathered, self._buffer = self._buffer, []
         if gathered:
@@ -211,7 +211,7 @@ class LoadUser:
         thread.start()
 
     def _send(self, connection: Connection) -> None:
-        """Send one request, once, and record what came of it."""
+        """Send one request, once, and record its outcome."""
         client = self._client
         kept = connection.open
         at, began = time.time(), time.perf_counter()

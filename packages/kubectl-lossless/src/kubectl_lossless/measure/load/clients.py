@@ -36,7 +36,7 @@ class Client:
         """True where it sends at its rate whatever became of the requests before.
 
         A client that waits for responses sends fewer requests just while the service hangs, and so hides
-        most of what is lost then.
+        most of the losses.
         """
         return not self.keep and self.every > 0
 

@@ -1,6 +1,6 @@
 """One HTTP/1.1 connection that hides nothing.
 
-Client libraries hide what this program is about: requests and urllib3 put a fresh connection under a
+Client libraries hide the losses that this program counts: requests and urllib3 put a fresh connection under a
 request when the pooled one turns out dead, geventhttpclient sends a request again on a dropped
 connection, and http.client itself reconnects (`auto_open`) and tries every address of a name. Here one
 request is sent once, on one connection, to one address.

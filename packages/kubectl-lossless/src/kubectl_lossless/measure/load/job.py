@@ -62,7 +62,7 @@ class Job:
         self._kubectl("patch", "secret", self._name, "-n", self._namespace, "-p", patch)
 
     def _delete(self, *options: str) -> None:
-        """Delete the Job, its pod and its Secret; only what carries the label of a load."""
+        """Delete the Job, its pod and its Secret; only objects with the label of a load."""
         selector = ",".join(f"{key}={value}" for key, value in LABELS.items())
         self._kubectl(
             *("delete", "job,secret", "-n", self._namespace, "--ignore-not-found", *options),

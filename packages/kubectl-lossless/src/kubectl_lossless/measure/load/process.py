@@ -18,7 +18,7 @@ PLAN = "LOSSLESS_PLAN"
 
 
 class LoadError(Exception):
-    """The load could not run, or not to its end; the message has the reason and what to do."""
+    """The load could not run, or not to its end; the message has the reason and the remedy."""
 
 
 class Place(Protocol):
@@ -33,7 +33,7 @@ class Place(Protocol):
         """
 
     def stop(self) -> None:
-        """Send the load a SIGTERM. It still finishes what is in flight."""
+        """Send the load a SIGTERM. It still finishes requests in flight."""
 
     def clean(self) -> None:
         """Delete the process or the objects that the load created, in any state."""

@@ -176,7 +176,7 @@ def first_said(
 
 
 def ranges(text: str) -> Ranges:
-    """Read "200-299,404". Raises ValueError, saying what is allowed."""
+    """Read "200-299,404". Raises ValueError, which names the allowed values."""
     found = []
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")

@@ -1,4 +1,4 @@
-"""The course on one picture: for each update what it lost, and how long it and its old pods took."""
+"""The course on one picture: for each update its losses, and how long it and its old pods took."""
 
 from collections.abc import Sequence
 

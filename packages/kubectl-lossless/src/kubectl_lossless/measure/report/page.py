@@ -31,7 +31,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Part:
-    """Some experiments under one heading, with a sentence on what they show."""
+    """Some experiments under one heading, with a sentence on their result."""
 
     title: str
     says: str
@@ -55,7 +55,7 @@ def section(report: Report, name: str) -> Section:
     return Section(
         report=report,
         figures=Figures.of(report),
-        # The chart escapes what it is given.
+        # The chart escapes its texts.
         wide=Markup(chart(report, WIDE, f"{name}w")),  # noqa: S704
         narrow=Markup(chart(report, NARROW, f"{name}n")),  # noqa: S704
         losses=[(count, *group) for group, count in groups.most_common()],

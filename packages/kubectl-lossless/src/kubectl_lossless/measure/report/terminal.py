@@ -36,7 +36,7 @@ def _broken(text: str) -> list[str]:
 
 
 def text(reports: Sequence[Report], goals: Sequence[Goal] = (), known: Published | None = None) -> str:
-    """Return the table, what was lost, and the goals; `known` are figures to compare with."""
+    """Return the table, the losses, and the goals; `known` are figures to compare with."""
     known = known or Published()
     parts = [table(rows_as_cells([row_of(report, known) for report in reports]))]
     if "course: lost" in rows_as_cells([row_of(report, known) for report in reports])[0]:
