@@ -6,8 +6,9 @@ from doctor.helpers import Object, base
 from doctor.kinds import KINDS
 from doctor.kinds_of_pods import PODS
 from doctor.kinds_of_starts import STARTS
+from doctor.kinds_of_updates import UPDATES
 
-ALL = {**KINDS, **STARTS, **PODS}
+ALL = {**KINDS, **STARTS, **PODS, **UPDATES}
 
 
 def manifest(name: str) -> list[Object]:

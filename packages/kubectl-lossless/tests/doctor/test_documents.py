@@ -49,8 +49,9 @@ def test_nulls_are_not_set() -> None:
 
 
 def test_scalars_are_those_of_kubernetes() -> None:
-    text = "a: =\nb: 2024-01-02\nc: 017\nd: yes\ne: 1_000\nf: 1.5\ng: '8'\nh: 0x1F\n"
+    text = "a: =\nb: 2024-01-02\nc: 017\nd: yes\ne: 1_000\nf: 1.5\ng: '8'\nh: 0x1F\ni: 1e3\nj: '1e3'\n"
     expected = {"a": "=", "b": "2024-01-02", "c": 15, "d": True, "e": 1000, "f": 1.5, "g": "8", "h": 31}
+    expected |= {"i": 1000.0, "j": "1e3"}
     assert one(text).data == expected
 
 
@@ -112,3 +113,16 @@ def test_json_documents_may_stand_one_after_the_other() -> None:
     text = '{"kind": "A", "spec": {"x": null}}\n{"kind": "B"} \n'
     found = [each for each in read(text.encode(), "file") if isinstance(each, Document)]
     assert [each.data for each in found] == [{"kind": "A", "spec": {}}, {"kind": "B"}]
+
+
+def test_item_of_a_list_that_is_no_object_is_a_problem() -> None:
+    assert problem('{"kind": "List", "items": [{"kind": "Pod"}, "x"]}') == (
+        "items[1] holds the text 'x' where a Kubernetes object is expected"
+    )
+
+
+def test_items_of_a_deployment_list_have_its_api_version() -> None:
+    found = one(
+        '{"apiVersion": "apps/v1", "kind": "DeploymentList", "items": [{"metadata": {"name": "web"}}]}'
+    )
+    assert (found.name, found.group) == ("Deployment web", "apps")

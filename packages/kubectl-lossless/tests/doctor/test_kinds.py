@@ -9,6 +9,7 @@ from doctor.helpers import LOSES, RISKS, dump, findings
 from doctor.kinds import KINDS
 from doctor.kinds_of_pods import PODS
 from doctor.kinds_of_starts import STARTS
+from doctor.kinds_of_updates import UPDATES
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -18,4 +19,4 @@ def test_kind_has_the_findings_that_count(name: str) -> None:
 
 
 def test_kinds_have_different_names() -> None:
-    assert len(ALL) == len(KINDS) + len(STARTS) + len(PODS)
+    assert len(ALL) == len(KINDS) + len(STARTS) + len(PODS) + len(UPDATES)

@@ -336,3 +336,16 @@ def test_drain_is_recognized_in_a_running_pod(
     assert workload.server.drain == maximum
     drains = [each for each in examine(workload).findings if each.check == "drain"]
     assert bool(drains) == (maximum == 0)
+
+
+def test_misspelt_kind_is_refused_with_the_likely_one() -> None:
+    text = dump(base()).replace("kind: Deployment", "kind: Deploymnet")
+    (refused,) = load(text).refused
+    assert str(refused) == (
+        "stdin:2: Deploymnet web is of no known kind: 'Deploymnet'; is 'Deployment' meant?"
+    )
+
+
+def test_api_version_that_is_no_text_is_refused() -> None:
+    (refused,) = load(dump(base()).replace("apiVersion: apps/v1", "apiVersion: 1")).refused
+    assert "apiVersion is 1; allowed is text" in str(refused)

@@ -27,6 +27,9 @@ Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)\Z")
 OCTAL = re.compile(r"0o?[0-7]+\Z")
+EXPONENT = re.compile(r"[-+]?[0-9]+[eE][-+]?[0-9]{1,3}\Z")
+"""A number to Kubernetes, and text to PyYAML."""
+
 HEXADECIMAL = re.compile(r"0x[0-9a-fA-F]+\Z")
 TRUE = {"y", "yes", "true", "on"}
 
@@ -203,11 +206,12 @@ def unfolded(document: Document) -> Iterator[Document]:
         return
     for number, item in enumerate(items if isinstance(items, list) else ()):
         node = _child(_child(document.node, "items"), number)
-        if isinstance(item, dict):
-            if kind := document.kind.removesuffix("List"):  # of the API server itself: not in each item
-                item.setdefault("kind", kind)
-                item.setdefault("apiVersion", document.data.get("apiVersion"))
-            yield from unfolded(Document(item, document.file, node))
+        if not isinstance(item, dict):
+            raise Problem(f"items[{number}] holds {_kind_of(item)} where a Kubernetes object is expected")
+        if kind := document.kind.removesuffix("List"):  # of the API server itself: not in each item
+            item.setdefault("kind", kind)
+            item.setdefault("apiVersion", document.data.get("apiVersion"))
+        yield from unfolded(Document(item, document.file, node))
 
 
 def _child(node: yaml.Node | None, key: str | int) -> yaml.Node | None:
@@ -307,4 +311,6 @@ def _scalar(node: yaml.ScalarNode) -> Any:  # noqa: PLR0911 - a table of YAML's 
             return float(text.replace("_", ""))
         except ValueError:
             return text
+    if tag == "str" and not node.style and EXPONENT.match(text):
+        return float(text)
     return text  # dates, `=` and tags of others, as Kubernetes takes them

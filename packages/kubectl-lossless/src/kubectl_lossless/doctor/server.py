@@ -39,7 +39,7 @@ SHELLS = {
 EXECUTING = {
     "gosu": 1, "su-exec": 1, "chpst": 0, "nice": 0, "stdbuf": 0, "ddtrace-run": 0,
     "opentelemetry-instrument": 0,
-    "newrelic-admin": 1, "chamber": 0, "setpriv": 0, "exec": 0,
+    "corepack": 0, "newrelic-admin": 1, "chamber": 0, "setpriv": 0, "exec": 0,
 }  # fmt: skip
 """Programs that end by exec'ing the rest of their arguments, and how many of their own come before it."""
 
@@ -54,6 +54,7 @@ WRAPPERS = {
     "mamba": "`mamba run` stays in front of the program that it starts and does not pass SIGTERM on",
     "micromamba": "`micromamba run` stays in front of the program that it starts",
     "npx": "npx starts the program through a shell and stays in front of both",
+    "go run": "`go run` stays in front of the program that it builds and does not pass SIGTERM on",
 }
 """Programs that stay in front of the server and do not pass SIGTERM on to it."""
 
@@ -65,6 +66,7 @@ SUPERVISORS = {
         "SIGINT in place of SIGTERM on, and kills after 1.6 s",
         "kill_timeout in its process file",
     ),
+    "su": ("SIGTERM on, and kills after 2 s", "gosu, su-exec or setpriv in place of su, or runAsUser"),
     "pm2": ("SIGINT in place of SIGTERM on, and kills after 1.6 s", "kill_timeout in its process file"),
 }
 """Programs that pass a signal on and have a stop timeout of their own; and where that is set."""
@@ -77,10 +79,14 @@ RELOADERS = {
     "watchexec",
     "reflex",
     "air",
+    "dotnet watch",
     "entr",
     "uvicorn-hmr",
 }
 """Programs that start a server again whenever a file changes."""
+
+SUBCOMMANDS = {"go run", "dotnet watch"}
+"""Names among these that are a program's and its first argument's."""
 
 WORKERS = {
     *("celery", "rq", "rqworker", "huey_consumer", "huey_consumer.py", "dramatiq", "arq", "procrastinate"),
@@ -234,7 +240,7 @@ class Start:
     def serving(self) -> list[str]:
         """The command line of the program that serves, as far as it is known."""
         if self.script is None:
-            return self.program
+            return _behind_entrypoint(self.program)
         servers = [words for words in self.commands if _server_name(words)]
         # Of several, as in `if` and `else`, one for production.
         production = [words for words in servers if not _is_development(_server_name(words))]
@@ -255,6 +261,17 @@ class Start:
             for command, _ in script.commands()
             if command.words
         ]
+
+
+def _behind_entrypoint(words: list[str]) -> list[str]:
+    """Return the known server's command line that an entrypoint script gets as its arguments, else all.
+
+    Such a script ends with `exec "$@"`: `/entrypoint.sh gunicorn app:app`.
+    """
+    script = words[1:] if words and Path(words[0]).name in SHELLS else words
+    if script and script[0].endswith(("entrypoint", ".sh")) and serves(script[1:]):
+        return script[1:]
+    return words
 
 
 def _takes_value(word: str) -> bool:
@@ -383,7 +400,13 @@ def first_program(start: Start) -> str:
         words = start.commands[-1] if replaced and start.commands else []
     else:
         words = start.program
-    return Path(words[0]).name if words else ""
+    if not words:
+        return ""
+    name = Path(words[0]).name
+    if name == "su" and start.alpine:
+        return ""  # BusyBox's execs the shell
+    both = " ".join([name, *words[1:2]])
+    return both if both in SUBCOMMANDS else name
 
 
 def known(

@@ -227,6 +227,7 @@ POD_SPEC = mapping(
         "initContainers": sequence(CONTAINER),
         "terminationGracePeriodSeconds": whole(),
         "hostNetwork": boolean,
+        "restartPolicy": text,
         "enableServiceLinks": boolean,
         "shareProcessNamespace": boolean,
         "affinity": mapping({"podAntiAffinity": TERMS}),
@@ -382,4 +383,4 @@ def problems(kind: str, group: str, data: Any) -> list[Wrong]:
         if is_foreign(kind, group)
         else SHAPES.get(kind, mapping({"metadata": METADATA}))
     )
-    return list(check(data, ()))
+    return [*mapping({"apiVersion": text})(data, ()), *check(data, ())]

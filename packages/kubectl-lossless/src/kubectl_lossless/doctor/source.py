@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -77,6 +78,9 @@ NOT_SERVED = ("the server doesn't have a resource type", "could not find the req
 """kubectl's messages about a kind that the cluster does not know."""
 
 SUFFIXES = (".yaml", ".yml", ".json")
+
+SIMILAR = 0.85
+"""Least similarity of a misspelt kind, from 0 to 1."""
 
 MAX_BYTES = 100_000_000
 """Largest file that is read."""
@@ -380,6 +384,9 @@ def _choose(
         if each.kind not in KINDS:
             if meant := next((kind for kind in KINDS if kind.lower() == each.kind.lower()), ""):
                 reason = f"is of no known kind: {each.kind!r} is written {meant!r}"
+                loaded.refused.append(Refused(reason, each.name, each.file, each.line(("kind",))))
+            elif each.group == "apps" and (near := get_close_matches(each.kind, KINDS, 1, SIMILAR)):
+                reason = f"is of no known kind: {each.kind!r}; is {near[0]!r} meant?"
                 loaded.refused.append(Refused(reason, each.name, each.file, each.line(("kind",))))
             continue
         if (rollout := referred.get((each.kind, each.metadata_name, each.namespace))) is not None:

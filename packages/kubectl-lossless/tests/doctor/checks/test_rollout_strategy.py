@@ -37,6 +37,13 @@ def test_budget_that_allows_nothing_and_one_that_allows_all() -> None:
     assert (RISKS, "disruption-budget") in brief(findings(dump(objects)))
 
 
+def test_two_budgets_of_the_same_pods_are_reported_with_their_names() -> None:
+    objects = base()
+    objects.append({**objects[2], "metadata": {"name": "web-2", "namespace": "demo"}})
+    found = [each for each in findings(dump(objects)) if each.check == "disruption-budget"]
+    assert [each.what for each in found] == ["2 PodDisruptionBudgets select its pods: web, web-2."]
+
+
 @pytest.mark.parametrize("name", ["StatefulSet", "DaemonSet"])
 def test_kinds_without_a_surge_are_not_judged_by_a_surge(name: str) -> None:
     objects = base(kind(name, "strategy"), spec(updateStrategy={"rollingUpdate": {"maxUnavailable": 1}}))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 
+from kubectl_lossless.doctor.checks.rollout_strategy import amount
 from kubectl_lossless.doctor.documents import Document, Object
 from kubectl_lossless.doctor.finding import REMOVE, Change, Finding, Path, Severity
 from kubectl_lossless.doctor.workload import Container, Workload
@@ -12,6 +14,7 @@ from kubectl_lossless.doctor.workload import Container, Workload
 LONGEST_PORT_NAME = 15
 """Characters."""
 
+PROBES = ("readinessProbe", "livenessProbe", "startupProbe")
 HANDLERS = ("exec", "httpGet", "tcpSocket", "grpc", "sleep")
 ZERO = (0, "0", "0%")
 
@@ -24,6 +27,10 @@ NOT_SERVED = {
     "autoscaling/v2beta2": ("autoscaling/v2", "1.26"),
 }
 """API versions that are no longer served: what to write instead, and since which Kubernetes."""
+
+OBJECT_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+PLACEHOLDER = re.compile(r"[${<%]")
+"""Marks of a name that something else replaces before the API server gets it."""
 
 
 SERVED = {
@@ -42,13 +49,16 @@ SERVED = {
 def refused(workload: Workload) -> Iterator[Finding]:
     """The API server refuses the manifest, so the update never happens: a port's number in quotes, a strategy
     that may neither add nor remove a pod, two handlers in one probe or hook, a port's name twice, no API
-    version, or one that is not served.
+    version, or one that is not served, a workload without a selector.
     """
     autoscalers = [workload.autoscaler] if workload.autoscaler else []
     for document in [workload.document, *workload.services, *workload.budgets, *autoscalers]:
         yield from _version(document, "" if document is workload.document else document.name)
+    yield from _identity(workload)
     yield from _strategy(workload)
-    for each in workload.containers:
+    yield from _update_strategy(workload)
+    yield from _pod(workload)
+    for each in [*workload.containers, *workload.init_containers]:
         yield from _ports(each)
         for path, handlers in _handlers(each):
             yield from _handler(path, handlers)
@@ -69,6 +79,9 @@ def refused(workload: Workload) -> Iterator[Finding]:
                 "minAvailable and maxUnavailable are both set", path, Change(path, REMOVE), budget.name
             )
 
+    if workload.autoscaler is not None:
+        yield from _limits(workload.autoscaler)
+
 
 def _version(document: Document, of: str) -> Iterator[Finding]:
     version, served = str(document.data.get("apiVersion") or ""), SERVED.get(document.kind, ())
@@ -86,14 +99,77 @@ def _version(document: Document, of: str) -> Iterator[Finding]:
     yield _refusal(what, path, Change(path, instead), of)
 
 
-def _refusal(what: str, path: Path, change: Change | None = None, of: str = "") -> Finding:
+def _identity(workload: Workload) -> Iterator[Finding]:
+    """Yield what is wrong with the workload's name and selector."""
+    name = workload.metadata_name
+    if name and not OBJECT_NAME.fullmatch(name) and not PLACEHOLDER.search(name):
+        yield _refusal(
+            f"the name is {name!r}; allowed are lower-case letters, digits, '-' and '.'",
+            ("metadata", "name"),
+            advice="a name of these characters, such as "
+            + (re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "web"),
+        )
+    if workload.kind in ("Deployment", "StatefulSet", "DaemonSet") and not workload.spec.get("selector"):
+        path: Path = ("spec", "selector")
+        labels = dict(workload.labels)
+        yield _refusal(
+            "spec.selector is missing",
+            path,
+            Change(path, {"matchLabels": labels}) if labels else None,
+            advice="labels of the pods, and a selector with the same",
+        )
+
+
+def _pod(workload: Workload) -> Iterator[Finding]:
+    """Yield what is wrong with the pod as a whole: its restartPolicy, and the names of its containers."""
+    path: Path = ("spec", "template", "spec", "restartPolicy")
+    if (policy := workload.pod.get("restartPolicy", "Always")) != "Always":
+        yield _refusal(
+            f"restartPolicy is {policy}; a {workload.kind}'s is Always", path, Change(path, "Always")
+        )
+    every = [*workload.plain, *(each for each in workload.containers if each.sidecar)]
+    every += workload.init_containers
+    for name, count in Counter(each.name for each in every).items():
+        if count > 1:
+            yield _refusal(
+                f"{count} containers are called {name}",
+                next(each.path for each in reversed(every) if each.name == name),
+                advice="another name for one of them",
+            )
+    for each in workload.init_containers:
+        own = each.spec.get("restartPolicy", "Never")
+        if own not in ("Never", "OnFailure"):
+            at = (*each.path, "restartPolicy")
+            yield _refusal(f"restartPolicy of {each.name} is {own!r}", at, Change(at, "Always"))
+        for kind in PROBES:
+            if each.spec.get(kind):
+                at = (*each.path, kind)
+                yield _refusal(
+                    f"{kind} of {each.name}, an init container without restartPolicy: Always",
+                    at,
+                    Change(at, REMOVE),
+                )
+
+
+def _limits(autoscaler: Document) -> Iterator[Finding]:
+    fewest, most = autoscaler.spec.get("minReplicas", 1), autoscaler.spec.get("maxReplicas")
+    if autoscaler.kind == "HorizontalPodAutoscaler" and most is not None and most < fewest:
+        path: Path = ("spec", "maxReplicas")
+        yield _refusal(
+            f"maxReplicas {most} is below minReplicas {fewest}", path, Change(path, fewest), autoscaler.name
+        )
+
+
+def _refusal(
+    what: str, path: Path, change: Change | None = None, of: str = "", advice: str = "one of them"
+) -> Finding:
     return Finding(
         Severity.LOSES,
         f"The API server refuses it: {what}.",
         "The update never happens.",
         path,
         (change,) if change else (),
-        advice="" if change else "one of them",
+        advice="" if change else advice,
         object=of,
     )
 
@@ -107,11 +183,40 @@ def _strategy(workload: Workload) -> Iterator[Finding]:
     if workload.kind != "Deployment":
         return
     pace = found.get("rollingUpdate") or {}
-    path = ("spec", "strategy", "rollingUpdate")
-    if found.get("type") == "Recreate" and pace:
+    path: Path = ("spec", "strategy", "rollingUpdate")
+    name = found.get("type", "RollingUpdate")
+    if name not in ("RollingUpdate", "Recreate"):
+        at: Path = ("spec", "strategy", "type")
+        yield _refusal(
+            f"the strategy {name} is none of a Deployment, which has RollingUpdate and Recreate",
+            at,
+            Change(at, "RollingUpdate"),
+        )
+    elif amount(pace.get("maxUnavailable", 0), 100, up=True) > 100 and "%" in str(pace["maxUnavailable"]):
+        at = (*path, "maxUnavailable")
+        yield _refusal(f"maxUnavailable {pace['maxUnavailable']} is more than 100%", at, Change(at, 0))
+    elif found.get("type") == "Recreate" and pace:
         yield _refusal("rollingUpdate is not for the strategy Recreate", path, Change(path, REMOVE))
     elif pace.get("maxSurge") in ZERO and pace.get("maxUnavailable") in ZERO:
         yield _refusal("maxSurge and maxUnavailable are both 0", path, Change((*path, "maxSurge"), 1))
+
+
+def _update_strategy(workload: Workload) -> Iterator[Finding]:
+    """Yield what is wrong with a DaemonSet's rolling update: it either adds pods or removes them first."""
+    if workload.kind != "DaemonSet":
+        return
+    pace = (workload.spec.get("updateStrategy") or {}).get("rollingUpdate") or {}
+    surge, away = pace.get("maxSurge", 0), pace.get("maxUnavailable", 1)
+    path: Path = ("spec", "updateStrategy", "rollingUpdate", "maxUnavailable")
+    if surge not in ZERO and away not in ZERO:
+        yield _refusal(
+            f"maxSurge {surge} needs maxUnavailable 0 in a DaemonSet"
+            + ("" if "maxUnavailable" in pace else ", whose default is 1"),
+            path,
+            Change(path, 0),
+        )
+    elif surge in ZERO and away in ZERO:
+        yield _refusal("maxSurge and maxUnavailable are both 0", path, Change(path, 1))
 
 
 def _ports(container: Container) -> Iterator[Finding]:
@@ -125,7 +230,7 @@ def _ports(container: Container) -> Iterator[Finding]:
 
 
 def _handlers(container: Container) -> Iterator[tuple[Path, Object]]:
-    for kind in ("readinessProbe", "livenessProbe", "startupProbe"):
+    for kind in PROBES:
         if found := container.spec.get(kind):
             yield (*container.path, kind), found
     for kind in ("preStop", "postStart"):
@@ -136,11 +241,19 @@ def _handlers(container: Container) -> Iterator[tuple[Path, Object]]:
 def _handler(path: Path, found: Object) -> Iterator[Finding]:
     handlers = [name for name in HANDLERS if name in found]
     where = path[-1]
+    if not handlers and where in PROBES and found:
+        yield _refusal(f"{where} has no handler", path, advice="one of httpGet, tcpSocket, grpc and exec")
+    if where in PROBES and "exec" in found and not (found["exec"] or {}).get("command"):
+        yield _refusal(f"exec of {where} has no command", (*path, "exec"), advice="a command")
     if len(handlers) > 1:
         yield _refusal(f"{where} has {len(handlers)} handlers, {' and '.join(handlers)}", path)
     for name in handlers:
         port = found[name].get("port") if isinstance(found[name], dict) else None
-        if _quoted(port):
+        if port == 0:
+            yield _refusal(
+                f"the port of {where} is 0", (*path, name, "port"), advice="a port from 1 to 65535"
+            )
+        elif _quoted(port):
             yield _refusal(
                 f"the port of {where} is {port!r}: in quotes it is a port's name, and a name has a letter",
                 (*path, name, "port"),

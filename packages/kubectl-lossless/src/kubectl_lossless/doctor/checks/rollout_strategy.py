@@ -124,6 +124,11 @@ def strategy(workload: Workload) -> Iterator[Finding]:
             of_nodes,
             (Change(of_nodes, 1),),
         )
+    if (
+        workload.kind == "StatefulSet"
+        and (workload.spec.get("updateStrategy") or {}).get("type") != "OnDelete"
+    ):
+        yield from _strategy_of_statefulset(workload)
     if workload.kind in ("StatefulSet", "DaemonSet") or "blueGreen" in (workload.spec.get("strategy") or {}):
         return
     found = workload.spec.get("strategy") or {}
@@ -176,6 +181,21 @@ def strategy(workload: Workload) -> Iterator[Finding]:
             "they cannot.",
             path,
             (Change((*path, "maxSurge"), max(surge, 1)), Change((*path, "maxUnavailable"), 0)),
+        )
+
+
+def _strategy_of_statefulset(workload: Workload) -> Iterator[Finding]:
+    """Yield what maxUnavailable of a StatefulSet takes away at a time, beyond the one pod of the default."""
+    pods = workload.replicas
+    away = amount(_pace(workload).get("maxUnavailable", 1), pods, up=True)
+    if 1 < pods <= away:
+        path = ("spec", "updateStrategy", "rollingUpdate", "maxUnavailable")
+        yield Finding(
+            Severity.LOSES,
+            f"An update deletes all {pods} pods at a time.",
+            "Nobody responds until the new ones are ready.",
+            path,
+            (Change(path, 1),),
         )
 
 
@@ -283,6 +303,16 @@ def disruption_budget(workload: Workload) -> Iterator[Finding]:
             ("spec", "replicas"),
             advice=f"a PodDisruptionBudget with "
             f"{{maxUnavailable: 1, selector: {{matchLabels: {{{labels}}}}}}}",
+        )
+    names = sorted({each.metadata_name for each in workload.budgets})
+    if len(names) > 1:
+        yield Finding(
+            Severity.ADVICE,
+            f"{len(names)} PodDisruptionBudgets select its pods: {', '.join(names)}.",
+            "An eviction of a pod with more than one fails, so a node drain never ends.",
+            ("spec", "selector"),
+            advice="one of them",
+            object=workload.budgets[-1].name,
         )
     for budget in workload.budgets:
         spec = budget.data.get("spec") or {}

@@ -82,13 +82,19 @@ def target_port(workload: Workload) -> Iterator[Finding]:
 
 
 def ingress_backend(workload: Workload) -> Iterator[Finding]:
-    """An Ingress that names a Service or a port which is not there responds 503 to every request."""
+    """An Ingress that names a Service or a port which is not there responds 503 to every request. So does an
+    HTTPRoute that names a port which its Service does not have.
+    """
     services = {each.metadata_name: each for each in workload.of_kind("Service", group="")}
     if not services or "services" in workload.unseen:
         return
-    for ingress in workload.of_kind("Ingress"):
-        for name, port in backends(ingress.data):
+    routed = [(each, backends(each.data)) for each in workload.of_kind("Ingress")]
+    routed += [(each, _backends_of_route(each)) for each in workload.of_kind("HTTPRoute")]
+    for ingress, pairs in routed:
+        for name, port in pairs:
             service = services.get(name)
+            if service is None and ingress.kind == "HTTPRoute":
+                continue  # a backend may be of another kind
             if service is None:
                 near = set(services) == {each.metadata_name for each in workload.services}
                 if not near and not workload.from_cluster:
@@ -219,6 +225,7 @@ def host_port(workload: Workload) -> Iterator[Finding]:
     node, and clients that ask the node directly find nobody in between.
     """
     if workload.kind == "DaemonSet":
+        yield from _host_port_with_surge(workload)
         return
     if workload.pod.get("hostNetwork"):
         yield Finding(
@@ -241,6 +248,26 @@ def host_port(workload: Workload) -> Iterator[Finding]:
                     (*each.path, "ports", number, "hostPort"),
                     advice="remove it, and put a Service in front",
                 )
+
+
+def _host_port_with_surge(workload: Workload) -> Iterator[Finding]:
+    """Yield a DaemonSet's surge that cannot be: the new pod needs a port which the old one still has."""
+    pace = (workload.spec.get("updateStrategy") or {}).get("rollingUpdate") or {}
+    surge = pace.get("maxSurge", 0)
+    ports = [port for each in workload.containers for port in each.ports]
+    taken = [port for port in ports if port.get("hostPort") or workload.pod.get("hostNetwork")]
+    if surge in (0, "0%") or not taken:
+        return
+    path = ("spec", "updateStrategy", "rollingUpdate")
+    yield Finding(
+        Severity.RISKS,
+        f"With maxSurge {surge} a new pod needs port {taken[0].get('hostPort') or taken[0]['containerPort']} "
+        "of its node, which the old one has until it terminates.",
+        "The new pod stays pending, and the update never completes.",
+        path,
+        (Change(path, {"maxUnavailable": 1}),),
+        advice="or no port of the node, and a Service in front",
+    )
 
 
 def service_links(workload: Workload) -> Iterator[Finding]:
@@ -389,6 +416,18 @@ def backends(ingress: Object) -> list[tuple[str, object]]:
         elif each.get("serviceName"):
             pairs.append((each["serviceName"], each.get("servicePort")))
     return pairs
+
+
+def _backends_of_route(route: Document) -> list[tuple[str, object]]:
+    """Return the Services of its own namespace and the ports that an HTTPRoute sends to."""
+    return [
+        (str(each.get("name")), each.get("port"))
+        for rule in route.spec.get("rules") or ()
+        for each in rule.get("backendRefs") or ()
+        if each.get("kind", "Service") == "Service"
+        and not each.get("group")
+        and each.get("namespace", route.namespace) == route.namespace
+    ]
 
 
 def _signs_of_ingress(workload: Workload, ingress: Object) -> list[str]:
