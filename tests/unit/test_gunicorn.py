@@ -114,19 +114,19 @@ LEANT_ON = [
         "workers.gthread",
         "ThreadWorker.on_client_socket_readable",
         "aead1a3ea7b7",
-        f"{WORKER}.on_client_socket_readable",
+        f"{WORKER}.on_next_request",
     ),
     (
         "workers.gthread",
         "ThreadWorker.on_pending_socket_readable",
         "2475f7087832",
-        f"{WORKER}.on_pending_socket_readable",
+        f"{WORKER}.on_more_headers",
     ),
     (
         "workers.gthread",
         "ThreadWorker.murder_keepalived",
         "4459960c4ccc",
-        f"{WORKER}.murder_keepalived and expire, and gunicorn_fast.connection.DeadlineQueue",
+        f"{WORKER}.murder_keepalived, and gunicorn_fast.deadlines",
     ),
     ("workers.gthread", "ThreadWorker.murder_pending", "7bf11f464542", f"{WORKER}.murder_pending"),
     (

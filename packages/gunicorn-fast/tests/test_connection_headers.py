@@ -1,4 +1,4 @@
-"""PartialHeaders decides exactly when Gunicorn's parser needs no more data; DeadlineQueue keeps the order."""
+"""PartialHeaders decides exactly when Gunicorn's parser needs no more data."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import itertools
 import os
 import random
 import time
-from typing import Any
 
 import pytest
 from gunicorn.config import Config
 from gunicorn.http.message import Request
 from gunicorn.http.unreader import Unreader
 
-from gunicorn_fast.connection import DeadlineQueue, HeaderLimits, PartialHeaders
+from gunicorn_fast.connection import HeaderLimits, PartialHeaders
 from tests.process.test_fuzz import broken
 from tests.process.test_hostile import INCOMPLETE, ODDITIES
 
@@ -135,33 +134,3 @@ def test_headers_that_arrive_byte_by_byte_are_scanned_once() -> None:
     seconds(1000)
     short, long = min(seconds(15_000) for _ in range(3)), min(seconds(150_000) for _ in range(3))
     assert long < 40 * short  # a scan from the beginning each time would take 100 times as long
-
-
-def test_deadline_queue_keeps_the_order_and_removes_from_the_middle() -> None:
-    first, second, third = (type(name, (), {})() for name in "abc")
-    queue = DeadlineQueue()
-    for each in (first, second, third):
-        queue.append(each)
-    queue.remove(second)
-    assert list(queue) == [first, third]
-    assert (queue[0], queue.popleft(), len(queue)) == (first, first, 1)
-
-
-def test_deadline_queue_finds_a_connection_without_comparisons() -> None:
-    comparisons = 0
-
-    class Compared:
-        def __eq__(self, other: object) -> bool:
-            nonlocal comparisons
-            comparisons += 1
-            return self is other
-
-        __hash__ = object.__hash__
-
-    connections: list[Any] = [Compared() for _ in range(1000)]
-    queue = DeadlineQueue()
-    for each in connections:
-        queue.append(each)
-    for each in reversed(connections):
-        queue.remove(each)
-    assert (len(queue), comparisons) == (0, 0)

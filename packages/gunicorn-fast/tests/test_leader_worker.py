@@ -15,7 +15,7 @@ from gunicorn.glogging import Logger
 
 from gunicorn_fast.connection import HeaderLimits
 from gunicorn_fast.leader_worker import ACCEPTS, LeaderWorker
-from gunicorn_fast.probe_worker import EXPIRED_AT_ONCE, ProbeLaneWorker
+from gunicorn_fast.probe_worker import ProbeLaneWorker
 
 
 @pytest.fixture(params=[LeaderWorker])
@@ -26,40 +26,6 @@ def worker(request: pytest.FixtureRequest) -> Iterator[Any]:
     worker.limits = HeaderLimits(cfg)
     yield worker
     worker.tmp.close()
-
-
-def test_connections_with_the_same_timeout_are_closed_a_few_at_a_time(worker: LeaderWorker) -> None:
-    """Otherwise other clients and probes wait until thousands are closed."""
-    count = 700
-    with contextlib.ExitStack() as stack:
-        worker.poller = stack.enter_context(selectors.DefaultSelector())
-        worker.method_queue.init()
-        stack.callback(worker.method_queue.close)
-        queues = worker.keepalived_conns, worker.pending_conns, worker.unused_conns, worker.lingering_conns
-        for number in range(count):
-            client, server = socket.socketpair()
-            client.close()
-            conn = worker.connection_class(worker.cfg, server, ("", 0), ("", 0))
-            conn.poller = worker.poller
-            conn.queue = queues[number % len(queues)]
-            conn.timeout = 0.0
-            conn.queue.append(conn)
-        worker.nr_conns, worker.worker_connections = count, count + 1
-
-        def close_some() -> int:
-            before: int = worker.nr_conns
-            worker.method_queue.run_callbacks(None)
-            after: int = worker.nr_conns
-            return before - after
-
-        for _ in range(2):  # a second check in between must not start again
-            worker.murder_keepalived()
-            worker.murder_pending()
-            assert worker.nr_conns == count - EXPIRED_AT_ONCE
-        while worker.nr_conns:
-            assert 0 < close_some() <= 60 * EXPIRED_AT_ONCE
-        assert [len(queue) for queue in queues] == [0, 0, 0, 0]
-        assert not worker.expiring
 
 
 @pytest.mark.parametrize("worker", [ProbeLaneWorker, LeaderWorker], indirect=True)
@@ -74,11 +40,11 @@ def test_connection_closed_while_its_event_waits_is_closed_once(
         worker.poller.register(
             worker.method_queue.fileno(), selectors.EVENT_READ, worker.method_queue.run_callbacks
         )
-        worker.method_queue.defer(worker.expire)
+        worker.method_queue.defer(worker.deadlines.expire)
         waits = [
-            (worker.keepalived_conns, worker.on_client_socket_readable),
-            (worker.pending_conns, worker.on_pending_socket_readable),
-            (worker.lingering_conns, worker.on_lingering_socket_readable),
+            (worker.deadlines.idle, worker.on_next_request),
+            (worker.deadlines.partial, worker.on_more_headers),
+            (worker.deadlines.lingering, worker.on_lingering_readable),
         ]
         for queue, callback in waits:
             client, server = socket.socketpair()
@@ -114,5 +80,5 @@ def test_simultaneous_connections_are_accepted_together(worker: LeaderWorker) ->
         assert worker.nr_conns == ACCEPTS  # the others are for other workers, or for the next round
         worker.accept(listener)
         assert worker.nr_conns == ACCEPTS + 1
-        for conn in list(worker.unused_conns):
+        for conn in list(worker.deadlines.unused):
             conn.close()

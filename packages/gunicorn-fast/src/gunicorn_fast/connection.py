@@ -1,96 +1,42 @@
-"""Connections whose request line and headers the event loop reads, and the queues in which they wait."""
+"""Connections whose request line and headers the event loop reads."""
 
 from __future__ import annotations
 
 import copy
 import re
-from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from selectors import BaseSelector
 from typing import Any
 
 from gunicorn.http.body import LengthReader
-from gunicorn.http.errors import InvalidHeader, InvalidRequestLine, LimitRequestHeaders, LimitRequestLine
+from gunicorn.http.errors import (
+    InvalidHeader,
+    InvalidRequestLine,
+    LimitRequestHeaders,
+    LimitRequestLine,
+    NoMoreData,
+)
 from gunicorn.http.message import Request
 from gunicorn.http.unreader import IterUnreader
-from gunicorn.workers.gthread import TConn
+from gunicorn.workers.gthread import DEFAULT_WORKER_DATA_TIMEOUT, TConn
+
+from gunicorn_fast.deadlines import DeadlineQueue
 
 RECEIVE_BYTES = 65536
 """Maximum size of one read of request headers, in bytes."""
 
-LARGE_HEADERS = 65536
-"""Size of buffered, incomplete headers above which a HeaderQueue counts them, in bytes."""
+LINGER_BYTES = 65536
+"""Maximum number of bytes to discard from a client that keeps sending after our close."""
 
 END_OF_HEADERS = b"\r\n\r\n"
 BARE_LF = re.compile(rb"(?<!\r)\n")
 
-Callback = Callable[[Any, Any], None]
-"""Function that is called with a connection and its socket when the socket is readable."""
+Callback = Callable[["Connection"], None]
+"""Function that is called with a connection when its socket is readable."""
 
 
-def ignore_late_event(conn: Connection, client: Any) -> None:
+def ignore_late_event(conn: Connection) -> None:
     """Ignore an event that a poll reported before the wait of `conn` ended."""
-
-
-class DeadlineQueue:
-    """Connections in the order of their timeouts; supports the methods of a deque that gthread uses.
-
-    Removing a connection takes the same time for any number of them, which a deque does not offer. Nor does
-    a dict for the first connection: it skips all that were removed before.
-    """
-
-    def __init__(self) -> None:
-        self._connections: OrderedDict[TConn, None] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._connections)
-
-    def __iter__(self) -> Iterator[TConn]:
-        return iter(self._connections)
-
-    def __getitem__(self, index: int) -> TConn:
-        assert index == 0  # noqa: S101 - gthread reads the first only
-        return next(iter(self._connections))
-
-    def append(self, connection: TConn) -> None:
-        """Add a connection whose timeout ends after all the others'."""
-        self._connections[connection] = None
-
-    def remove(self, connection: TConn) -> None:
-        """Remove a connection at any position."""
-        del self._connections[connection]
-
-    def popleft(self) -> TConn:
-        """Remove and return the first connection."""
-        first = self[0]
-        del self._connections[first]
-        return first
-
-
-class HeaderQueue(DeadlineQueue):
-    """Connections with incomplete headers, and the memory that large ones take."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.large: dict[Connection, int] = {}  # by the time at which they became large
-        self.large_total = 0
-
-    def grow(self, conn: Connection) -> None:
-        """Count the headers of `conn` if they are large."""
-        size = len(conn.partial.data) if conn.partial is not None else 0
-        if size > LARGE_HEADERS:
-            self.large_total += size - self.large.get(conn, 0)
-            self.large[conn] = size
-
-    def remove(self, connection: TConn) -> None:
-        """Remove a connection at any position."""
-        super().remove(connection)
-        self.large_total -= self.large.pop(connection, 0)
-
-    def popleft(self) -> TConn:
-        """Remove and return the first connection."""
-        first = super().popleft()
-        self.large_total -= self.large.pop(first, 0)
-        return first
 
 
 class HeaderLimits:
@@ -163,6 +109,7 @@ class Connection(TConn):  # type: ignore[misc] # Gunicorn has no types
 
     limits: HeaderLimits
     parser: Any
+    poller: BaseSelector
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -170,9 +117,11 @@ class Connection(TConn):  # type: ignore[misc] # Gunicorn has no types
         self.partial: PartialHeaders | None = None
         self.closed = False  # by the client
         self.unread_since = 0.0  # time of a response whose request's body is still to come
-        self.queue = DeadlineQueue()  # in which it waits
+        self.queue: DeadlineQueue[Any] = DeadlineQueue()  # in which it waits
         self.callback: Callback = ignore_late_event  # for its next event
         self.since = 0.0  # beginning of the wait
+        self.polled = False  # true while the poller has the connection
+        self.early = False  # the request arrived before the response to the previous one was sent
         self.discarded = 0  # bytes received after our close
 
     def receive(self) -> bool:
@@ -212,6 +161,37 @@ class Connection(TConn):  # type: ignore[misc] # Gunicorn has no types
         """Set the response to the one for `error`, as if the parser had raised it."""
         self.parser, self.partial = Refusal(error), None
         self.data_ready = True  # the parser reads nothing
+
+    @property
+    def buffered(self) -> int:
+        """Size of the incomplete headers, in bytes."""
+        return len(self.partial.data) if self.partial is not None else 0
+
+    def leave_loop(self) -> None:
+        """Remove the connection from the poller: the loop continues while its request is served."""
+        if self.polled:
+            self.polled = False
+            self.callback = ignore_late_event
+            self.poller.unregister(self.sock)
+
+    def discard(self) -> bool:
+        """Discard received data; return whether the client has closed, or has sent more than LINGER_BYTES."""
+        try:
+            received = len(self.sock.recv(LINGER_BYTES))
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+        self.discarded += received
+        return not received or self.discarded > LINGER_BYTES
+
+    def finish_body(self) -> bool:
+        """Read the rest of the last request's body; return whether it is complete. Raises parsers' errors."""
+        deadline, self.unread_since = self.unread_since + DEFAULT_WORKER_DATA_TIMEOUT, 0.0
+        try:
+            return bool(self.parser.finish_body(deadline=deadline))
+        except (NoMoreData, OSError):
+            return False
 
     def has_unread_body(self) -> bool:
         """Return whether a part of the last request's body may still have to be received."""

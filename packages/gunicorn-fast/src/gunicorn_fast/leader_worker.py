@@ -7,20 +7,18 @@ the loop back once a second, so a loop that hangs has no heartbeat.
 
 from __future__ import annotations
 
-import contextlib
 import re
 import select
 import sys
 from datetime import datetime
 from functools import partial
-from selectors import EVENT_READ, BaseSelector
 from typing import Any
 
 from gunicorn import util
 from gunicorn.http import wsgi
 
 from gunicorn_drain import DETACH_KEY
-from gunicorn_fast.connection import Callback, Connection
+from gunicorn_fast.connection import Connection
 from gunicorn_fast.http import ConnectionParser, EnvironBuilder, FastParser, SingleWriteResponse
 from gunicorn_fast.leader_followers import Completion, LeaderFollowers
 from gunicorn_fast.probe_worker import ProbeLaneWorker
@@ -38,14 +36,9 @@ _METHOD_AND_PATH = re.compile(rb"[^ ]+ [^ ?]*")
 class LeaderConnection(Connection):
     """A connection that stays in the poller while the leader serves it: the request of LeaderFollowers."""
 
-    poller: BaseSelector
-    polled = False
-    """True while the poller has the connection."""
     environ_builder: EnvironBuilder
     last = b""
     """Request line and headers of the last request."""
-    early = False
-    """True if the request arrived before the response to the previous one was sent."""
 
     @property
     def kind(self) -> bytes:
@@ -62,12 +55,6 @@ class LeaderConnection(Connection):
         poll = select.poll()
         poll.register(self.sock, select.POLLOUT)
         return bool(poll.poll(0))
-
-    def leave_loop(self) -> None:
-        """Remove the connection from the poller: the loop continues while its request is served."""
-        if self.polled:
-            self.polled = False
-            self.poller.unregister(self.sock)
 
 
 class LeaderWorker(ProbeLaneWorker):
@@ -126,13 +113,6 @@ class LeaderWorker(ProbeLaneWorker):
             self.keep_or_close(conn, keep)
         except Exception:  # noqa: BLE001 - it is logged
             self.abandon(conn)
-
-    def abandon(self, conn: LeaderConnection) -> None:
-        """Close `conn` after an exception in the loop."""
-        self.log.exception("Unexpected end of a connection")
-        with contextlib.suppress(KeyError):
-            conn.queue.remove(conn)
-        self.drop(conn)
 
     # ---- requests ------------------------------------------------------------------------------------
 
@@ -230,52 +210,20 @@ class LeaderWorker(ProbeLaneWorker):
             conn.environ_builder = EnvironBuilder(self.cfg, conn.sock, conn.client, conn.server)
             conn.init()
         if (probe := self.probes.route_of_head(conn.headers, self.cfg, conn.client)) is not None:
-            conn.leave_loop()
-            self.submit(conn, self.probe_pool(probe))
+            self.submit(conn, self.probe_pools[probe])
         else:
             conn.parser.headers = conn.last = conn.headers
             conn.headers = b""
-            conn.callback = self.on_serving_socket_readable
+            conn.callback = self.on_served_readable
             self.loop.submit(conn)
 
-    def on_serving_socket_readable(self, conn: LeaderConnection, client: Any) -> None:  # noqa: ARG002 - a callback
+    def on_served_readable(self, conn: LeaderConnection) -> None:
         """Remove `conn` from the poller: its next request has to wait until this one is served."""
         # Left in the poller, each poll would report it again.
         conn.leave_loop()
 
-    def discard_body(self, conn: LeaderConnection) -> None:
-        """Let another thread read the rest of a body, which the poller does not report."""
-        conn.leave_loop()
-        super().discard_body(conn)
-
-    def register(self, conn: LeaderConnection, callback: Callback) -> None:
-        """Let the poller call back; `conn` may still be in the poller."""
-        conn.callback = callback
-        conn.early = False
-        if not conn.polled:
-            conn.polled = True
-            conn.poller = self.poller
-            self.poller.register(conn.sock, EVENT_READ, partial(self.on_readable, conn))
-
-    def on_readable(self, conn: LeaderConnection, client: Any) -> None:
-        """Call the callback of `conn`; an exception costs this connection alone."""
-        try:
-            conn.callback(conn, client)
-        except Exception:  # noqa: BLE001 - it is logged
-            self.abandon(conn)
-
-    def keep_or_close(self, conn: LeaderConnection, keep: bool) -> None:
-        """Keep `conn` or close it; a request that follows at once is early."""
-        conn.early = True
-        super().keep_or_close(conn, keep)
-
-    def unregister(self, conn: LeaderConnection) -> None:
-        """End the wait of `conn`, which stays in the poller for the wait after its request."""
-        conn.queue.remove(conn)
-
     def drop(self, conn: LeaderConnection) -> None:
         """Close `conn`, which is in no queue; there may be room for another connection."""
-        conn.leave_loop()
         super().drop(conn)
         if not self._accepting and self.alive:
             self.set_accept_enabled(True)

@@ -9,6 +9,7 @@ replaced behavior of Gunicorn 27.0.1.
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import sys
 import time
@@ -18,33 +19,23 @@ from selectors import EVENT_READ
 from typing import Any
 
 from gunicorn.arbiter import Arbiter
-from gunicorn.http.errors import LimitRequestHeaders, NoMoreData
+from gunicorn.http.errors import LimitRequestHeaders
 from gunicorn.workers.gthread import DEFAULT_WORKER_DATA_TIMEOUT, ThreadWorker
 
 from gunicorn_drain import get_drain, raise_file_limit
-from gunicorn_fast.connection import (
-    Callback,
-    Connection,
-    DeadlineQueue,
-    HeaderLimits,
-    HeaderQueue,
-    ignore_late_event,
-)
+from gunicorn_fast.connection import Callback, Connection, HeaderLimits
+from gunicorn_fast.deadlines import DeadlineQueue, Deadlines
+from gunicorn_fast.probe_pools import ProbePools
+from gunicorn_fast.unsupported import unsupported
 
 HEADER_TIMEOUT = 10.0
 """Timeout for the request line and headers, in seconds from their first byte."""
-
-GIVE_WAY = 1.0
-"""Minimum age of a silent connection that is closed for a new one when the worker has no room, in seconds."""
 
 FIRST_BYTE_MIN = DEFAULT_WORKER_DATA_TIMEOUT
 """Minimum timeout for the first byte of a new connection, in seconds; KEEPALIVE is usually longer."""
 
 LINGER_TIMEOUT = 2.0
 """Timeout for the client's close after ours, in seconds: that of close_graceful() (RFC 9112, 9.6)."""
-
-LINGER_BYTES = 65536
-"""Maximum number of bytes to discard from a client that keeps sending after our close."""
 
 LARGE_HEADERS_TOTAL = 32 * 1024 * 1024
 """Maximum memory for large incomplete headers, all connections together, in bytes.
@@ -53,39 +44,8 @@ Gunicorn's default limits allow 819,204 bytes of headers per connection: with 8,
 this maximum the connection that has waited longest gets 431.
 """
 
-STOP_LINGER = 2.0
-"""Timeout of silent connections in a stopping worker, in seconds (gthread's STOP_KEEPALIVE_LINGER)."""
-
-PROBE_THREADS = 2
-"""Maximum number of threads for each probe."""
-
-EXPIRED_AT_ONCE = 5
-"""Maximum number of connections to close at once because of their timeouts, before the loop continues.
-
-Gunicorn's queue of callbacks runs up to 60 of them in a row: 300 connections, some 3 ms.
-"""
-
 UNREAD_THREADS = 2
 """Number of threads that wait for the rest of bodies that no application has read."""
-
-
-def unsupported(cfg: Any) -> str | None:
-    """Return a sentence about a setting that the workers of this package do not support, else None."""
-    if cfg.is_ssl:
-        found, instead = f"certfile is {cfg.certfile}, keyfile {cfg.keyfile}", "terminate TLS in a proxy"
-    elif cfg.proxy_protocol != "off":
-        found = f"proxy_protocol is {cfg.proxy_protocol}"
-        instead = "have the proxy send X-Forwarded-For instead of the PROXY protocol"
-    elif "h2" in cfg.http_protocols:
-        found, instead = f"http_protocols is {','.join(cfg.http_protocols)}", "terminate HTTP/2 in a proxy"
-    elif cfg.protocol != "http":
-        found, instead = f"protocol is {cfg.protocol}", "have the proxy send HTTP/1.1"
-    else:
-        return None
-    return (
-        f"{found}; the worker class {cfg.worker_class_str} supports HTTP/1 only, without TLS and without the "
-        f"PROXY protocol. Use the worker class gthread, or {instead}"
-    )
 
 
 class ProbeLaneWorker(ThreadWorker):  # type: ignore[misc] # Gunicorn has no types
@@ -95,13 +55,11 @@ class ProbeLaneWorker(ThreadWorker):  # type: ignore[misc] # Gunicorn has no typ
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.keepalived_conns = DeadlineQueue()  # idle since the last response
-        self.unused_conns = DeadlineQueue()  # new, no byte received yet
-        self.pending_conns = HeaderQueue()  # have sent a part of their headers
-        self.lingering_conns = DeadlineQueue()  # closed by us and not by the client yet
+        self.deadlines: Deadlines[Any] = Deadlines(self.drop, self.method_queue.defer)
+        # gthread's own names
+        self.keepalived_conns, self.pending_conns = self.deadlines.idle, self.deadlines.partial
         self.probes = get_drain().probes
-        self.probe_pools: dict[bytes, ThreadPoolExecutor] = {}  # by the probe's route
-        self.expiring = False
+        self.probe_pools = ProbePools()
         self.unread_pool = ThreadPoolExecutor(UNREAD_THREADS, thread_name_prefix="unread")
 
     @classmethod
@@ -141,9 +99,7 @@ class ProbeLaneWorker(ThreadWorker):  # type: ignore[misc] # Gunicorn has no typ
                 while before < self.nr_conns < self.worker_connections:
                     before = self.nr_conns
                     self.accept(listener)
-            for queue in (self.unused_conns, self.pending_conns):
-                for conn in queue:
-                    self.shorten_timeout(conn)
+            self.deadlines.stop()
         super().set_accept_enabled(enabled)
 
     def accept(self, listener: Any) -> None:
@@ -159,56 +115,41 @@ class ProbeLaneWorker(ThreadWorker):  # type: ignore[misc] # Gunicorn has no typ
         self.make_room()
 
     def make_room(self) -> None:
-        """Close the oldest silent connection if there is no room for a new one.
-
-        Otherwise a flood of silent connections would exclude other clients until their timeouts.
-        """
-        if self.nr_conns < self.worker_connections:
-            return
-        latest = time.monotonic() - GIVE_WAY
-        for queue in (self.lingering_conns, self.unused_conns, self.pending_conns):
-            if queue and queue[0].since <= latest:
-                conn = queue[0]
-                self.unregister(conn)
-                self.drop(conn)
-                return
+        """Close a silent connection if there is no room for a new one."""
+        if self.nr_conns >= self.worker_connections:
+            self.deadlines.make_room()
 
     # ---- waiting connections -------------------------------------------------------------------------
 
-    def wait(self, conn: Connection, queue: DeadlineQueue, seconds: float, callback: Callback) -> None:
-        """Let `conn` wait in `queue` until it is readable or its timeout has passed."""
+    def wait(self, conn: Connection, queue: DeadlineQueue[Any], seconds: float, callback: Callback) -> None:
+        """Let `conn` wait in `queue` until it is readable, at most `seconds`; it may be in the poller."""
         conn.sock.setblocking(False)
-        conn.since = time.monotonic()
-        conn.timeout = conn.since + seconds
-        if not self.alive:
-            self.shorten_timeout(conn)
-        conn.queue = queue
-        queue.append(conn)
-        self.register(conn, callback)
-
-    def shorten_timeout(self, conn: Connection) -> None:
-        """Shorten the timeout of `conn` to STOP_LINGER."""
-        conn.timeout = min(conn.timeout, time.monotonic() + STOP_LINGER)
-
-    def register(self, conn: Connection, callback: Callback) -> None:
-        """Let the poller call back when `conn` is readable."""
+        self.deadlines.wait(conn, queue, seconds)
         conn.callback = callback
-        self.poller.register(conn.sock, EVENT_READ, partial(self.on_readable, conn))
+        conn.early = False
+        if not conn.polled:
+            conn.polled = True
+            conn.poller = self.poller
+            self.poller.register(conn.sock, EVENT_READ, partial(self.on_readable, conn))
 
-    def on_readable(self, conn: Connection, client: Any) -> None:
-        """Call the callback of `conn`."""
-        conn.callback(conn, client)
+    def on_readable(self, conn: Connection, client: socket.socket) -> None:  # noqa: ARG002 - the poller's
+        """Call the callback of `conn`; an exception costs this connection alone."""
+        try:
+            conn.callback(conn)
+        except Exception:  # noqa: BLE001 - it is logged
+            self.abandon(conn)
 
-    def unregister(self, conn: Connection) -> None:
-        """End the wait of `conn`."""
-        conn.queue.remove(conn)
-        self.poller.unregister(conn.sock)
-        conn.callback = ignore_late_event
+    def abandon(self, conn: Connection) -> None:
+        """Close `conn` after an exception in the loop."""
+        self.log.exception("Unexpected end of a connection")
+        with contextlib.suppress(KeyError):
+            conn.queue.remove(conn)
+        self.drop(conn)
 
     def drop(self, conn: Connection) -> None:
         """Close `conn`, which is in no queue."""
+        conn.leave_loop()
         self.nr_conns -= 1
-        conn.callback = ignore_late_event
         conn.close()
 
     def murder_keepalived(self, force: bool = False) -> None:
@@ -218,28 +159,8 @@ class ProbeLaneWorker(ThreadWorker):  # type: ignore[misc] # Gunicorn has no typ
 
     def murder_pending(self) -> None:
         """Close the connections whose timeout has passed, new and lingering ones too."""
-        if not self.expiring:
-            self.expire()
+        self.deadlines.expire()
         self.make_room()
-
-    def expire(self) -> None:
-        """Close some of the connections whose timeout has passed, and the others later.
-
-        Thousands of clients that connected at the same time have the same timeout: closing all at once would
-        delay other clients and probes.
-        """
-        now, left = time.monotonic(), EXPIRED_AT_ONCE
-        for queue in (self.keepalived_conns, self.pending_conns, self.unused_conns, self.lingering_conns):
-            while queue and queue[0].timeout <= now:
-                if not left:
-                    self.expiring = True
-                    self.method_queue.defer(self.expire)
-                    return
-                left -= 1
-                conn = queue[0]
-                self.unregister(conn)
-                self.drop(conn)
-        self.expiring = False
 
     # ---- requests ------------------------------------------------------------------------------------
 
@@ -249,14 +170,14 @@ class ProbeLaneWorker(ThreadWorker):  # type: ignore[misc] # Gunicorn has no typ
             self.dispatch(conn)
         elif conn.partial is None:
             seconds = max(self.cfg.keepalive, FIRST_BYTE_MIN)
-            self.wait(conn, self.unused_conns, seconds, self.on_client_socket_readable)
+            self.wait(conn, self.deadlines.unused, seconds, self.on_next_request)
         else:
             self.await_headers(conn)
 
     def await_headers(self, conn: Connection) -> None:
         """Wait for the rest of the headers of `conn`."""
-        self.wait(conn, self.pending_conns, HEADER_TIMEOUT, self.on_pending_socket_readable)
-        self.pending_conns.grow(conn)
+        self.wait(conn, self.deadlines.partial, HEADER_TIMEOUT, self.on_more_headers)
+        self.deadlines.partial.grow(conn, conn.buffered)
 
     def dispatch(self, conn: Connection) -> None:
         """Queue the request of `conn`, or close `conn` if the client has closed it."""
@@ -265,41 +186,36 @@ class ProbeLaneWorker(ThreadWorker):  # type: ignore[misc] # Gunicorn has no typ
         else:
             self.enqueue_req(conn)
 
-    def on_client_socket_readable(self, conn: Connection, client: Any) -> None:  # noqa: ARG002 - gthread's
+    def on_next_request(self, conn: Connection) -> None:
         """Read from a new or idle connection (gthread: a thread does, and waits)."""
-        self.unregister(conn)
+        conn.queue.remove(conn)
         self.read_headers(conn)
 
-    def on_pending_socket_readable(self, conn: Connection, client: Any) -> None:  # noqa: ARG002 - gthread's
+    def on_more_headers(self, conn: Connection) -> None:
         """Read more of the headers, without renewing their timeout."""
         if conn.receive():
-            self.unregister(conn)
+            conn.queue.remove(conn)
             self.dispatch(conn)
         else:
-            self.pending_conns.grow(conn)
-            if self.pending_conns.large_total > LARGE_HEADERS_TOTAL:
+            self.deadlines.partial.grow(conn, conn.buffered)
+            if self.deadlines.partial.large_total > LARGE_HEADERS_TOTAL:
                 self.refuse_large()
 
     def refuse_large(self) -> None:
         """Refuse the headers that have been large for the longest time."""
-        conn = next(iter(self.pending_conns.large))
-        self.unregister(conn)
+        conn = next(iter(self.deadlines.partial.large))
+        conn.queue.remove(conn)
         conn.refuse(LimitRequestHeaders("too many large headers at once"))
         self.dispatch(conn)
 
     def enqueue_req(self, conn: Connection) -> None:
         """Submit the request to a thread, a probe to a dedicated one (gthread: the same for all)."""
         probe = self.probes.route_of_head(conn.headers, self.cfg, conn.client)
-        self.submit(conn, self.tpool if probe is None else self.probe_pool(probe))
-
-    def probe_pool(self, route: bytes) -> ThreadPoolExecutor:
-        """Return the threads of a probe: scrapes take long, and many of them must not delay liveness."""
-        if route not in self.probe_pools:
-            self.probe_pools[route] = ThreadPoolExecutor(PROBE_THREADS, thread_name_prefix="probe")
-        return self.probe_pools[route]
+        self.submit(conn, self.tpool if probe is None else self.probe_pools[probe])
 
     def submit(self, conn: Connection, pool: ThreadPoolExecutor) -> None:
         """Submit the request of `conn` to a thread of `pool`."""
+        conn.leave_loop()
         headers, conn.headers = conn.headers, b""
         conn.init()
         if headers:  # else the parser is a Refusal
@@ -327,22 +243,21 @@ class ProbeLaneWorker(ThreadWorker):  # type: ignore[misc] # Gunicorn has no typ
 
     def discard_body(self, conn: Connection) -> None:
         """Let another thread discard the rest of a body, to keep `conn`; close it after a timeout."""
+        conn.leave_loop()  # the poller would report the body
         future = self.unread_pool.submit(self.finish_body, conn)
         future.add_done_callback(lambda done: self.method_queue.defer(self.finish_request, conn, done))
 
     def finish_body(self, conn: Connection) -> bool:
         """Read the rest of a body; return whether it is complete, so that `conn` can be kept."""
-        deadline, conn.unread_since = conn.unread_since + DEFAULT_WORKER_DATA_TIMEOUT, 0.0
         try:
-            return bool(conn.parser.finish_body(deadline=deadline))
-        except (NoMoreData, OSError):
-            return False
+            return conn.finish_body()
         except Exception as error:  # noqa: BLE001 - Gunicorn responds to the error, as in handle()
             self.handle_error(conn.parser.mesg, conn.sock, conn.client, error)
             return False
 
     def keep_or_close(self, conn: Connection, keep: bool) -> None:
-        """Keep `conn` after a response, or close it."""
+        """Keep `conn` after a response, or close it; a request that follows at once is early."""
+        conn.early = True
         if not keep:
             self.linger(conn)
             return
@@ -351,7 +266,7 @@ class ProbeLaneWorker(ThreadWorker):  # type: ignore[misc] # Gunicorn has no typ
             return
         early = conn.parser.unreader.take_buffered()  # sent by a pipelining client
         if not early:
-            self.wait(conn, self.keepalived_conns, self.cfg.keepalive, self.on_client_socket_readable)
+            self.wait(conn, self.deadlines.idle, self.cfg.keepalive, self.on_next_request)
         elif conn.has_headers(early):
             self.enqueue_req(conn)
         else:
@@ -364,17 +279,10 @@ class ProbeLaneWorker(ThreadWorker):  # type: ignore[misc] # Gunicorn has no typ
         except OSError:
             self.drop(conn)
         else:
-            self.wait(conn, self.lingering_conns, LINGER_TIMEOUT, self.on_lingering_socket_readable)
+            self.wait(conn, self.deadlines.lingering, LINGER_TIMEOUT, self.on_lingering_readable)
 
-    def on_lingering_socket_readable(self, conn: Connection, client: Any) -> None:
+    def on_lingering_readable(self, conn: Connection) -> None:
         """Discard data that the client still sends, until it closes its end too."""
-        try:
-            received = len(client.recv(LINGER_BYTES))
-        except BlockingIOError:
-            return
-        except OSError:
-            received = 0
-        conn.discarded += received
-        if not received or conn.discarded > LINGER_BYTES:
-            self.unregister(conn)
+        if conn.discard():
+            conn.queue.remove(conn)
             self.drop(conn)
