@@ -260,14 +260,16 @@ doctor: $(VENV)/.dev ## what in a Deployment would lose requests (DEPLOYMENT=nam
 
 # ---- the experiment -----------------------------------------------------------------------------
 LOAD_IMAGE ?= $(REGISTRY)/flask-load:latest
+# The manifests' image, unless one is named.
+NAMED_IMAGE = $(if $(filter command,$(origin IMAGE)),--image '$(IMAGE)')
 
 .PHONY: rollout
 rollout: named $(VENV)/.dev ## a rolling update under load (CONTEXT=name FROM=v2 TO=v3, ARGS=... as python -m tools.course update --help)
-	$(BIN)/python -m tools.course update $(FROM) $(TO) --context '$(NAMED)' --load-image $(LOAD_IMAGE) $(ARGS)
+	$(BIN)/python -m tools.course update $(FROM) $(TO) --context '$(NAMED)' --load-image $(LOAD_IMAGE) $(NAMED_IMAGE) $(ARGS)
 
 .PHONY: course
 course: named $(VENV)/.dev ## all rungs in turn under load, one report (CONTEXT=name ARGS=...)
-	$(BIN)/python -m tools.course course --context '$(NAMED)' --load-image $(LOAD_IMAGE) $(ARGS)
+	$(BIN)/python -m tools.course course --context '$(NAMED)' --load-image $(LOAD_IMAGE) $(NAMED_IMAGE) $(ARGS)
 
 # Servers as other people run them, for the tests of `kubectl lossless measure`.
 WORKLOADS := packages/kubectl-lossless/tests/workloads
