@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from app.settings import WORKER_CLASSES
+from gunicorn_fast import LEADER_WORKER, PROBE_LANE_WORKER
 from tests.process.clients import Connection, Lost
 from tests.process.service import PATIENCE, Service, for_each_class, wait_until
 
@@ -44,6 +45,23 @@ def test_sigint_and_sigquit_do_not_wait_for_requests_in_flight(
     for worker_class, took in for_each_class(seconds_to_exit).items():
         # Python waits for a sleeping thread; Gunicorn terminates the process after GRACEFUL_TIMEOUT.
         assert took < LONG_DRAIN["DRAIN_MIN"], worker_class
+
+
+@pytest.mark.parametrize("worker_class", [LEADER_WORKER, PROBE_LANE_WORKER, "gthread"])
+def test_kept_connections_do_not_hold_up_the_exit_of_a_drained_service(worker_class: str) -> None:
+    """They have 2 s after the drain for a last request, and not GRACEFUL_TIMEOUT."""
+    settings: dict[str, Any] = {"WORKERS": 1, "DRAIN_MIN": 1, "DRAIN_MAX": 5, "GRACEFUL_TIMEOUT": 60}
+    with contextlib.ExitStack() as stack, Service(WORKER_CLASS=worker_class, **settings) as service:
+        port = service.ready().port
+        for _ in range(100):
+            kept = stack.enter_context(Connection(port))
+            kept.send("/api")
+            assert kept.answer().status == 200
+        service.signal(signal.SIGTERM)
+        wait_until(lambda: service.said("Drain ended") == 1, "the end of the drain")
+        ended = time.monotonic()
+        assert service.process.wait(PATIENCE) == 0, service.log
+        assert time.monotonic() - ended < 20
 
 
 BREAKS = """

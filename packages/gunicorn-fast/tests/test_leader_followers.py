@@ -266,6 +266,32 @@ def test_idle_pool_wakes_the_main_thread_for_a_slow_request() -> None:
         time.sleep(0.001)
 
 
+def test_turn_without_time_calls_what_is_deferred() -> None:
+    """A stopping gthread gives no time once a kept connection's timeout has passed."""
+    model = Model(2)
+    for _ in range(100):
+        called: list[bool] = []
+        model.defer(partial(called.append, True))
+        model.pool.run(0)
+        assert called
+    model.pool.close()
+    assert model.faults == []
+
+
+def test_stopping_pool_with_nothing_to_do_waits() -> None:
+    """Ending a poll must not leave behind what ends the next one, or a stopping worker polls all the time."""
+    model, turns = Model(2), 0
+    model.stopping = True
+    model.defer(lambda: None)  # ends a poll before the main thread does
+    end = time.monotonic() + 0.5
+    while time.monotonic() < end:
+        model.pool.run(0.05)
+        turns += 1
+    model.pool.close()
+    assert model.faults == []
+    assert turns <= 20  # 10, and some that end early because a poll ends at the same time
+
+
 class Window:
     """Lock that records the state that other threads may see each time it is released."""
 

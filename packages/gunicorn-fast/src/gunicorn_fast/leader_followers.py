@@ -197,7 +197,8 @@ class LeaderFollowers(Generic[R]):
     def _reclaim_loop(self, seen: int) -> None:
         """Take the loop back when ready events are handled. Raises the exception that broke the loop."""
         self._reclaimed = True
-        self._defer(_nothing)  # ends the poll
+        if self._leader is not None:
+            self._defer(_nothing)  # ends the poll; without one it would end the next, and the one after that
         while self._leader is not None:
             self.wait(BLOCKED_AFTER)
             self._promote_if_blocked(seen)
@@ -250,10 +251,11 @@ class LeaderFollowers(Generic[R]):
                 if self._arrived and not served:
                     self._serve_arrived(me)
                     served = True
-                elif self._reclaimed or (polled and self._stopping()):
+                elif polled and (self._reclaimed or self._stopping()):
                     break
                 else:
-                    self._poll(not self._arrived)
+                    # At least once, so that deferred functions are called however short the turn is.
+                    self._poll(not (self._arrived or self._reclaimed))
                     polled, served = True, False
             while (request := self._next_queued(me)) is not None:
                 self._defer(self._serve(request))
