@@ -13,7 +13,8 @@ from pathlib import Path
 import gunicorn
 
 from tools.benchmarks.checks import failures
-from tools.benchmarks.scenarios import SCENARIOS, Row, throughput
+from tools.benchmarks.figures import Row
+from tools.benchmarks.scenarios import SCENARIOS, throughput
 
 
 def table(rows: list[Row]) -> str:

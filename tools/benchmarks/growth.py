@@ -20,6 +20,9 @@ class Slope(NamedTuple):
     mean: float
     """Mean of the figure; 0 without points."""
 
+    def __str__(self) -> str:
+        return f"{self.per_unit:+.3g} ± {self.error:.2g}"
+
     def grows(self, share: float) -> bool:
         """Return whether the figure certainly grows by more than `share` of its mean for one unit."""
         return self.per_unit - CONFIDENCE * self.error > share * self.mean

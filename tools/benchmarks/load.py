@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import resource
+import socket
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
@@ -63,3 +67,19 @@ def _found(pattern: str, said: str) -> tuple[str, ...]:
 
 def _time(found: tuple[str, ...]) -> float:
     return float(found[0]) * _UNITS[found[1]]
+
+
+@contextlib.contextmanager
+def open_connections(port: int, count: int, said: bytes) -> Iterator[list[socket.socket]]:
+    """Keep `count` connections open that have sent `said` and do not read the response."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(max(soft, count + 500), hard), hard))
+    with contextlib.ExitStack() as stack:
+        opened = []
+        for _ in range(count):
+            one = stack.enter_context(socket.create_connection(("127.0.0.1", port), 10))
+            one.sendall(said)
+            opened.append(one)
+            if len(opened) % 100 == 0:
+                opened[-1].recv(1)
+        yield opened

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import resource
 import signal
 import socket
 import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+import psutil
 
 from tools.benchmarks.applications import APPLICATIONS, Application
-from tools.benchmarks.load import wrk
+from tools.benchmarks.curves import CURVES
+from tools.benchmarks.figures import Row, Spread, slope_row, spread
+from tools.benchmarks.load import open_connections, wrk
 from tools.benchmarks.servers import (
     GRANIAN_NAME,
     GTHREAD,
@@ -25,13 +28,10 @@ from tools.benchmarks.servers import (
     LEADER,
     STOCK,
     STOCK_NAME,
-    STOCK_PRELOADED,
     Contender,
     Server,
     contenders,
 )
-
-Row = dict[str, Any]
 
 GREEDY = {
     "64 busy connections": ("/api", 64, 1),
@@ -58,17 +58,6 @@ SAMPLED = 2.0
 """Duration for which the other clients send requests, in seconds."""
 
 
-class Spread(NamedTuple):
-    """Figures of several rounds."""
-
-    median: float
-    lowest: float
-    highest: float
-
-    def __str__(self) -> str:
-        return f"{self.median:.2f} ({self.lowest:.2f}-{self.highest:.2f})"
-
-
 CONNECTIONS = 8, 64
 
 SERVER_CPU, LOAD_CPU = 1, 0
@@ -84,6 +73,10 @@ PROBE_TIMEOUT = 10.0
 
 LOAD_AFTER_SIGTERM = 2, 4, 8
 """Durations for which clients continue after SIGTERM, as long as endpoints take to propagate, in seconds."""
+
+
+RUNTIME_INTERVAL = 0.05
+"""Interval between readings of the processor time of a server that stops, in seconds."""
 
 
 def throughput(rounds: int) -> list[Row]:
@@ -134,7 +127,7 @@ class Cost(NamedTuple):
 
 
 def _ratio(costs: Sequence[Cost], base: Sequence[Cost], figure: str) -> Spread:
-    return _spread(
+    return spread(
         getattr(each, figure) / getattr(other, figure) for each, other in zip(costs, base, strict=True)
     )
 
@@ -144,28 +137,6 @@ def _cost_of(server: Server, connections: int) -> Cost:
     measured = wrk(server.port, connections=connections, seconds=1, cpu=LOAD_CPU)
     processor = (server.processor_seconds() - before) / measured.rate
     return Cost(measured.rate, measured.p99, processor, measured.errors)
-
-
-def memory(rounds: int) -> list[Row]:
-    """Measure the proportional set size of all processes after load, and the time to the first response."""
-    rows = []
-    for workers in (2, 4):
-        for contender in (LEADER, LANE, STOCK, STOCK_PRELOADED):
-            sizes, starts = [], []
-            for _ in range(rounds):
-                with Server(contender, workers=workers) as server:
-                    starts.append(server.start_seconds)
-                    wrk(server.port, connections=32, seconds=1)
-                    sizes.append(server.pss())
-            rows.append(
-                {
-                    "server": contender.name,
-                    "workers": workers,
-                    "PSS MB": _spread(sizes),
-                    "start s": _spread(starts),
-                }
-            )
-    return rows
 
 
 def hooks(rounds: int) -> list[Row]:
@@ -187,7 +158,7 @@ def hooks(rounds: int) -> list[Row]:
         drain.worker.post_request(None, request)
 
     costs = [_cost(with_hooks) - _cost(request.should_close) for _ in range(5 * rounds)]
-    return [{"hooks us/request": _spread(costs)}]
+    return [{"hooks us/request": spread(costs)}]
 
 
 def _cost(action: Callable[[], object], times: int = 20_000) -> float:
@@ -221,7 +192,7 @@ def _with_and_without(contender: Contender, rounds: int, count: int, request: by
     with Server(contender, cpu=SERVER_CPU) as server:
         for _ in range(rounds):
             without = wrk(server.port, connections=8, seconds=1, cpu=LOAD_CPU)
-            with _connections(server.port, count, request):
+            with open_connections(server.port, count, request):
                 beside = wrk(server.port, connections=8, seconds=1, cpu=LOAD_CPU)
             rates.append(beside.rate / without.rate)
             if beside.rate > 0:
@@ -229,25 +200,9 @@ def _with_and_without(contender: Contender, rounds: int, count: int, request: by
     return {
         "server": contender.name,
         kind: count,
-        "rate ratio": _spread(rates),
-        "p99 ratio": _spread(p99s) if p99s else "no response",
+        "rate ratio": spread(rates),
+        "p99 ratio": spread(p99s) if p99s else "no response",
     }
-
-
-@contextlib.contextmanager
-def _connections(port: int, count: int, said: bytes) -> Iterator[list[socket.socket]]:
-    """Keep `count` connections open that have sent `said` and do not read the response."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(max(soft, count + 500), hard), hard))
-    with contextlib.ExitStack() as stack:
-        opened = []
-        for _ in range(count):
-            one = stack.enter_context(socket.create_connection(("127.0.0.1", port), 10))
-            one.sendall(said)
-            opened.append(one)
-            if len(opened) % 100 == 0:
-                opened[-1].recv(1)
-        yield opened
 
 
 def probes(rounds: int) -> list[Row]:
@@ -302,7 +257,7 @@ def fairness(rounds: int) -> list[Row]:
             for number in range(rounds):
                 for server in servers if number % 2 else reversed(servers):
                     seen[server.contender.name].append(_p99_beside(server.port, *load))
-            ratio = _spread(
+            ratio = spread(
                 ours / stock for ours, stock in zip(seen[LEADER.name], seen[GTHREAD.name], strict=True)
             )
             rows.append(
@@ -351,14 +306,15 @@ def stop(rounds: int) -> list[Row]:
     """Measure the seconds from SIGTERM to exit with default settings: open connections, and full load."""
     rows = []
     for count in (0, 100, 1000, IDLE):
-        took = []
+        took, processors = [], []
         for _ in range(max(1, rounds // 3)):
-            with (
-                Server(LEADER) as server,
-                _connections(server.port, count, b"GET /api HTTP/1.1\r\nHost: a\r\n\r\n"),
-            ):
-                took.append(server.stop(signal.SIGTERM))
-        rows.append(_stopped(took, connections=count))
+            with Server(LEADER) as server, open_connections(server.port, count, REQUEST % b""):
+                seconds, processor = _stop_costs(server)
+            took.append(seconds)
+            processors.append(processor)
+        rows.append(_stopped(took, connections=count) | {"CPU s": spread(processors)})
+    names = {"server": LEADER.name, "full load continues for s": 0, "errors": 0}
+    rows.append(slope_row(rows, "open connections", 1000, names=names))
     for lasting in LOAD_AFTER_SIGTERM:
         took, loads = [], []
         for _ in range(max(1, rounds // 3)):
@@ -368,8 +324,21 @@ def stop(rounds: int) -> list[Row]:
                 took.append(server.stop(signal.SIGTERM))
                 loads.append(load.result())
         errors = sum(each.errors for each in loads)
-        rows.append(_stopped(took, connections=64, lasting=lasting, errors=errors))
+        busy = _stopped(took, connections=64, lasting=lasting, errors=errors)
+        rows.append(busy | {"CPU s": "serves the load"})
     return rows
+
+
+def _stop_costs(server: Server) -> tuple[float, float]:
+    """Terminate the server; return the duration and its processor time meanwhile, in seconds."""
+    highest = before = server.runtime()
+    with ThreadPoolExecutor(1) as pool:
+        stopping = pool.submit(server.stop, signal.SIGTERM)
+        while not stopping.done():
+            with contextlib.suppress(psutil.Error, OSError):  # a process has exited meanwhile
+                highest = max(highest, server.runtime())
+            time.sleep(RUNTIME_INTERVAL)
+    return stopping.result(), highest - before
 
 
 def _stopped(took: list[float], connections: int, lasting: int = 0, errors: int = 0) -> Row:
@@ -377,16 +346,11 @@ def _stopped(took: list[float], connections: int, lasting: int = 0, errors: int 
         "server": LEADER.name,
         "open connections": connections,
         "full load continues for s": lasting,
-        "exit s": _spread(took),
+        "exit s": spread(took),
         "errors": errors,
     }
 
 
-def _spread(values: Iterable[float]) -> Spread:
-    found = list(values)
-    return Spread(statistics.median(found), min(found), max(found))
-
-
 SCENARIOS: dict[str, Callable[[int], list[Row]]] = {
-    each.__name__: each for each in (throughput, memory, hooks, idle, lazy, streams, probes, fairness, stop)
+    each.__name__: each for each in (throughput, hooks, idle, lazy, streams, probes, fairness, stop, *CURVES)
 }

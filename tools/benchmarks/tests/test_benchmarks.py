@@ -9,8 +9,9 @@ import pytest
 from tools.benchmarks.__main__ import FIGURES, by_application, table
 from tools.benchmarks.applications import APPLICATIONS
 from tools.benchmarks.checks import LIMITS, failures
+from tools.benchmarks.figures import Spread
 from tools.benchmarks.load import parse
-from tools.benchmarks.scenarios import SCENARIOS, Spread
+from tools.benchmarks.scenarios import SCENARIOS
 from tools.benchmarks.servers import FLOOR_NAME, LANE, LEADER, STOCK, contenders
 
 WRK = """Running 2s test @ http://127.0.0.1:8080/api

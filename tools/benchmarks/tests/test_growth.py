@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tools.benchmarks.figures import Row, Spread, slope_row
 from tools.benchmarks.growth import slope
 from tools.benchmarks.soak import (
     DISTURBED,
@@ -55,6 +56,19 @@ def test_growth_begins_beyond_a_share_of_the_mean(per_unit: float, grows: bool) 
 
 def test_noise_without_a_trend_is_no_growth() -> None:
     assert not slope(range(40), [100 + (-1) ** at * 30 for at in range(40)]).grows(0)
+
+
+def test_row_below_a_curve_has_the_slopes_of_its_columns() -> None:
+    rows: list[Row] = [
+        {"server": "a", "connections": count, "PSS MB": Spread(40 + 6 * count / 1000, 0, 9e9), "CPU ms": 7}
+        for count in (0, 1000, 5000)
+    ]
+    assert slope_row(rows, "connections", 1000, names={"server": "a"}) == {
+        "server": "a",
+        "connections": "slope per 1,000",
+        "PSS MB": "+6 ± 0",
+        "CPU ms": "+0 ± 0",
+    }
 
 
 # ---- the long run ----------------------------------------------------------------------------------------
