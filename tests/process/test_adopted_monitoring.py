@@ -112,7 +112,9 @@ def test_rules_and_dashboard_hold_by_the_job_of_the_operator(tmp_path: Path) -> 
     ):
         address = f"127.0.0.1:{service.ready('/ready').port}"
         prometheus.targets("shop", {address: {}})
-        wait_until(lambda: prometheus.scraped(address), "a scrape", PATIENCE)
+        # The panel of blocked pods has data before the drain only; a range query looks at one point a second.
+        before = 'count_over_time(lifecycle_draining{job="shop"}[1m]) >= 6'
+        wait_until(lambda: bool(prometheus.query(before)), "scrapes before the drain", PATIENCE)
         assert prometheus.query("ALERTS") == []
         service.begin_drain("/ready")
         while time.monotonic() < service.signalled + DRAIN["DRAIN_MIN"] + 0.5:
