@@ -421,21 +421,18 @@ def known(
     """
     words = start.serving
     name = _server_name(words) or ("" if words else _by_image(image))
-    if name == "gunicorn":
-        arguments = _gunicorn_arguments(words), environment.get("GUNICORN_CMD_ARGS", "")
-        found = _gunicorn(*arguments, configuration)
-        if found.file == own.PACKAGE:
-            return _with_package(found, environment)
-        if configuration is not None and configuration.installs:
-            return _with_install(found, configuration, environment)
+    found = _gunicorn(words, environment, configuration) if name == "gunicorn" else None
+    if found is not None and found.file == own.PACKAGE:
+        return _with_package(found, environment)
+    if found is not None and configuration is not None and configuration.installs:
+        return _with_install(found, configuration, environment)
     if own.is_own(environment, name == "gunicorn"):
         return _own(environment)
-    if name == "gunicorn" or (not name and "GUNICORN_CMD_ARGS" in environment):
-        variable = environment.get("GUNICORN_CMD_ARGS", "")
-        return _gunicorn(_gunicorn_arguments(words), variable, configuration)
     if name in KINDS:
         return _other(KINDS[name], words, start)
-    return Server()
+    if not name and "GUNICORN_CMD_ARGS" in environment:
+        found = _gunicorn(words, environment, configuration)
+    return found or Server()
 
 
 def _by_image(image: str) -> str:
@@ -528,7 +525,7 @@ def configuration_file(start: Start, environment: Mapping[str, str]) -> str:
     """Return the path of Gunicorn's configuration file in the container; "" where there is none to read."""
     if _server_name(start.serving) != "gunicorn":
         return ""
-    found = _gunicorn(_gunicorn_arguments(start.serving), environment.get("GUNICORN_CMD_ARGS", ""))
+    found = _gunicorn(start.serving, environment)
     path = (found.file or DEFAULT_FILE).removeprefix("file:")
     if path.startswith("python:"):
         return ""
@@ -590,7 +587,10 @@ def _is_dynamic(word: str) -> bool:
     return bool(re.search(r"[$`]", word))
 
 
-def _gunicorn(line: Sequence[str], variable: str, configuration: Configuration | None = None) -> Server:
+def _gunicorn(
+    words: Sequence[str], environment: Mapping[str, str], configuration: Configuration | None = None
+) -> Server:
+    line, variable = _gunicorn_arguments(words), environment.get("GUNICORN_CMD_ARGS", "")
     try:
         from_variable = shlex.split(variable)
     except ValueError as error:
@@ -602,8 +602,8 @@ def _gunicorn(line: Sequence[str], variable: str, configuration: Configuration |
         )
     given: dict[str, object] = {}
     unknown: set[str] = set()
-    for words in (from_variable, line):  # the command line wins, as in Gunicorn
-        rest, dynamic = _without_unknown_values(words)
+    for each in (from_variable, line):  # the command line wins, as in Gunicorn
+        rest, dynamic = _without_unknown_values(each)
         unknown |= dynamic
         try:
             with contextlib.redirect_stderr(io.StringIO()) as said, contextlib.redirect_stdout(io.StringIO()):

@@ -32,7 +32,6 @@ OBJECT_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a
 PLACEHOLDER = re.compile(r"[${<%]")
 """Marks of a name that something else replaces before the API server gets it."""
 
-
 SERVED = {
     "Deployment": ("apps/v1",),
     "StatefulSet": ("apps/v1",),
@@ -78,9 +77,8 @@ def refused(workload: Workload) -> Iterator[Finding]:
             yield _refusal(
                 "minAvailable and maxUnavailable are both set", path, Change(path, REMOVE), budget.name
             )
-
-    if workload.autoscaler is not None:
-        yield from _limits(workload.autoscaler)
+    for autoscaler in autoscalers:
+        yield from _limits(autoscaler)
 
 
 def _version(document: Document, of: str) -> Iterator[Finding]:
