@@ -77,16 +77,7 @@ STARTS: dict[str, tuple[Sequence[Change], set[tuple[Severity, str]]]] = {
         [
             of_container(
                 command=None,
-                args=[
-                    "gunicorn",
-                    "shop.wsgi",
-                    "-k",
-                    "gthread",
-                    "--keep-alive",
-                    "75",
-                    "--graceful-timeout",
-                    "20",
-                ],
+                args=[*THREADS],
             )
         ],
         set(),
@@ -97,22 +88,7 @@ STARTS: dict[str, tuple[Sequence[Change], set[tuple[Severity, str]]]] = {
     "busybox sh -c": ([command("busybox", "sh", "-c", GUNICORN)], set()),
     "zsh -c": ([script(GUNICORN, "zsh", "-c")], set()),
     "sh -c with args placeholder": (
-        [
-            command(
-                "sh",
-                "-c",
-                'exec "$@"',
-                "--",
-                "gunicorn",
-                "shop.wsgi",
-                "-k",
-                "gthread",
-                "--keep-alive",
-                "75",
-                "--graceful-timeout",
-                "20",
-            )
-        ],
+        [command("sh", "-c", 'exec "$@"', "--", *THREADS)],
         set(),
     ),
     "sh subshell": ([script(f"({GUNICORN})")], {(LOSES, "shell-entrypoint")}),

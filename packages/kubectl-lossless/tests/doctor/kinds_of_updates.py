@@ -8,6 +8,7 @@ from typing import Any
 
 from doctor.helpers import LOSES, RISKS, Object, container
 from doctor.kinds import (
+    THREADS,
     Change,
     command,
     image,
@@ -22,9 +23,7 @@ from kubectl_lossless.doctor.finding import Severity
 
 META = {"name": "web", "namespace": "demo"}
 
-GUNICORN = command(
-    *("gunicorn", "app:app", "-k", "gthread", "--keep-alive", "75", "--graceful-timeout", "20")
-)
+GUNICORN = command(*THREADS)
 
 
 def added(found: Object) -> Change:
@@ -199,19 +198,7 @@ UPDATES: dict[str, tuple[Sequence[Change], set[tuple[Severity, str]]]] = {
         {(LOSES, "shell-entrypoint")},
     ),
     "s6 /init args": (
-        [
-            command(
-                "/init",
-                "gunicorn",
-                "app:app",
-                "-k",
-                "gthread",
-                "--keep-alive",
-                "75",
-                "--graceful-timeout",
-                "20",
-            )
-        ],
+        [command("/init", *THREADS)],
         set(),
     ),
     "supervisord nodaemon": ([command("/usr/bin/supervisord", "--nodaemon")], {(RISKS, "wrapper")}),
@@ -249,34 +236,12 @@ UPDATES: dict[str, tuple[Sequence[Change], set[tuple[Severity, str]]]] = {
     ),
     "nginx entrypoint": ([command("/docker-entrypoint.sh", "nginx", "-g", "daemon off;")], set()),
     "gunicorn entrypoint": (
-        [
-            command(
-                "/app/entrypoint.sh",
-                "gunicorn",
-                "app:app",
-                "-k",
-                "gthread",
-                "--keep-alive",
-                "75",
-                "--graceful-timeout",
-                "20",
-            )
-        ],
+        [command("/app/entrypoint.sh", *THREADS)],
         set(),
     ),
     "gunicorn entrypoint nohook": (
         [
-            command(
-                "/app/entrypoint.sh",
-                "gunicorn",
-                "app:app",
-                "-k",
-                "gthread",
-                "--keep-alive",
-                "75",
-                "--graceful-timeout",
-                "20",
-            ),
+            command("/app/entrypoint.sh", *THREADS),
             no_hook,
         ],
         {(LOSES, "drain")},
@@ -328,20 +293,7 @@ UPDATES: dict[str, tuple[Sequence[Change], set[tuple[Severity, str]]]] = {
     ),
     "while true restart": ([script("while true; do gunicorn app:app; done")], {(LOSES, "shell-entrypoint")}),
     "timeout wrapper": (
-        [
-            command(
-                "timeout",
-                "3600",
-                "gunicorn",
-                "app:app",
-                "-k",
-                "gthread",
-                "--keep-alive",
-                "75",
-                "--graceful-timeout",
-                "20",
-            )
-        ],
+        [command("timeout", "3600", *THREADS)],
         set(),
     ),
     "node shell form cmd": ([command("/bin/sh", "-c", "node server.js")], {(LOSES, "shell-entrypoint")}),
