@@ -225,7 +225,7 @@ class MetricsDirectory:
         try:
             for path in self._created:
                 os.chown(path, cfg.uid, cfg.gid)
-            for name in _files(self._descriptor):
+            for name in _files(self._descriptor, FILE):
                 if name.endswith(f"_{os.getpid()}.db"):  # of a preloaded application
                     os.chown(name, cfg.uid, cfg.gid, dir_fd=self._descriptor, follow_symlinks=False)
         except OSError as error:
@@ -309,15 +309,13 @@ def _create_missing(path: str) -> list[str]:
     return [str(each) for each in missing]
 
 
-def _files(descriptor: int) -> list[str]:
-    return [name for name in os.listdir(descriptor) if FILE.fullmatch(name)]
+def _files(descriptor: int, *patterns: re.Pattern[str]) -> list[str]:
+    return [name for name in os.listdir(descriptor) if any(each.fullmatch(name) for each in patterns)]
 
 
 def _empty(descriptor: int) -> None:
     """Remove prometheus_client's files and our own. Needs the exclusive lock."""
-    for name in os.listdir(descriptor):
-        if not FILE.fullmatch(name) and not MERGES.fullmatch(name):
-            continue
+    for name in _files(descriptor, FILE, MERGES):
         try:
             os.unlink(name, dir_fd=descriptor)
         except OSError as error:
