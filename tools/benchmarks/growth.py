@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -31,15 +32,12 @@ class Slope(NamedTuple):
 def slope(positions: Sequence[float], figures: Sequence[float]) -> Slope:
     """Fit a straight line. Raises ValueError if the numbers of positions and figures differ."""
     points = list(zip(positions, figures, strict=True))
-    count = len(points)
-    if not count:
-        return Slope(0.0, math.inf, 0.0)
-    middle, mean = sum(positions) / count, sum(figures) / count
-    width = sum((at - middle) ** 2 for at in positions)
-    if not width:
+    mean = statistics.fmean(figures) if points else 0.0
+    if len(set(positions)) < 2:
         return Slope(0.0, math.inf, mean)
-    per_unit = sum((at - middle) * (figure - mean) for at, figure in points) / width
-    if count < 3:
+    per_unit, at_zero = statistics.linear_regression(positions, figures)
+    if len(points) < 3:
         return Slope(per_unit, math.inf, mean)
-    residuals = sum((figure - mean - per_unit * (at - middle)) ** 2 for at, figure in points)
-    return Slope(per_unit, math.sqrt(residuals / (count - 2) / width), mean)
+    residuals = sum((figure - at_zero - per_unit * at) ** 2 for at, figure in points)
+    width = statistics.pvariance(positions) * len(points)
+    return Slope(per_unit, math.sqrt(residuals / (len(points) - 2) / width), mean)
