@@ -101,7 +101,7 @@ def test_young_and_idle_connections_do_not_make_room(loop: Loop) -> None:
     assert loop.closed == []
 
 
-def test_header_queue_counts_large_headers_until_they_end() -> None:
+def test_header_queue_counts_large_headers_that_are_incomplete() -> None:
     queue: HeaderQueue[Client] = HeaderQueue()
     small, first, second = Client(), Client(), Client()
     for client in (small, first, second):

@@ -266,7 +266,7 @@ def test_idle_pool_wakes_the_main_thread_for_a_slow_request() -> None:
         time.sleep(0.001)
 
 
-def test_turn_without_time_calls_what_is_deferred() -> None:
+def test_turn_without_time_calls_deferred_functions() -> None:
     """A stopping gthread gives no time once a kept connection's timeout has passed."""
     model = Model(2)
     for _ in range(100):
