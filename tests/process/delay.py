@@ -25,6 +25,7 @@ class _End(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self.under_way: deque[Callable[[_End], None]] = deque()  # received here, not yet sent there
         self.ended = False  # the peer has sent FIN
+        self.finished = False  # FIN is sent to the peer
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
@@ -66,7 +67,7 @@ class _End(asyncio.Protocol):
     def eof_received(self) -> bool:
         self.ended = True
         self.later(_End.finish)
-        return True  # the other direction stays open
+        return not self.finished  # if true, the other direction stays open
 
     def connection_lost(self, exc: Exception | None) -> None:
         if exc is not None:
@@ -82,6 +83,7 @@ class _End(asyncio.Protocol):
             return
         with contextlib.suppress(OSError):
             self.transport.write_eof()
+        self.finished = True
         if self.ended:
             self.transport.close()
 
