@@ -60,10 +60,16 @@ def test_any_service_logs_json_lines_with_request_ids_and_counts_refusals(tmp_pa
             refused = malformed.answer()
         assert (refused.status, json.loads(refused.body)["status"]) == (400, 400)
         wait_until(lambda: "Refused a request" in service.log, "the line about a refused request")
-        lines = [json.loads(line) for line in service.log.splitlines()]
-        of_request = [each["message"] for each in lines if each.get("request_id") == "one"]
-        assert "asked" in of_request
-        assert any('"GET / HTTP/1.1" 200' in each for each in of_request)
+
+        def of_request() -> list[str]:
+            lines = [json.loads(line) for line in service.log.splitlines()]
+            return [each["message"] for each in lines if each.get("request_id") == "one"]
+
+        # The access log follows the response, and the client has the response first.
+        wait_until(
+            lambda: any('"GET / HTTP/1.1" 200' in each for each in of_request()), "the access log's line"
+        )
+        assert "asked" in of_request()
         metrics = get(port, "/metrics").body
         assert b'http_requests_refused_total{status="400"} 1.0' in metrics
         assert b"http_responses_stalled_total 0.0" in metrics
