@@ -140,7 +140,7 @@ def test_experiment_asks_before_changing_foreign_objects(
     assert f"context {stage.kubectl.context} (" in experiment.said
     assert f"namespace {stage.namespace}" in experiment.said
     assert "holds Deployment/flask-deployment, Service/flask-service, which no experiment" in experiment.said
-    assert "Nothing was changed; --yes goes ahead" in experiment.said
+    assert "Nothing was changed; --yes continues without asking" in experiment.said
     is_as_found(stage)
 
 

@@ -201,7 +201,7 @@ def test_measurement_of_a_service_that_is_down_does_not_begin(shop: Shop, web: s
     for path, says in (("/missing", "status 404"), ("/unavailable", "If status 503 is right: --expect 503")):
         status, found, said = shop.measure("deploy/web", "--url", web + path, "--yes")
         assert (status, found) == (2, {})
-        assert "Nothing was begun" in said
+        assert "Nothing was started" in said
         assert says in said
     assert generation(shop) == before
 
