@@ -4,7 +4,10 @@ PYTHON  ?= python3
 VENV    := .venv$(if $(filter command environment,$(origin PYTHON)),-$(shell $(PYTHON) -c 'import platform; print(platform.python_version())'))
 BIN     := $(VENV)/bin
 REGISTRY ?= localhost:5000
-VERSION  ?= $(shell git describe --always --dirty 2>/dev/null || echo dev)
+# Once: an edit during `make push` must not change the name of the image that it builds.
+ifndef VERSION
+VERSION  := $(shell git describe --always --dirty 2>/dev/null || echo dev)
+endif
 # What `docker build` needs on this machine, such as --network=host where the engine has no bridge.
 DOCKER_BUILD_ARGS ?=
 IMAGE    ?= $(REGISTRY)/flask:$(VERSION)

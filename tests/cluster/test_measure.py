@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -33,6 +35,20 @@ FAST = {"gunicorn", "no-probe"}
 """Workloads of .ci/run, which runs its part of this file in less than three minutes."""
 
 
+CONNECTIONS = 20
+"""Connections in a row that a Service must accept before it counts as listening: some reach each pod."""
+
+
+def listens(url: str) -> bool:
+    """Return whether the port of a URL accepts a connection."""
+    parts = urlsplit(url)
+    try:
+        socket.create_connection((parts.hostname, parts.port), 1).close()
+    except OSError:
+        return False
+    return True
+
+
 @dataclass
 class Shop:
     """A namespace with foreign workloads."""
@@ -51,7 +67,10 @@ class Shop:
         self.kubectl(
             "rollout", "status", workload.reference, "-n", NAMESPACE, f"--timeout={READY}", timeout=190
         )
-        return self.url()
+        url = self.url()
+        # Without a readiness probe a pod is ready before its server listens.
+        wait_until(lambda: all(listens(url) for _ in range(CONNECTIONS)), 60, f"a server at {url}")
+        return url
 
     def url(self) -> str:
         """Return the URL of the Service at a node."""

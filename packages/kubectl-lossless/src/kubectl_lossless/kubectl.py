@@ -13,6 +13,7 @@ ADVICE = {
     "refused": "No cluster answers there: start it, or name another with --context or KUBECONFIG.",
     "no such host": "No cluster answers there: name another with --context or KUBECONFIG.",
     "i/o timeout": "No cluster answers there: is it reachable from this machine?",
+    "timed out waiting for the condition": "`kubectl describe` and `kubectl events` say what is missing.",
     "timed out": "The cluster did not answer in time: is it reachable and well?",
     "cannot locate context": "`kubectl config get-contexts` lists the contexts there are.",
     "context was not found": "`kubectl config get-contexts` lists the contexts there are.",
