@@ -274,6 +274,10 @@ rollout: named $(VENV)/.dev ## a rolling update under load (CONTEXT=name FROM=v2
 course: named $(VENV)/.dev ## all rungs in turn under load, one report (CONTEXT=name ARGS=...)
 	$(BIN)/python -m tools.course course --context '$(NAMED)' --load-image $(LOAD_IMAGE) $(NAMED_IMAGE) $(ARGS)
 
+.PHONY: replicas
+replicas: named $(VENV)/.dev ## a rung onto itself with 3 to 48 pods: the time of each update beside its floor (CONTEXT=name RUNG=v5 ARGS=...)
+	$(BIN)/python -m tools.course replicas $(RUNG) --context '$(NAMED)' --load-image $(LOAD_IMAGE) $(NAMED_IMAGE) $(ARGS)
+
 # Servers as other people run them, for the tests of `kubectl lossless measure`.
 WORKLOADS := packages/kubectl-lossless/tests/workloads
 WORKLOADS_IMAGE ?= $(REGISTRY)/lossless-workloads:latest

@@ -1,4 +1,4 @@
-"""Command line: `python -m tools.course update v2 v3`, `streams`, `course`, `propagation`, `page`."""
+"""Command line: `python -m tools.course update v2 v3`, and `--help` for the other commands."""
 
 import argparse
 import contextlib
@@ -19,6 +19,7 @@ from kubectl_lossless.measure.report.compare import Goal
 from kubectl_lossless.measure.report.page import Collection, Part, write_collection, write_report
 from kubectl_lossless.measure.report.timeline import timeline
 from kubectl_lossless.measure.workload import RolloutError
+from tools.course import replicas
 from tools.course.course import PARTS, goals, onto_itself, parts
 from tools.course.experiment import Experiment, Silent, run, run_streams
 from tools.course.load import CLIENTS, DEFAULT_MIX, LONG_MIX, mix_from_text, mix_to_text
@@ -119,6 +120,29 @@ def parser() -> argparse.ArgumentParser:
         "--part", action="append", choices=PARTS, help="only this part (may be repeated; default: all)"
     )
 
+    growth = commands.add_parser(
+        "replicas",
+        parents=[common],
+        help="a rung onto itself with more and more pods: the time of each update beside its floor",
+    )
+    growth.add_argument("rung", metavar="RUNG", nargs="?", default="v5", help="v1 ... v7 (default: v5)")
+    growth.add_argument(
+        "--numbers",
+        type=numbers,
+        default=list(replicas.NUMBERS),
+        metavar="N,...",
+        help=f"numbers of pods (default: {','.join(map(str, replicas.NUMBERS))})",
+    )
+    growth.add_argument(
+        "--strategy",
+        default="25%/0",
+        metavar="SURGE/UNAVAILABLE",
+        help="maxSurge and maxUnavailable, in pods or percent (default: 25%%/0)",
+    )
+    growth.add_argument(
+        "--min-ready-seconds", type=int, default=0, help="instead of the manifest's (default: 0)"
+    )
+
     spread = commands.add_parser(
         "propagation",
         parents=[stage],
@@ -164,6 +188,14 @@ def mix(text: str) -> dict[str, int]:
         return mix_from_text(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def numbers(text: str) -> list[int]:
+    """Parse numbers of pods."""
+    found = text.split(",")
+    if not all(number.isdecimal() and int(number) for number in found):
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form N,... with numbers from 1")
+    return [int(number) for number in found]
 
 
 def way(text: str) -> tuple[str, str]:
@@ -254,6 +286,27 @@ def course(options: argparse.Namespace, stage: Stage, console: Console) -> int:
     return HELD if all(goal.held for goal in held) else NOT_HELD
 
 
+def growth(options: argparse.Namespace, stage: Stage, console: Console) -> int:
+    """Run an update for each number of pods; return the exit status."""
+    source = Rung(options.rung, options.image, options.min_ready_seconds)
+    base = experiment(options, source, source)
+    try:
+        planned = list(replicas.updates(base, options.numbers, options.strategy))
+    except ValueError as error:
+        console.say(f"--strategy: {error}")
+        return COULD_NOT_RUN
+    where = folder(options, "replicas")
+    rows = []
+    for each, pace in planned:
+        report = run(each, stage, console)
+        write_report(where / f"{len(report.old)}-pods", report)
+        rows.append(replicas.Row.of(report, each.source, pace))
+        console.say(terminal.table([replicas.HEADINGS, *(row.cells() for row in rows)]))
+    print(terminal.table([replicas.HEADINGS, *(row.cells() for row in rows)]))
+    print(f"\n{where}", flush=True)
+    return HELD if all(row.lost == 0 and row.old_gone is not None for row in rows) else NOT_HELD
+
+
 def propagation(options: argparse.Namespace, stage: Stage, console: Console) -> int:
     """Measure how long a terminating pod still gets new connections; return the exit status."""
     if options.pods < 1:
@@ -320,6 +373,7 @@ def main() -> int:
         "streams": streams,
         "course": course,
         "propagation": propagation,
+        "replicas": growth,
     }
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, interrupted)
