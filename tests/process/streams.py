@@ -14,9 +14,9 @@ from tests.process.clients import Connection, Lost
 
 
 class EventStream(Connection):
-    """A connection to /api/events."""
+    """A connection to an event stream."""
 
-    def __init__(self, port: int, *headers: str, query: str = "") -> None:
+    def __init__(self, port: int, *headers: str, query: str = "", path: str = "/api/events") -> None:
         """Open the stream and read the headers of the response."""
         super().__init__(port)
         self._http = h11.Connection(h11.CLIENT)
@@ -25,7 +25,7 @@ class EventStream(Connection):
         self._text = ""
         self.ended = False
         """True once the response is complete."""
-        self.send("/api/events" + query, *headers)
+        self.send(path + query, *headers)
         head = self._next()
         assert isinstance(head, h11.Response)
         self.head = head
@@ -86,14 +86,14 @@ class EventStream(Connection):
 
 
 class Socket(Connection):
-    """A WebSocket to /api/ws."""
+    """A WebSocket."""
 
-    def __init__(self, port: int, query: str = "", early: bytes = b"") -> None:
+    def __init__(self, port: int, query: str = "", early: bytes = b"", path: str = "/api/ws") -> None:
         """Open the WebSocket. `early`: bytes to send right after the handshake."""
         super().__init__(port)
         self.protocol = WSConnection(ConnectionType.CLIENT)
         self._events: list[Event] = []
-        handshake = self.protocol.send(Request(host="test", target="/api/ws" + query))
+        handshake = self.protocol.send(Request(host="test", target=path + query))
         self.socket.sendall(handshake + early)
         answer = self.event()
         assert not isinstance(answer, RejectConnection), answer.status_code

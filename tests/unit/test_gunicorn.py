@@ -20,6 +20,8 @@ RELOAD = "gunicorn_drain.reload"
 WORKER = "gunicorn_fast.probe_worker.ProbeLaneWorker"
 LEADER = "gunicorn_fast.leader_worker.LeaderWorker"
 HTTP = "gunicorn_fast.http"
+ASGI = "gunicorn_drain.asgi"
+IDLE = "gunicorn_drain.idle"
 
 # Module, name in it, fingerprints in 27.0.1 (and in 27.0.0 if different), and the code that depends on it.
 LEANT_ON = [
@@ -69,6 +71,12 @@ LEANT_ON = [
         "9b0260af0d7e",
         "gunicorn_drain/logs/logger.py: ServiceLogger.setup",
     ),
+    ("workers.gasgi", "ASGIWorker._serve", "986a7a4ab51c", f"{ASGI}: mark_ready_when_serving"),
+    ("workers.gasgi", "ASGIWorker._shutdown", "9598f4e44fba", IDLE),
+    ("asgi.protocol", "ASGIProtocol.connection_made", "9113fc16d379", IDLE),
+    ("asgi.protocol", "ASGIProtocol.data_received", "cd5471b9a336", IDLE),
+    ("asgi.protocol", "ASGIProtocol._handle_connection", "9e8aa1729b5a", IDLE),
+    ("asgi.protocol", "_post_request_hook", "d3c6bf561bb6", f"{ASGI}: restore_post_request"),
     ("sock", "BaseSocket", "f825d1c1c4ed", "gunicorn_drain/listeners.py"),
     ("sock", "TCP6Socket", "9cb5cef2b7d7", "gunicorn_drain/listeners.py"),
     ("sock", "_sock_type", "e079be8cf0af", "gunicorn_drain/listeners.py"),

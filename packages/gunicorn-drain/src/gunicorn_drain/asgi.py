@@ -17,6 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from gunicorn_drain.http2 import last_stream
+from gunicorn_drain.idle import IdleConnections
 from gunicorn_drain.policy import DrainPolicy
 from gunicorn_drain.probes import Probe, ProbeMatcher
 from gunicorn_drain.shared import StreamCounter
@@ -192,30 +193,59 @@ async def _announce_close(request: Any) -> None:
 def wrap_application(worker: Any, drain: Drain, readiness: str | None) -> None:
     """Wrap the application of an ASGI worker."""
     drain.declare_streams(WEBSOCKET)
-    attribute = "asgi" if hasattr(worker, "asgi") else "wsgi"  # Gunicorn's own worker, or uvicorn's
+    attribute = "asgi" if is_gunicorns(worker) else "wsgi"
     setattr(worker, attribute, DrainMiddleware(getattr(worker, attribute), drain, readiness))
 
 
-def take_over_sigterm(worker: Any, on_sigterm: Callable[[Handler, int, Any], None]) -> None:
-    """Call `on_sigterm` for SIGTERM, with the handler of the ASGI worker's server."""
-    if hasattr(worker, "asgi"):
-        # asyncio's handlers are called in addition to one of signal.signal(), so they are replaced as well.
-        worker.loop.add_signal_handler(signal.SIGQUIT, worker.handle_quit_signal)
-        worker.loop.add_signal_handler(
-            signal.SIGTERM, on_sigterm, lambda *_: worker.handle_exit_signal(), signal.SIGTERM, None
-        )
-        return
-    # uvicorn sets its handlers when it begins to serve, before its first notification.
-    notify = worker.config.callback_notify
-    taken = False
+def is_gunicorns(worker: Any) -> bool:
+    """Return whether an ASGI worker is Gunicorn's own, not uvicorn's."""
+    return hasattr(worker, "asgi")
 
-    async def take_over_and_notify() -> None:
-        nonlocal taken
-        if not taken:
-            taken = True
+
+def restore_post_request(worker: Any, own: object) -> None:
+    """Restore the hook `post_request` of the configuration itself, `own`; the drain needs none here.
+
+    Gunicorn keeps a connection waiting until a background task ends if there is a hook to call after it.
+    """
+    setting = worker.cfg.settings["post_request"]
+    if own is None:
+        setting.value = setting.default
+    else:
+        setting.set(own)
+
+
+def take_over_sigterm(worker: Any, drain: Drain) -> None:
+    """Let a retiring ASGI worker drain at SIGTERM before its server stops."""
+    on_sigterm = drain.worker.on_sigterm
+    if not is_gunicorns(worker):
+        return  # uvicorn sets its handlers when it begins to serve
+    from gunicorn.asgi.protocol import ASGIProtocol
+
+    idle = IdleConnections(worker.loop, ASGIProtocol)
+
+    def stop(*_: Any) -> None:
+        worker.handle_exit_signal()
+        idle.close_from_now_on()
+
+    # asyncio's handlers are called in addition to one of signal.signal(), so they are replaced as well.
+    worker.loop.add_signal_handler(signal.SIGQUIT, worker.handle_quit_signal)
+    worker.loop.add_signal_handler(signal.SIGTERM, on_sigterm, stop, signal.SIGTERM, None)
+
+
+def mark_ready_when_serving(worker: Any, drain: Drain) -> None:
+    """Mark the worker ready at its first heartbeat: the lifespan's startup is complete, the listeners accept.
+
+    Not before: a startup may take longer than Gunicorn's `timeout`, and it may fail.
+    """
+    notify = worker.notify
+
+    def notify_first() -> None:
+        worker.notify = notify
+        if drain.policy is not None and not is_gunicorns(worker):
             setattr(worker, LOOP, asyncio.get_running_loop())
             stop = signal.getsignal(signal.SIGTERM)
-            signal.signal(signal.SIGTERM, partial(on_sigterm, cast("Handler", stop)))
-        await notify()
+            signal.signal(signal.SIGTERM, partial(drain.worker.on_sigterm, cast("Handler", stop)))
+        drain.mark_ready()
+        notify()
 
-    worker.config.callback_notify = take_over_and_notify
+    worker.notify = notify_first

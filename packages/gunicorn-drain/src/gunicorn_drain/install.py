@@ -88,7 +88,9 @@ def install(
         "when_ready": partial(_when_ready, installed, drain),
         "pre_fork": drain.master.pre_fork,
         "post_fork": partial(_post_fork, drain),
-        "post_worker_init": partial(_post_worker_init, drain, readiness, responses),
+        "post_worker_init": partial(
+            _post_worker_init, drain, readiness, responses, namespace.get("post_request")
+        ),
         "pre_request": requests.pre_request,
         "post_request": requests.post_request,
         "child_exit": drain.master.child_exit,
@@ -121,7 +123,7 @@ def _post_fork(drain: Drain, server: Any, worker: Any) -> None:
 
 
 def _post_worker_init(
-    drain: Drain, readiness: str | None, responses: SendTimeout | None, worker: Any
+    drain: Drain, readiness: str | None, responses: SendTimeout | None, own_post_request: object, worker: Any
 ) -> None:
     drain.worker.post_worker_init(worker)
     if support.is_asgi(type(worker)):
@@ -129,9 +131,12 @@ def _post_worker_init(
 
         asgi.wrap_application(worker, drain, readiness)
         if drain.policy is not None:
-            asgi.take_over_sigterm(worker, drain.worker.on_sigterm)
+            asgi.take_over_sigterm(worker, drain)
+        asgi.restore_post_request(worker, own_post_request)
         drain.worker.leave_requests_to(asgi.current_request.set)
-    elif support.is_tornado(type(worker)):
+        asgi.mark_ready_when_serving(worker, drain)
+        return
+    if support.is_tornado(type(worker)):
         from gunicorn_drain import tornado  # which need not be installed
 
         tornado.wrap_application(worker, drain, readiness)
@@ -141,6 +146,9 @@ def _post_worker_init(
             worker.wsgi = with_readiness(worker.wsgi, readiness, drain)
         if responses is not None:
             responses.post_worker_init(worker)
+    # Before a worker's first heartbeat Gunicorn compares with the time of day, and no timeout ever passes: a
+    # worker that hangs before its loop would count as ready for ever.
+    worker.notify()
     drain.mark_ready()  # last: a worker of which a part is missing must not become ready
 
 

@@ -117,9 +117,6 @@ class Worker:
 
     def post_worker_init(self, worker: Any) -> None:
         """Restore Gunicorn's signal handlers; the application is loaded (Gunicorn's hook)."""
-        # Before a worker's first heartbeat Gunicorn compares with the time of day, and no timeout ever
-        # passes: a worker that hangs before its loop would count as ready for ever.
-        worker.notify()
         if self.policy is not None:
             signal.signal(signal.SIGQUIT, worker.handle_quit)
             signal.signal(signal.SIGTERM, worker.handle_exit)
