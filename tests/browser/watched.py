@@ -12,12 +12,11 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
+from tests.waiting import CONDITION_TIMEOUT
+
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 STREAMS = ("event-stream", "websocket")
-
-PATIENCE = 60.0
-"""Timeout for an expected value on the page, in seconds. Passing tests wait less."""
 
 
 @contextmanager
@@ -41,7 +40,7 @@ class Watched:
 
     def __init__(self, browser: Browser, url: str, query: str = "", **options: Any) -> None:
         self._context = browser.new_context(**options)
-        self._context.set_default_timeout(PATIENCE * 1000)
+        self._context.set_default_timeout(CONDITION_TIMEOUT * 1000)
         self.page: Page = self._context.new_page()
         self.origin = url
         self.query = query

@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import os
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -144,11 +143,3 @@ def nothing_lost(url: str, clients: Mix = DEFAULT_MIX) -> Iterator[load.Load]:
     with Load(url, clients=clients) as load:
         yield load
     assert load.result.lost == 0, load.result.summary()
-
-
-def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None:
-    """Wait for a condition; fail with its name `what` if it does not hold within `seconds`."""
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, f"not within {seconds:g} s: {what}"
-        time.sleep(0.1)

@@ -11,14 +11,8 @@ import pytest
 
 from kubectl_lossless.kubectl import Kubectl, KubectlError
 from kubectl_lossless.measure.watch import State, Watch
-from tests.cluster.conftest import (
-    NAME,
-    ROLLED_OUT,
-    Deploy,
-    nothing_lost,
-    wait_until,
-    way_in,
-)
+from tests.cluster.conftest import NAME, ROLLED_OUT, Deploy, nothing_lost, way_in
+from tests.waiting import wait_until
 from tools.course.load import Load
 from tools.course.stage import Rung, Stage
 
@@ -60,7 +54,7 @@ def versions_now(url: str, least: int = 40) -> set[str]:
     """Return the versions that respond from now on, in `least` responses or more."""
     with Load(url, clients={"new": 4}) as load:
         began = time.time()
-        wait_until(lambda: len(load.result.between(began, time.time()).answers) >= least, 30, "answers")
+        wait_until(lambda: len(load.result.between(began, time.time()).answers) >= least, "answers", 30)
     return set(load.result.between(began, time.time()).versions())
 
 
@@ -119,10 +113,10 @@ def test_pause_leaves_a_canary_and_resume_completes_the_rollout(stage: Stage, co
         course("rollout", "pause", NAME)
         wait_until(
             lambda: any(pod.version == "canary" and pod.state is State.READY for pod in watch.present()),
-            60,
             "a canary is ready",
+            60,
         )
-        wait_until(lambda: versions_now(course.url) == {"v5", "canary"}, 30, "both versions answer")
+        wait_until(lambda: versions_now(course.url) == {"v5", "canary"}, "both versions answer", 30)
         course("rollout", "resume", NAME)
         course.status()
         stage.wait_until_settled(ROLLED_OUT)
@@ -136,7 +130,7 @@ def test_recreate_is_an_outage(stage: Stage, course: Course) -> None:
         course.set_version("after")
         course.status()
         stage.wait_until_settled(ROLLED_OUT)
-        wait_until(lambda: "after" in load.result.versions(), 30, "the new version answers")
+        wait_until(lambda: "after" in load.result.versions(), "the new version answers", 30)
     assert load.result.lost > 0
 
 
@@ -157,7 +151,7 @@ def test_pod_counts_stay_within_their_bounds(
     with nothing_lost(course.url), course.watch as watch:
         generation = json.loads(course("get", NAME, "-o", "json"))["metadata"]["generation"]
         course.set_version("bounded")
-        wait_until(counted, 120, "rolled out")
+        wait_until(counted, "rolled out", 120)
     assert most == 3 + surge
     assert fewest >= 3 - unavailable
 

@@ -13,7 +13,8 @@ import pytest
 
 from kubectl_lossless.kubectl import KubectlError
 from kubectl_lossless.measure.watch import State, Watch
-from tests.cluster.conftest import NAME, ROLLED_OUT, Deploy, nothing_lost, wait_until
+from tests.cluster.conftest import NAME, ROLLED_OUT, Deploy, nothing_lost
+from tests.waiting import wait_until
 from tools.course.load import LONG_MIX, Load
 from tools.course.stage import Rung, Stage
 
@@ -54,7 +55,7 @@ def test_drain_of_a_node_loses_nothing(stage: Stage, watch: Watch, url: str) -> 
             kubectl(
                 "drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=150s", timeout=160
             )
-            wait_until(lambda: is_whole(watch), 60, "three pods elsewhere")
+            wait_until(lambda: is_whole(watch), "three pods elsewhere", 60)
     finally:
         kubectl("uncordon", node)
 
@@ -81,7 +82,7 @@ def test_eviction_beyond_the_budget_is_refused_and_within_the_budget_loses_nothi
     with nothing_lost(url):
         assert evict(first)
         assert not evict(second)
-        wait_until(lambda: first not in ready(watch) and is_whole(watch), 120, "a new pod in its place")
+        wait_until(lambda: first not in ready(watch) and is_whole(watch), "a new pod in its place", 120)
 
 
 @pytest.mark.matrix
@@ -89,9 +90,9 @@ def test_scaling_in_loses_nothing(stage: Stage, watch: Watch, url: str) -> None:
     stage.kubectl("delete", "hpa", "--all", "-n", stage.namespace)
     with nothing_lost(url):
         stage.kubectl("scale", NAME, "--replicas=6", "-n", stage.namespace)
-        wait_until(lambda: len(ready(watch)) == 6, 90, "six pods")
+        wait_until(lambda: len(ready(watch)) == 6, "six pods", 90)
         stage.kubectl("scale", NAME, "--replicas=2", "-n", stage.namespace)
-        wait_until(lambda: len(watch.present()) == 2, 120, "two pods")
+        wait_until(lambda: len(watch.present()) == 2, "two pods", 120)
 
 
 @pytest.mark.matrix
@@ -99,13 +100,13 @@ def test_deletion_of_single_pods_loses_nothing(stage: Stage, watch: Watch, url: 
     with nothing_lost(url):
         for _ in range(3):
             stage.kubectl("delete", "pod", ready(watch)[0], "-n", stage.namespace, "--wait", timeout=120)
-            wait_until(lambda: is_whole(watch), 90, "a new pod is ready")
+            wait_until(lambda: is_whole(watch), "a new pod is ready", 90)
 
 
 def test_undo_of_an_unfinished_update_loses_nothing(stage: Stage, watch: Watch, url: str) -> None:
     with nothing_lost(url) as load:
         stage.apply(Rung("v7", version="regretted"))
-        wait_until(lambda: "regretted" in load.result.versions(), 90, "the new version answers")
+        wait_until(lambda: "regretted" in load.result.versions(), "the new version answers", 90)
         stage.kubectl("rollout", "undo", NAME, "-n", stage.namespace)
         stage.wait_until_settled(ROLLED_OUT)
 
@@ -125,10 +126,10 @@ def test_autoscaling_loses_nothing(stage: Stage, watch: Watch, url: str) -> None
     stage.kubectl("patch", "hpa", "flask-hpa", "-n", stage.namespace, "--type=merge", "-p", patch)
     with nothing_lost(url, {"idle": 20}):  # hardly any load, so that the autoscaler can remove the pods again
         with Load(url, clients={"new": 80}) as more:
-            wait_until(lambda: len(ready(watch)) > 3, 180, "the autoscaler adds pods")
+            wait_until(lambda: len(ready(watch)) > 3, "the autoscaler adds pods", 180)
         assert more.result.lost == 0, more.result.summary()
         wait_until(
-            lambda: len(watch.present()) <= 3 and nobody_leaves(watch), 300, "it takes them away again"
+            lambda: len(watch.present()) <= 3 and nobody_leaves(watch), "it takes them away again", 300
         )
 
 
@@ -153,7 +154,7 @@ def test_update_with_a_hanging_kube_proxy_loses_nothing(stage: Stage, watch: Wat
         pytest.skip("the nodes' kube-proxy does not run on this machine")
     with nothing_lost(url):
         stage.apply(Rung("v7", version="v7-new"))
-        wait_until(lambda: any(pod.state is State.DRAINING for pod in watch.present()), 90, "a pod leaves")
+        wait_until(lambda: any(pod.state is State.DRAINING for pod in watch.present()), "a pod leaves", 90)
         os.kill(proxies[0], signal.SIGSTOP)
         try:
             time.sleep(3)  # the duration of the hang, not a wait for a condition

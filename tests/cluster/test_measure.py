@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,9 +20,10 @@ import pytest
 from kubectl_lossless.kubectl import Kubectl, to_list
 from kubectl_lossless.measure.propagation import Propagation
 from tests.cluster import argo
-from tests.cluster.conftest import ROUTED, wait_until
+from tests.cluster.conftest import ROUTED
 from tests.cluster.relay import Relay
 from tests.cluster.workloads import WORKLOADS, Workload
+from tests.waiting import wait_until
 from tools.course.stage import Rung, Stage
 
 NAMESPACE = "lossless-test"
@@ -69,7 +69,7 @@ class Shop:
         )
         url = self.url()
         # Without a readiness probe a pod is ready before its server listens.
-        wait_until(lambda: all(listens(url) for _ in range(CONNECTIONS)), 60, f"a server at {url}")
+        wait_until(lambda: all(listens(url) for _ in range(CONNECTIONS)), f"a server at {url}", 60)
         return url
 
     def url(self) -> str:
@@ -289,7 +289,7 @@ def in_the_middle(shop: Shop, action: Callable[[], object]) -> threading.Thread:
     before = generation(shop)
 
     def wait() -> None:
-        wait_until(begun(shop, before), 60, "a rollout")
+        wait_until(begun(shop, before), "a rollout", 60)
         action()
 
     thread = threading.Thread(target=wait)
@@ -450,8 +450,8 @@ def test_end_of_the_observation_during_a_rollout_is_reported(shop: Shop, lost: s
                 ]
                 wait_until(
                     lambda: subprocess.run(whoami, capture_output=True, check=False).returncode != 0,
-                    60,
                     "a token that is no longer accepted",
+                    60,
                 )
                 relay.cut()
             else:
@@ -595,8 +595,8 @@ def test_interrupted_measurement_leaves_nothing_behind(
     assert said.strip().splitlines()[-1].startswith("interrupted; the load has ended.")
     wait_until(
         lambda: not shop.kubectl.objects("get", "jobs,secrets", "-n", NAMESPACE),
-        60,
         "no Job and no Secret of the load",
+        60,
     )
 
 
@@ -610,7 +610,7 @@ def test_load_in_the_cluster_finds_the_cause(shop: Shop, web: str, load_image: s
     assert status == 1, said
     assert_causes(found, GUNICORN)
     wait_until(
-        lambda: objects(shop.kubectl).keys() == before.keys(), 60, "no object that was not there before"
+        lambda: objects(shop.kubectl).keys() == before.keys(), "no object that was not there before", 60
     )
 
 
@@ -713,13 +713,12 @@ def test_ingress_is_reached_by_its_host(shop: Shop, web: str) -> None:
     }
     shop.kubectl("apply", "-f", "-", stdin=to_list([ingress]))
     try:
-        until = time.monotonic() + ROUTED
-        while True:
-            status, found, said = shop.measure(
-                *("deploy/web", "--url", edge, "--host", "shop.example", "--yes", "--rps", "100")
-            )
-            if status != 2 or time.monotonic() > until:
-                break
+        arguments = ("deploy/web", "--url", edge, "--host", "shop.example", "--yes", "--rps", "100")
+        status, found, said = wait_until(
+            lambda: measured if (measured := shop.measure(*arguments))[0] != 2 else None,
+            "the edge routes to the pods",
+            ROUTED,
+        )
         assert status in (0, 1), said
         assert_causes(found, Workload("ingress", lambda _: None, GUNICORN.causes, some=False))
         status, _, said = shop.measure("deploy/web", "--url", edge, "--host", "nobody.example", "--yes")

@@ -18,8 +18,9 @@ import yaml
 from kubectl_lossless.kubectl import Kubectl, KubectlError
 from kubectl_lossless.measure.load.connection import Connection, Target
 from kubectl_lossless.measure.watch import State, Watch
-from tests.cluster.conftest import NAMESPACE, ROLLED_OUT, Deploy, wait_until
+from tests.cluster.conftest import NAMESPACE, ROLLED_OUT, Deploy
 from tests.process.prometheus import Labels, Prometheus, needs_prometheus
+from tests.waiting import wait_until
 from tools.course.experiment import Experiment, run
 from tools.course.stage import Rung, Stage
 
@@ -99,11 +100,11 @@ def test_v7_network_policy_closes_egress(stage: Stage, deployed: Deploy) -> None
 
     if reaches() and not ENFORCED:
         pytest.skip("the cluster does not enforce NetworkPolicies (NETWORK_POLICIES=enforced where it does)")
-    wait_until(lambda: not reaches(), CLOSED_WITHIN, "egress is closed")
+    wait_until(lambda: not reaches(), "egress is closed", CLOSED_WITHIN)
     kubectl("delete", "networkpolicy", "flask-network-policy", "-n", NAMESPACE)
-    wait_until(reaches, CLOSED_WITHIN, "egress is open without the policy")
+    wait_until(reaches, "egress is open without the policy", CLOSED_WITHIN)
     stage.apply(Rung("v7"))
-    wait_until(lambda: not reaches(), CLOSED_WITHIN, "egress is closed again")
+    wait_until(lambda: not reaches(), "egress is closed again", CLOSED_WITHIN)
 
 
 # ---- Prometheus ----------------------------------------------------------------------------------------
@@ -196,13 +197,13 @@ def test_requests_that_outlast_the_drain_fire_alerts(
         contextlib.ExitStack() as stack,
     ):
         old = {pod.name for pod in watch.present()}
-        wait_until(lambda: len(prometheus.query("lifecycle_ready == 1")) == len(old), 60, "all are scraped")
+        wait_until(lambda: len(prometheus.query("lifecycle_ready == 1")) == len(old), "all are scraped", 60)
         for _ in range(12):
             connection = Connection(Target.of(address.geturl(), None), timeout=120)
             stack.callback(connection.close)
             threading.Thread(target=ask_slowly, args=(connection,), daemon=True).start()
         wait_until(
-            lambda: len(prometheus.query("lifecycle_requests_in_flight > 0")) == len(old), 30, "in flight"
+            lambda: len(prometheus.query("lifecycle_requests_in_flight > 0")) == len(old), "in flight", 30
         )
         stage.apply(Rung(str(manifest), version="new"))
         expected = {
@@ -212,8 +213,8 @@ def test_requests_that_outlast_the_drain_fire_alerts(
         }
         wait_until(
             lambda: not any(pod.name in old or pod.state is State.DRAINING for pod in watch.present()),
-            ROLLED_OUT,
             "the old pods are gone",
+            ROLLED_OUT,
         )
         fired = prometheus.firing()
         print(fired)

@@ -15,8 +15,9 @@ import psutil
 import pytest
 
 from tests.process.delay import DelayProxy
-from tests.process.service import ROOT, Service, wait_until
+from tests.process.service import ROOT, Service
 from tests.process.takeover import CUT, DRAIN, two_instances
+from tests.waiting import wait_until
 
 
 class Example:

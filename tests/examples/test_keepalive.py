@@ -13,7 +13,7 @@ import requests
 
 from docs.examples import requests_keepalive
 from tests.ports import reserve_port
-from tests.process.service import wait_until
+from tests.waiting import wait_until
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 ANNOUNCED = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"

@@ -16,7 +16,8 @@ import requests
 import yaml
 
 from tests.ports import port_of, reservation
-from tests.process.service import ROOT, wait_until
+from tests.process.service import ROOT
+from tests.waiting import wait_until
 
 MONITORING = ROOT / "k8s" / "monitoring"
 START = 60.0

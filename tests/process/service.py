@@ -22,13 +22,11 @@ import psutil
 from app.settings import WORKER_CLASSES, Settings
 from tests.ports import port_of, reservation
 from tests.process.clients import Answer, Lost, get
+from tests.waiting import CONDITION_TIMEOUT, wait_until
 
 T = TypeVar("T")
 
 ROOT = Path(__file__).parents[2]
-
-PATIENCE = 60.0
-"""Timeout for a condition that should hold, in seconds. Passing tests wait less."""
 
 QUICK: Mapping[str, Any] = {"DRAIN_MIN": 1.5, "DRAIN_QUIET": 0.3, "DRAIN_MAX": 6}
 """Settings of a complete drain in less time."""
@@ -51,14 +49,6 @@ NOT_INHERITED = {name.upper() for name in Settings.__dataclass_fields__} | {
     "WEB_CONCURRENCY",
     "PROMETHEUS_MULTIPROC_DIR",
 }
-
-
-def wait_until(condition: Callable[[], bool], what: str, seconds: float = PATIENCE) -> None:
-    """Poll until `condition` holds. Raises AssertionError, which names `what`, after `seconds`."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
-        time.sleep(0.01)
 
 
 def for_each_class(ask: Callable[[str], T]) -> dict[str, T]:
@@ -219,7 +209,7 @@ class Service:
         """Return the number of lines of the log that contain `text`."""
         return sum(text in line for line in self.log.splitlines())
 
-    def wait(self, seconds: float = PATIENCE, statuses: Collection[int] = (0,)) -> float:
+    def wait(self, seconds: float = CONDITION_TIMEOUT, statuses: Collection[int] = (0,)) -> float:
         """Wait for the exit with one of `statuses`; return the seconds since the last signal."""
         try:
             status = self.process.wait(seconds)

@@ -11,7 +11,8 @@ import pytest
 
 from gunicorn_fast import PROBE_LANE_WORKER
 from tests.process.clients import Crowd, Kind, get
-from tests.process.service import ROOT, Service, wait_until
+from tests.process.service import ROOT, Service
+from tests.waiting import wait_until
 
 FLASK = """
 from flask import Flask

@@ -14,8 +14,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.process.clients import get
 from tests.process.prometheus import MONITORING, Prometheus, needs_prometheus
-from tests.process.service import Service, wait_until
+from tests.process.service import Service
 from tests.process.test_adopted import DJANGO, DJANGO_URLS, example
+from tests.waiting import wait_until
 
 SERIES = re.compile(r"\b(?:lifecycle|streams|http)_[a-z_]+\b")
 """Series of the package in rules and dashboard."""
@@ -50,9 +51,6 @@ DRAIN: dict[str, Any] = {"DRAIN_MIN": 2, "DRAIN_QUIET": 4, "DRAIN_MAX": 30, "DRA
 """Several scrapes fit between a request after DRAIN_MIN and the exit."""
 
 NO_FILE = ("-c", "python:gunicorn_drain.config", "-w", "2", "--threads", "4", "service:application")
-
-PATIENCE = 60.0
-"""Timeout for Prometheus, in seconds."""
 
 
 def series(port: int) -> dict[str, float]:
@@ -114,15 +112,15 @@ def test_rules_and_dashboard_hold_by_the_job_of_the_operator(tmp_path: Path) -> 
         prometheus.targets("shop", {address: {}})
         # The panel of blocked pods has data before the drain only; a range query looks at one point a second.
         before = 'count_over_time(lifecycle_draining{job="shop"}[1m]) >= 6'
-        wait_until(lambda: bool(prometheus.query(before)), "scrapes before the drain", PATIENCE)
+        wait_until(lambda: prometheus.query(before), "scrapes before the drain")
         assert prometheus.query("ALERTS") == []
         service.begin_drain("/ready")
         while time.monotonic() < service.signalled + DRAIN["DRAIN_MIN"] + 0.5:
             assert get(service.port, "/").status == 200
             time.sleep(0.1)
         late = f'ALERTS{{alertname="RequestsLateInDrain", job="shop", pod="{address}", alertstate="firing"}}'
-        wait_until(lambda: bool(prometheus.query(late)), "the alert of a late request", PATIENCE)
-        service.wait(PATIENCE)
+        wait_until(lambda: prometheus.query(late), "the alert of a late request")
+        service.wait()
         panels = json.loads((MONITORING / "dashboard.json").read_text())["panels"]
         expressions = [target["expr"] for panel in panels for target in panel["targets"]]
         of_the_package = [each for each in expressions if set(SERIES.findall(each)) & used()]

@@ -13,7 +13,8 @@ import pytest
 
 from gunicorn_fast import LEADER_WORKER, PROBE_LANE_WORKER
 from tests.process.clients import Connection
-from tests.process.service import Service, wait_until
+from tests.process.service import Service
+from tests.waiting import wait_until
 
 LASTING = float(os.environ.get("ANSWERS_SECONDS", "6"))
 """Duration for each worker class, in seconds. A race of one in a million needs ANSWERS_SECONDS=600."""

@@ -15,8 +15,9 @@ from wsproto.events import TextMessage
 
 from gunicorn_drain.asgi import SERVICE_RESTART
 from tests.process.clients import Connection, Crowd, Kind
-from tests.process.service import Service, wait_until
+from tests.process.service import Service
 from tests.process.streams import EventStream, Socket
+from tests.waiting import wait_until
 
 WORKER_CLASSES = ("asgi", "uvicorn_worker.UvicornWorker")
 

@@ -21,7 +21,8 @@ import pytest
 
 from tests.ports import reserve_port
 from tests.process.clients import Connection, Crowd, Kind, Lost, get
-from tests.process.service import Service, wait_until
+from tests.process.service import Service
+from tests.waiting import wait_until
 
 APPLICATION = """
 import time

@@ -12,7 +12,8 @@ import pytest
 from app.settings import RENAMED
 from gunicorn_fast import LEADER_WORKER
 from tests.ports import reserve_port
-from tests.process.service import ROOT, Service, wait_until
+from tests.process.service import ROOT, Service
+from tests.waiting import wait_until
 
 WRONG = {
     "PORT": "0",

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from tests.process.delay import DelayProxy
-from tests.process.service import wait_until
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.fast
 

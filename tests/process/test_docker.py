@@ -12,7 +12,8 @@ import pytest
 
 from tests.ports import reserve_port
 from tests.process.clients import Crowd, Kind, Lost, get
-from tests.process.service import ROOT, wait_until
+from tests.process.service import ROOT
+from tests.waiting import wait_until
 
 BASE = "python:3.13-slim"
 

@@ -16,7 +16,8 @@ import pytest
 
 from gunicorn_fast import LEADER_WORKER, PROBE_LANE_WORKER
 from tests.process.clients import Connection, get
-from tests.process.service import ROOT, Service, wait_until
+from tests.process.service import ROOT, Service
+from tests.waiting import wait_until
 
 GREEDY = 8
 """Number of greedy connections."""

@@ -15,7 +15,8 @@ from app.settings import WORKER_CLASSES
 from tests.ports import reserve_port
 from tests.process.clients import Answer, Connection
 from tests.process.families import namespace, within, without_ipv6
-from tests.process.service import QUICK, ROOT, Service, wait_until
+from tests.process.service import QUICK, ROOT, Service
+from tests.waiting import wait_until
 
 ONLY_IPV6 = ("ip address delete 127.0.0.1/8 dev lo", "ip address add 2001:db8::1/128 dev lo nodad")
 ONLY_IPV4 = ("sysctl -qw net.ipv6.conf.all.disable_ipv6=1", "ip address add 192.0.2.1/32 dev lo")

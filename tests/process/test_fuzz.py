@@ -23,8 +23,9 @@ import pytest
 
 from gunicorn_fast import LEADER_WORKER, PROBE_LANE_WORKER
 from tests.process.clients import Connection, Crowd, Kind, Lost
-from tests.process.service import Service, wait_until
+from tests.process.service import Service
 from tests.process.test_hostile import ODDITIES
+from tests.waiting import wait_until
 
 CASES = int(os.environ.get("FUZZ_CASES", "4000"))
 SEED = int(os.environ.get("FUZZ_SEED", "20270101"))

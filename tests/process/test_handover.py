@@ -12,7 +12,8 @@ import pytest
 from app.settings import WORKER_CLASSES
 from tests.process.clients import KINDS, Crowd, Kind, Router
 from tests.process.delay import ROUND_TRIP, DelayProxy
-from tests.process.service import Service, for_each_class, wait_until
+from tests.process.service import Service, for_each_class
+from tests.waiting import wait_until
 
 PROPAGATION = 3.0
 """Time from SIGTERM until new connections reach the successor, in seconds; less than DRAIN_MIN."""

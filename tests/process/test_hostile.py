@@ -17,13 +17,14 @@ import pytest
 
 from gunicorn_fast import LEADER_WORKER, PROBE_LANE_WORKER
 from tests.process.clients import Connection, Lost, get
-from tests.process.service import QUICK, SLACK, Service, wait_until
+from tests.process.service import QUICK, SLACK, Service
+from tests.waiting import wait_until
 
 OURS = (PROBE_LANE_WORKER, LEADER_WORKER)
 
 THREADS = 4
 
-PATIENCE = 3.0
+CLIENT_TIMEOUT = 3.0
 """Timeout of a client for a response, in seconds."""
 
 
@@ -59,8 +60,8 @@ def hostile(port: int) -> Iterator[None]:
 
 
 def longest_wait(port: int) -> float:
-    """Send requests on new and kept connections; return the longest wait in seconds, at most PATIENCE."""
-    longest, kept = 0.0, Connection(port, PATIENCE)
+    """Send requests on new and kept connections; return the longest wait, at most CLIENT_TIMEOUT."""
+    longest, kept = 0.0, Connection(port, CLIENT_TIMEOUT)
     try:
         for number in range(20):
             began = time.monotonic()
@@ -70,13 +71,13 @@ def longest_wait(port: int) -> float:
                 answer = kept.ask()
                 if answer.closes:
                     kept.close()
-                    kept = Connection(port, PATIENCE)
+                    kept = Connection(port, CLIENT_TIMEOUT)
             assert answer.status == 200
             longest = max(longest, time.monotonic() - began)
     except Lost as lost:
         if not isinstance(lost.__cause__, TimeoutError):
             raise
-        return PATIENCE
+        return CLIENT_TIMEOUT
     finally:
         kept.close()
     return longest
@@ -90,9 +91,9 @@ def test_hostile_clients_delay_no_other_client(worker_class: str) -> None:
             waited = longest_wait(port)
     print(worker_class, waited)
     if worker_class in OURS:
-        assert waited < PATIENCE / 3
+        assert waited < CLIENT_TIMEOUT / 3
     else:
-        assert waited > PATIENCE / 2  # the control: these clients do delay stock gthread
+        assert waited > CLIENT_TIMEOUT / 2  # the control: these clients do delay stock gthread
 
 
 @pytest.mark.parametrize("worker_class", OURS)
@@ -101,7 +102,7 @@ def test_hostile_clients_do_not_delay_the_exit(worker_class: str) -> None:
         port = service.ready().port
         with hostile(port):
             service.signal(signal.SIGTERM)
-            assert longest_wait(port) < PATIENCE / 3
+            assert longest_wait(port) < CLIENT_TIMEOUT / 3
             # Gunicorn gives connected clients 2 s after the drain.
             assert service.wait() < QUICK["DRAIN_MIN"] + 2 + SLACK
         assert service.said("Drain ended: quiet") == 1

@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 
 from tests.process.image_files import docker, files, python_packages, text
-from tests.process.service import ROOT, wait_until
+from tests.process.service import ROOT
+from tests.waiting import wait_until
 
 IMAGE = "localhost:5000/flask:test-image-"
 """Beginning of the image's name, followed by an ID of the test run: concurrent runs share one Docker."""

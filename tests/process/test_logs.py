@@ -18,8 +18,9 @@ import pytest
 from app.settings import WORKER_CLASSES
 from gunicorn_fast import LEADER_WORKER
 from tests.process.clients import Connection
-from tests.process.service import QUICK, ROOT, Service, wait_until
+from tests.process.service import QUICK, ROOT, Service
 from tests.process.streams import EventStream
+from tests.waiting import wait_until
 
 HEADER = "x-request-id"
 
@@ -78,7 +79,7 @@ def access_lines(service: Service, uri: str) -> list[dict[str, Any]]:
 
 def access_line(service: Service, uri: str) -> dict[str, Any]:
     """Wait for the only line of the access log about `uri`; return it."""
-    wait_until(lambda: bool(access_lines(service, uri)), f"{uri} in the access log")
+    wait_until(lambda: access_lines(service, uri), f"{uri} in the access log")
     (line,) = access_lines(service, uri)
     return line
 

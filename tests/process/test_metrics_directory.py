@@ -21,7 +21,8 @@ from gunicorn_drain.prometheus.exited import KEPT, MERGES
 from gunicorn_fast import LEADER_WORKER
 from tests.process.clients import Connection
 from tests.process.namespaces import for_everyone
-from tests.process.service import ROOT, Service, wait_until
+from tests.process.service import ROOT, Service
+from tests.waiting import wait_until
 
 REQUESTS = 5
 

@@ -20,7 +20,8 @@ import pytest
 from tests.ports import reserve_port
 from tests.process.clients import Connection, Crowd, Kind, Lost, get
 from tests.process.prometheus import MONITORING, Prometheus, needs_prometheus, rules
-from tests.process.service import Service, wait_until
+from tests.process.service import Service
+from tests.waiting import CONDITION_TIMEOUT, wait_until
 
 pytestmark = [needs_prometheus, pytest.mark.timeout(600)]
 
@@ -32,9 +33,6 @@ OTHER: dict[str, dict[str, Any]] = {
     # exit comes before the drain is longer than usual.
     "late": {"DRAIN_QUIET": 8, "DRAIN_MAX": 30},
 }
-PATIENCE = 60.0
-"""Timeout for Prometheus, which scrapes every 2 s and evaluates rules every 2 s to 15 s, in seconds."""
-
 # A version with a mistake, as an operator may roll it out: the service with one more, broken endpoint.
 BROKEN = """
 from app import create_app as sound
@@ -52,7 +50,7 @@ def healthy(service: Service) -> None:
         wait_until(crowd.everyone_answered, "traffic")
         service.begin_drain()
     assert crowd.lost == 0, str(crowd)
-    service.wait(PATIENCE)
+    service.wait()
     assert service.said("Stopped: every request completed") == 1
 
 
@@ -62,7 +60,7 @@ def late(service: Service) -> None:
     while time.monotonic() < service.signalled + DRAIN["DRAIN_MIN"] + 0.5:
         assert get(service.port, "/api").status == 200
         time.sleep(0.2)
-    service.wait(PATIENCE)
+    service.wait()
     assert service.said("Drain ended: quiet") == 1
 
 
@@ -73,7 +71,7 @@ def endless(service: Service) -> None:
         while True:
             get(service.port, "/api")
             time.sleep(0.05)
-    service.wait(PATIENCE)
+    service.wait()
     assert service.said("Drain ended: maximum") == 1
 
 
@@ -84,7 +82,7 @@ def stuck(service: Service) -> None:
         other.send("/api/sleep/50")
         wait_until(lambda: service.metric("lifecycle_requests_in_flight") == 2, "both in flight")
         service.begin_drain()
-        service.wait(PATIENCE)
+        service.wait()
     assert service.said("Drain ended: maximum; 0 requests completed") == 1
     assert service.said("Stopped: 2 requests aborted") == 1
 
@@ -181,12 +179,12 @@ def test_drains_fire_the_expected_alerts(prometheus: Prometheus) -> None:
         }
         prometheus.targets("flask", {f"127.0.0.1:{each.port}": pod(name) for name, each in services.items()})
         for name in services:
-            wait_until(partial(prometheus.scraped, name), f"a scrape of {name}", PATIENCE)
+            wait_until(partial(prometheus.scraped, name), f"a scrape of {name}")
         assert prometheus.firing() == set()
         with ThreadPoolExecutor(len(DRAINS)) as pool:
             list(pool.map(lambda name: DRAINS[name](services[name]), DRAINS))
     prometheus.targets("flask", {})  # the pods are deleted; Prometheus keeps their data
-    wait_until(lambda: not prometheus.query("lifecycle_info"), "their series end", PATIENCE)
+    wait_until(lambda: not prometheus.query("lifecycle_info"), "their series end")
     assert prometheus.firing() - MAY_FIRE == EXPECTED
 
 
@@ -195,21 +193,21 @@ def test_killed_worker_and_restarted_container_fire_alerts(prometheus: Prometheu
     with Service("-b", f"127.0.0.1:{port}", bind=False, WORKERS=1) as first:
         first.ready()
         prometheus.targets("flask", {f"127.0.0.1:{port}": pod("killed")})
-        wait_until(lambda: prometheus.scraped("killed"), "a scrape", PATIENCE)
+        wait_until(lambda: prometheus.scraped("killed"), "a scrape")
         before = prometheus.firing()
         with Connection(port) as connection:
             connection.send("/api/sleep/60")
             wait_until(lambda: first.metric("lifecycle_requests_in_flight") == 1, "in flight")
             os.kill(first.workers[0], signal.SIGKILL)
             expected = before | {("RequestsCutOff", "killed")}
-            wait_until(lambda: prometheus.firing() >= expected, "RequestsCutOff", PATIENCE)
+            wait_until(lambda: prometheus.firing() >= expected, "RequestsCutOff")
         assert prometheus.firing() == expected
         first.signal(signal.SIGINT)
         first.wait()
     with Service("-b", f"127.0.0.1:{port}", bind=False) as second:
         second.ready()
         expected |= {("ContainerRestarted", "killed")}
-        wait_until(lambda: prometheus.firing() >= expected, "ContainerRestarted", PATIENCE)
+        wait_until(lambda: prometheus.firing() >= expected, "ContainerRestarted")
     assert prometheus.firing() == expected
 
 
@@ -218,7 +216,7 @@ def test_refusals_and_stalled_responses_fire_alerts(prometheus: Prometheus) -> N
     with Service(**settings) as service, contextlib.ExitStack() as stack:
         port = service.ready().port
         prometheus.targets("flask", {f"127.0.0.1:{port}": pod("greedy")})
-        wait_until(lambda: prometheus.scraped("greedy"), "a scrape", PATIENCE)
+        wait_until(lambda: prometheus.scraped("greedy"), "a scrape")
         before = prometheus.firing()
         stack.enter_context(Connection(port)).send("/api/events")
         wait_until(lambda: service.metric('streams_open{kind="events"}') == 1, "a stream")
@@ -232,12 +230,12 @@ def test_refusals_and_stalled_responses_fire_alerts(prometheus: Prometheus) -> N
                 assert service.get("/api", "Cookie: " + 9000 * "a").status == 431
             return prometheus.firing() - before >= refused
 
-        wait_until(fire, "what is refused and stalled", PATIENCE)
+        wait_until(fire, "what is refused and stalled")
         assert prometheus.firing() - before == refused
         for _ in range(4):
             stack.enter_context(Connection(port)).send("/api/sleep/60")
         expected = refused | {("ReadinessBlocked", "greedy")}
-        wait_until(lambda: prometheus.firing() - before == expected, "ReadinessBlocked", PATIENCE)
+        wait_until(lambda: prometheus.firing() - before == expected, "ReadinessBlocked")
 
 
 def test_failing_version_fires_an_alert(prometheus: Prometheus, tmp_path: Path) -> None:
@@ -261,7 +259,7 @@ def test_failing_version_fires_an_alert(prometheus: Prometheus, tmp_path: Path) 
                 ask(port)
             return ("VersionFails", "v2") in prometheus.firing()
 
-        wait_until(fails, "VersionFails", PATIENCE)
+        wait_until(fails, "VersionFails")
         assert prometheus.firing() - before == {("VersionFails", "v2")}
 
 
@@ -278,9 +276,7 @@ def test_every_panel_of_the_dashboard_has_data(tmp_path: Path) -> None:
             "__meta_kubernetes_endpoint_port_name": "http",
         }
         prometheus.targets("kube-state-metrics", {address: meta})
-        wait_until(
-            lambda: bool(prometheus.query("kube_pod_status_ready == 0")), "the cluster's series", PATIENCE
-        )
+        wait_until(lambda: prometheus.query("kube_pod_status_ready == 0"), "the cluster's series")
         restarts.set()
         expected = {("RestartedByLiveness", "restarted"), ("ReadinessFlapping", "restarted")}
         wait_until(
@@ -290,11 +286,11 @@ def test_every_panel_of_the_dashboard_has_data(tmp_path: Path) -> None:
                 and prometheus.firing() - {("RequestsRefused", "restarted")} == expected
             ),
             "what the cluster's series say",
-            3 * PATIENCE,
+            3 * CONDITION_TIMEOUT,
         )
         service.begin_drain()
         get(service.port, "/api")
-        service.wait(PATIENCE)
+        service.wait()
         for panel in json.loads((MONITORING / "dashboard.json").read_text())["panels"]:
             for target in panel["targets"]:
                 expression = target["expr"].replace("$namespace", ".*").replace("$job", "flask")

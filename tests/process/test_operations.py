@@ -9,7 +9,8 @@ import time
 from typing import Any
 
 from tests.process.clients import Connection
-from tests.process.service import ROOT, Service, wait_until
+from tests.process.service import ROOT, Service
+from tests.waiting import wait_until
 
 PAGE = (ROOT / "docs" / "log-lines.md").read_text()
 SERIES = (ROOT / "docs" / "metrics.md").read_text()

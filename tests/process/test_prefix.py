@@ -7,7 +7,8 @@ import time
 import pytest
 
 from app.settings import WORKER_CLASSES
-from tests.process.service import QUICK, Service, wait_until
+from tests.process.service import QUICK, Service
+from tests.waiting import wait_until
 
 LONG = {**QUICK, "DRAIN_MAX": 30, "SCRIPT_NAME": "/flask"}
 

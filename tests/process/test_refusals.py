@@ -10,8 +10,9 @@ import pytest
 
 from app.settings import WORKER_CLASSES
 from tests.process.clients import Connection
-from tests.process.service import Service, wait_until
+from tests.process.service import Service
 from tests.process.streams import EventStream
+from tests.waiting import wait_until
 
 PARSER_ERRORS = [
     (b"GET /api HTTP/1.1\r\nHost: a\r\nCookie: " + b"a" * 9000 + b"\r\n\r\n", 431, "GET /api HTTP/1.1"),

@@ -13,7 +13,8 @@ import pytest
 from app.settings import WORKER_CLASSES
 from tests.ports import reserve_port
 from tests.process.clients import Crowd, get
-from tests.process.service import PATIENCE, QUICK, ROOT, SLACK, Service, wait_until
+from tests.process.service import QUICK, ROOT, SLACK, Service
+from tests.waiting import CONDITION_TIMEOUT, wait_until
 
 GOOD = (ROOT / "gunicorn.conf.py").read_text()
 
@@ -122,7 +123,7 @@ def test_mistakes_in_the_configuration_lose_no_request(settings: dict[str, Any],
                 wait_until(lambda: crowd.answered > answered + 100, "traffic while draining")
         assert (crowd.lost, crowd.unannounced) == (0, 0), str(crowd)
         service.signal(signal.SIGTERM)
-        assert service.process.wait(PATIENCE) == 0, service.log
+        assert service.process.wait(CONDITION_TIMEOUT) == 0, service.log
         assert service.said("Drain began") == ("DRAIN" not in settings)
 
 
@@ -187,7 +188,7 @@ def test_new_worker_that_never_becomes_ready_is_terminated(tmp_path: Path) -> No
         flag.unlink()
         reload(service)
         service.signal(signal.SIGTERM)
-        assert service.process.wait(PATIENCE) == 0, service.log
+        assert service.process.wait(CONDITION_TIMEOUT) == 0, service.log
         assert service.said("Drain ended: quiet") == 1
 
 
@@ -227,4 +228,4 @@ def test_changed_number_of_workers_survives_a_failed_reload(configuration: Path)
         configuration.write_text(GOOD + "\ndef pre_fork(server, worker): raise LookupError\n")
         reload_fails(service, "LookupError")
         service.process.send_signal(signal.SIGTERM)
-        assert service.process.wait(PATIENCE) == 0, service.log
+        assert service.process.wait(CONDITION_TIMEOUT) == 0, service.log

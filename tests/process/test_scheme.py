@@ -13,7 +13,8 @@ import pytest
 from app.settings import WORKER_CLASSES
 from tests.process.clients import Answer, Connection
 from tests.process.families import namespace, within
-from tests.process.service import ROOT, Service, wait_until
+from tests.process.service import ROOT, Service
+from tests.waiting import wait_until
 
 PEERS = ("127.0.0.1", "192.0.2.1", "::1", "2001:db8::1")
 """Addresses of the service. A client has the same address as the service it connects to."""

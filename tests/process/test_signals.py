@@ -18,7 +18,8 @@ from app.settings import WORKER_CLASSES
 from gunicorn_fast import LEADER_WORKER
 from tests.process.clients import Connection, Crowd, Kind, Lost
 from tests.process.delay import ROUND_TRIP, DelayProxy
-from tests.process.service import PATIENCE, QUICK, SLACK, Service, catches, for_each_class, wait_until
+from tests.process.service import QUICK, SLACK, Service, catches, for_each_class
+from tests.waiting import CONDITION_TIMEOUT, wait_until
 
 VERSION = "/api/nowater/version"
 PROBE_HEADER = "X-Custom-Header: Awesome"
@@ -275,7 +276,7 @@ def test_reload_under_load_loses_nothing(far: bool) -> None:
             # The end of the test, and not of a reload: stock sync may still be sending its last response,
             # and then logs its interruption by SIGINT.
             service.signal(signal.SIGINT)
-            assert service.process.wait(PATIENCE) == 0, service.log
+            assert service.process.wait(CONDITION_TIMEOUT) == 0, service.log
             return crowd
 
     for worker_class, crowd in for_each_class(reload).items():

@@ -17,7 +17,8 @@ from app.settings import WORKER_CLASSES
 from gunicorn_drain.send_timeout import BLOCKED_AFTER
 from gunicorn_fast import LEADER_WORKER
 from tests.process.clients import Connection, Lost, get
-from tests.process.service import QUICK, ROOT, Service, wait_until
+from tests.process.service import QUICK, ROOT, Service
+from tests.waiting import wait_until
 
 THREADS = 2
 

@@ -14,7 +14,8 @@ import pytest
 from app.settings import WORKER_CLASSES
 from gunicorn_fast import LEADER_WORKER, PROBE_LANE_WORKER
 from tests.process.clients import Connection, Lost
-from tests.process.service import PATIENCE, Service, for_each_class, wait_until
+from tests.process.service import Service, for_each_class
+from tests.waiting import CONDITION_TIMEOUT, wait_until
 
 LONG_DRAIN: dict[str, Any] = {"DRAIN_MIN": 20, "DRAIN_MAX": 20, "GRACEFUL_TIMEOUT": 2}
 """Settings of a long drain: an exit before DRAIN_MIN proves that the stop did not wait for it."""
@@ -39,7 +40,7 @@ def test_sigint_and_sigquit_do_not_wait_for_requests_in_flight(
             with contextlib.suppress(Lost):
                 # Stock sync raises SystemExit in the application, and responds with a 500.
                 assert (worker_class, slow.answer().status) == ("sync", 500)
-            assert service.process.wait(PATIENCE) == 0, service.log
+            assert service.process.wait(CONDITION_TIMEOUT) == 0, service.log
             return time.monotonic() - service.signalled
 
     for worker_class, took in for_each_class(seconds_to_exit).items():
@@ -60,7 +61,7 @@ def test_kept_connections_do_not_hold_up_the_exit_of_a_drained_service(worker_cl
         service.signal(signal.SIGTERM)
         wait_until(lambda: service.said("Drain ended") == 1, "the end of the drain")
         ended = time.monotonic()
-        assert service.process.wait(PATIENCE) == 0, service.log
+        assert service.process.wait(CONDITION_TIMEOUT) == 0, service.log
         assert time.monotonic() - ended < 20
 
 
@@ -104,6 +105,6 @@ def test_workers_that_cannot_boot_end_the_service_in_time(
         service.signalled = time.monotonic()
         for pid in service.workers:
             os.kill(pid, signal.SIGKILL)
-        status = service.process.wait(PATIENCE)
+        status = service.process.wait(CONDITION_TIMEOUT)
         assert status == 3, service.log  # Gunicorn's WORKER_BOOT_ERROR
         assert service.said("Worker failed to boot") == 1

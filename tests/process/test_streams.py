@@ -19,8 +19,9 @@ from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessag
 from app.settings import WORKER_CLASSES
 from gunicorn_fast import LEADER_WORKER
 from tests.process.clients import Connection, Lost, get
-from tests.process.service import QUICK, SLACK, Service, connections_of, for_each_class, wait_until
+from tests.process.service import QUICK, SLACK, Service, connections_of, for_each_class
 from tests.process.streams import EventStream, Socket, now
+from tests.waiting import wait_until
 from tools.course.streams import Streams
 
 HANDSHAKE = (
@@ -607,8 +608,9 @@ def test_stream_opened_during_the_drain_is_served_and_notified_soon() -> None:
     with Service(WORKERS=1, **{**QUICK, "DRAIN_MIN": 5}) as service:
         port = service.ready().port
         service.begin_drain()
-        while time.monotonic() - service.signalled < 4:  # the time of all notifications has passed
-            time.sleep(0.05)
+        wait_until(
+            lambda: time.monotonic() - service.signalled > 4, "the time of all notifications has passed"
+        )
         after = now() - 3
         with EventStream(port, f"Last-Event-ID: {after}") as stream:
             assert [stream.tick() for _ in range(3)] == [after + 1, after + 2, after + 3]

@@ -11,8 +11,9 @@ import pytest
 from gunicorn_fast import LEADER_WORKER, PROBE_LANE_WORKER
 from gunicorn_fast.probe_worker import HEADER_TIMEOUT
 from tests.process.clients import Connection, get
-from tests.process.service import QUICK, SLACK, Service, wait_until
+from tests.process.service import QUICK, SLACK, Service
 from tests.process.test_hostile import INCOMPLETE, ODDITIES
+from tests.waiting import wait_until
 
 OURS = (PROBE_LANE_WORKER, LEADER_WORKER)
 

@@ -19,7 +19,8 @@ import pytest
 from app.settings import WORKER_CLASSES, Settings
 from gunicorn_fast import LEADER_WORKER, PROBE_LANE_WORKER
 from tests.process.clients import Connection, Lost, get
-from tests.process.service import QUICK, ROOT, SLACK, Service, connections_of, wait_until
+from tests.process.service import QUICK, ROOT, SLACK, Service, connections_of
+from tests.waiting import wait_until
 
 OURS = (PROBE_LANE_WORKER, LEADER_WORKER)
 

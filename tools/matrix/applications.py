@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.process.clients import Crowd, Kind, Router, get
-from tests.process.service import Service, wait_until
+from tests.process.service import Service
+from tests.waiting import wait_until
 from tools.matrix.scenario import DRAIN
 from tools.matrix.wagtail import PASSWORD, USER, Editing
 

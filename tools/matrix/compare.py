@@ -21,7 +21,7 @@ from pathlib import Path
 from tests.ports import port_of, reservation
 from tests.process.clients import Crowd, Kind, Lost, Router, get
 from tests.process.delay import ROUND_TRIP, DelayProxy
-from tests.process.service import wait_until
+from tests.waiting import wait_until
 from tools.matrix.scenario import ASGI, KINDS, WSGI
 
 PROPAGATION = 1.0

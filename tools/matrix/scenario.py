@@ -12,7 +12,8 @@ from typing import Any
 from tests.process import http2
 from tests.process.clients import Answer, Connection, Crowd, Kind, Router, get
 from tests.process.http2 import Http2Connection, create_certificate
-from tests.process.service import Service, wait_until
+from tests.process.service import Service
+from tests.waiting import wait_until
 
 DRAIN: dict[str, Any] = {"DRAIN_MIN": "1", "DRAIN_QUIET": "0.3", "DRAIN_MAX": "30"}
 """Settings of the services. Two sync workers need 9 s for 20 responses beside slow requests."""

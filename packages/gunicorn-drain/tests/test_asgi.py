@@ -12,6 +12,7 @@ import pytest
 
 from gunicorn_drain import Drain, DrainPolicy, StreamCounter
 from gunicorn_drain.asgi import SERVICE_RESTART, TERMINATING, WEBSOCKET, DrainMiddleware
+from tests.waiting import wait_until
 
 TIMEOUT = 20.0
 """Timeout of one conversation, in seconds."""
@@ -154,8 +155,9 @@ def test_websocket_is_notified_with_1012(drain: Drain) -> None:
         await send({"type": "websocket.accept"})
         assert drain.streams(StreamCounter.OPEN, WEBSOCKET) == 1
         drain.begin_drain()
-        while not drain.streams(StreamCounter.NOTIFIED, WEBSOCKET):
-            await asyncio.sleep(0.01)
+        await asyncio.to_thread(
+            wait_until, lambda: drain.streams(StreamCounter.NOTIFIED, WEBSOCKET), "a notice", TIMEOUT
+        )
         await send({"type": "websocket.send", "text": "too late"})
 
     accepted, closed = converse(DrainMiddleware(websocket, drain), scope("websocket"))

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from tests.process.clients import Crowd, Kind, get
-from tests.process.service import Service, wait_until
+from tests.process.service import Service
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -149,7 +150,7 @@ def test_service_survives_a_fault_when_a_worker_is_replaced(owner: str, name: st
             service.signal(signal.SIGTTOU)  # one worker fewer
             wait_until(lambda: len(service.workers) == 1, "one worker")
             service.signal(signal.SIGTTIN)  # one worker more
-            wait_until(lambda: bool(set(service.workers) - old), "a new worker")
+            wait_until(lambda: set(service.workers) - old, "a new worker")
             responded = crowd.answered
             wait_until(lambda: crowd.answered > responded + 100, "responses of the new worker too")
             service.signal(signal.SIGTERM)

@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import pytest
 from gunicorn_drain import DrainPolicy, Probe, install
 from gunicorn_drain.install import OURS_FIRST, OURS_LAST
 from gunicorn_drain.support import unsupported_version
+from tests.waiting import CONDITION_TIMEOUT, wait_until
 
 APPLICATION = """
 def application(environ, start_response):
@@ -23,8 +23,6 @@ def application(environ, start_response):
     return [b"Hello"]
 """
 INSTALL = "import gunicorn_drain\ngunicorn_drain.install(globals(), readiness='/ready')\n"
-PATIENCE = 30.0
-"""Timeout for a service to start or to exit, in seconds."""
 
 
 class Started:
@@ -40,21 +38,21 @@ class Started:
             self.process = subprocess.Popen(command, cwd=directory, stderr=log, stdout=log, env=environ)
 
     def wait_for(self, pattern: str) -> re.Match[str]:
-        until = time.monotonic() + PATIENCE
-        while (found := re.search(pattern, self.log.read_text())) is None:
-            assert time.monotonic() < until, f"no {pattern!r} in\n{self.log.read_text()}"
-            time.sleep(0.02)
-        return found
+        try:
+            return wait_until(lambda: re.search(pattern, self.log.read_text()), f"{pattern!r} in the log")
+        except AssertionError as error:
+            error.add_note(self.log.read_text())
+            raise
 
     def get(self, path: str) -> bytes:
         port = int(self.wait_for(r"Listening at: http://127\.0\.0\.1:(\d+)")[1])
-        with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as connection:
+        with socket.create_connection(("127.0.0.1", port), timeout=CONDITION_TIMEOUT) as connection:
             connection.sendall(f"GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n".encode())
             return b"".join(iter(lambda: connection.recv(65536), b""))
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(PATIENCE)
+        return self.process.wait(CONDITION_TIMEOUT)
 
     def end(self) -> None:
         if self.process.poll() is None:
@@ -200,7 +198,7 @@ def test_readiness_path_responds_without_the_application(start: Any) -> None:
 def test_hook_below_the_call_stops_the_start(start: Any, hook: str) -> None:
     arguments = "server" if hook in {"when_ready", "on_starting"} else "first, second"
     service = start(f"{INSTALL}def {hook}({arguments}): pass\n", "--pid", "pid")
-    assert service.process.wait(PATIENCE) == 2
+    assert service.process.wait(CONDITION_TIMEOUT) == 2
     service.wait_for(f"gunicorn-drain: {hook} was set after gunicorn_drain.install")
     assert "Booting worker" not in service.log.read_text()
     assert not (service.log.parent / "pid").exists()
@@ -212,7 +210,7 @@ def test_worker_class_without_hooks_is_refused(start: Any, tmp_path: Path) -> No
     other = "from gunicorn.workers.base import Worker as Base\nclass Worker(Base):\n    def run(self): pass\n"
     (tmp_path / "other.py").write_text(other)
     service = start(configuration)
-    assert service.process.wait(PATIENCE) == 2
+    assert service.process.wait(CONDITION_TIMEOUT) == 2
     service.wait_for("worker_class is other.Worker, which does not report its requests; allowed are gthread")
 
 
@@ -239,7 +237,7 @@ def test_part_that_does_not_hold_is_a_warning_at_the_start(
 @pytest.mark.slow
 def test_wrong_variable_is_one_sentence(start: Any) -> None:
     service = start(INSTALL, DRAIN_MAX="soon")
-    assert service.process.wait(PATIENCE) == 2
+    assert service.process.wait(CONDITION_TIMEOUT) == 2
     assert service.log.read_text() == (
         "gunicorn-drain: DRAIN_MAX is 'soon'; allowed are seconds from 0 to 3600, whole or decimal\n"
     )

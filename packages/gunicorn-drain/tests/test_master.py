@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.process.service import Service, wait_until
+from tests.process.service import Service
+from tests.waiting import wait_until
 
 APPLICATION = """
 def application(environ, start_response):

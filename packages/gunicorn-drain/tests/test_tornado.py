@@ -15,6 +15,7 @@ from tornado.web import Application, RequestHandler
 
 from gunicorn_drain import Drain, DrainPolicy
 from gunicorn_drain.tornado import DrainContainer
+from tests.waiting import wait_until
 
 TIMEOUT = 20.0
 """Timeout of one conversation, in seconds."""
@@ -173,11 +174,9 @@ def test_request_whose_client_disconnects_is_counted_out(drain: Drain) -> None:
 
     async def talk(client: Client) -> None:
         client.send("/waits")
-        while not in_flight:
-            await asyncio.sleep(0.01)
+        await asyncio.to_thread(wait_until, lambda: in_flight, "a request", TIMEOUT)
         client.writer.close()
-        while drain.in_flight:
-            await asyncio.sleep(0.01)
+        await asyncio.to_thread(wait_until, lambda: not drain.in_flight, "the request's end", TIMEOUT)
 
     converse(native(drain, in_flight), drain, talk)
     assert in_flight == [1]
@@ -196,8 +195,7 @@ def test_large_response_is_counted_out_after_the_last_byte(drain: Drain) -> None
         await asyncio.sleep(0.1)  # the client does not read, so the response cannot be complete
         left.append(drain.in_flight)
         assert len((await client.response())[2]) == size
-        while drain.in_flight:
-            await asyncio.sleep(0.01)
+        await asyncio.to_thread(wait_until, lambda: not drain.in_flight, "the request's end", TIMEOUT)
 
     converse(large, drain, talk)
     assert left == [1]

@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gunicorn_fast.leader_followers import Completion, LeaderFollowers, PoolThread
+from tests.waiting import wait_until
 
 LIMIT = 30.0
 """Timeout of everything that a test waits for, in seconds."""
@@ -127,19 +128,17 @@ class Model:
 
     def settle(self) -> None:
         """Wait until all that was sent is served or queued, and no slow request keeps the leader."""
-        end = time.monotonic() + LIMIT
-        while not self._settled():
-            if time.monotonic() > end:
-                self.faults.append("requests wait for a leader that is blocked")
-                return
-            time.sleep(0.001)
+        try:
+            wait_until(self._settled, "no request waits for a blocked leader", LIMIT, interval=0.001)
+        except AssertionError as error:
+            self.faults.append(str(error))
 
     def _settled(self) -> bool:
         with self._changed:
             return not self._events and not self.pool._arrived and self.pool._serving is None
 
     def run_until(self, condition: Callable[[], bool]) -> None:
-        """Run as Gunicorn's main thread does until `condition` holds."""
+        """Run as Gunicorn's main thread does until `condition` holds: without its turns, it never would."""
         end = time.monotonic() + LIMIT
         while not condition():
             assert time.monotonic() < end, "not reached in time"
@@ -251,19 +250,14 @@ def test_idle_pool_wakes_the_main_thread_for_a_slow_request() -> None:
     model, slow, quick = Model(1), Request(slow=True), Request("other")
     thread = threading.Thread(target=model.pool.run, args=(LIMIT,), daemon=True)
     thread.start()
-    end = time.monotonic() + LIMIT
-    while not model.pool._idle:
-        assert time.monotonic() < end
-        time.sleep(0.001)
+    wait_until(lambda: model.pool._idle, "the main thread waits without checks", LIMIT)
     model.send(slow)
     model.send(quick)
-    while not (slow.left and model.pool.queued == 1):
-        assert time.monotonic() < end
-        time.sleep(0.001)
+    wait_until(
+        lambda: slow.left and model.pool.queued == 1, "the slow request is left, the quick one queued", LIMIT
+    )
     slow.release.set()
-    while not model.completed[quick]:
-        assert time.monotonic() < end
-        time.sleep(0.001)
+    wait_until(lambda: model.completed[quick], "the quick request is served", LIMIT)
 
 
 def test_turn_without_time_calls_deferred_functions() -> None:

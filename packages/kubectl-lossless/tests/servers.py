@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,15 +11,6 @@ from kubectl_lossless.measure.load import Client, Load, Plan, Target
 from kubectl_lossless.measure.load.process import Place
 
 SERVER = Path(__file__).with_name("misbehaving_server.py")
-
-
-def wait_for(condition: Callable[[], object], what: str, seconds: float = 20.0) -> None:
-    """Wait until the condition holds; fail, saying what was waited for."""
-    until = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > until:
-            pytest.fail(f"waited {seconds:.0f} s in vain for: {what}")
-        time.sleep(0.01)
 
 
 class ServerProcess:

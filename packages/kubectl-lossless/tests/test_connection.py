@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
-from servers import Serve, wait_for
+from servers import Serve
 
 from kubectl_lossless.measure.load.connection import Connection, Lost, Target
 from kubectl_lossless.measure.load.record import Kind
+from tests.waiting import wait_until
 
 Connect = Callable[[str], Connection]
 
@@ -59,7 +60,7 @@ def test_a_lost_request_is_told_by_its_kind(
 
     assert not lost()
     server.misbehave()
-    wait_for(lost, f"{kind}")
+    wait_until(lost, f"{kind}")
     assert seen[0].kind is kind
     assert detail in seen[0].detail
 
@@ -110,7 +111,7 @@ def test_an_announced_close_is_no_close_without_notice(serve: Serve, connect: Co
     server = serve("announce")
     connection = connect(server.url)
     server.misbehave()
-    wait_for(lambda: (connection.get("/api"), not connection.open)[1], "the announced close")
+    wait_until(lambda: (connection.get("/api"), not connection.open)[1], "the announced close")
     assert not connection.closed_within(0.2)
 
 
@@ -118,7 +119,7 @@ def test_an_unannounced_close_is_seen_while_idle(serve: Serve, connect: Connect)
     server = serve("unannounced")
     connection = connect(server.url)
     server.misbehave()
-    wait_for(lambda: (connection.get("/api"), connection.closed_within(1))[1], "the close")
+    wait_until(lambda: (connection.get("/api"), connection.closed_within(1))[1], "the close")
     assert not connection.open
     connection.get("/api")  # the next request opens a new one
 

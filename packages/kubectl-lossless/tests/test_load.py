@@ -8,18 +8,19 @@ import subprocess
 import sys
 
 import pytest
-from servers import Serve, load_on, plan_of, wait_for
+from servers import Serve, load_on, plan_of
 
 from kubectl_lossless.measure.load import Answer, Closed, Failure, Kind, LoadError, Local
 from kubectl_lossless.measure.load.process import PLAN
 from kubectl_lossless.measure.load.record import from_line, to_line
+from tests.waiting import wait_until
 
 SMALL = {"new": 2, "busy": 2, "idle": 2}
 
 
 def test_a_good_service_loses_nothing(serve: Serve) -> None:
     with load_on(serve("well").url, SMALL) as load:
-        wait_for(lambda: load.result.requests >= 100, "100 requests")
+        wait_until(lambda: load.result.requests >= 100, "100 requests")
     result = load.result
     assert (result.lost, result.closed) == (0, [])
     assert {answer.client for answer in result.answers} == set(SMALL)
@@ -45,10 +46,10 @@ def test_every_failure_is_kept_with_its_kind(serve: Serve, behaviour: str, kind:
     server = serve(behaviour)
     with load_on(server.url, SMALL, timeout=1) as load:
         server.misbehave()
-        wait_for(lambda: load.result.lost_kinds()[kind] >= 3, f"3 times {kind}")
+        wait_until(lambda: load.result.lost_kinds()[kind] >= 3, f"3 times {kind}")
         server.recover()
         seen = load.result.requests
-        wait_for(lambda: load.result.requests > seen + 30, "requests after the recovery")
+        wait_until(lambda: load.result.requests > seen + 30, "requests after the recovery")
     # A listener that closes resets the connections that wait in its accept queue.
     also = {Kind.RESET} if kind is Kind.REFUSED else set()
     assert {kind} <= set(load.result.lost_kinds()) <= {kind} | also
@@ -60,7 +61,7 @@ def test_an_idle_connection_closed_without_notice_is_no_lost_request(serve: Serv
     server = serve("unannounced")
     with load_on(server.url, {"idle": 4}) as load:
         server.misbehave()
-        wait_for(lambda: len(load.result.closed) >= 4, "4 closes")
+        wait_until(lambda: len(load.result.closed) >= 4, "4 closes")
     assert load.result.lost == 0
     assert {closed.client for closed in load.result.closed} == {"idle"}
 
@@ -70,7 +71,7 @@ def test_an_announced_close_counts_as_nothing(serve: Serve) -> None:
     with load_on(server.url, {"busy": 2, "idle": 2}) as load:
         server.misbehave()
         seen = load.result.requests
-        wait_for(lambda: load.result.requests > seen + 40, "requests")
+        wait_until(lambda: load.result.requests > seen + 40, "requests")
     assert (load.result.lost, load.result.closed) == (0, [])
 
 
@@ -78,7 +79,7 @@ def test_a_request_in_flight_at_the_end_is_not_cut_off(serve: Serve) -> None:
     server = serve("stall")
     with load_on(server.url, {"new": 1}, timeout=1) as load:
         server.misbehave()
-        wait_for(lambda: load.result.lost, "a timeout")
+        wait_until(lambda: load.result.lost, "a timeout")
         # The next request stalls now; stopping must wait for it, and it must be counted.
     assert set(load.result.lost_kinds()) == {Kind.TIMEOUT}
 
@@ -142,7 +143,7 @@ def test_a_load_in_the_cluster_serves_its_lines_until_the_last(serve: Serve) -> 
                 return False
             return True
 
-        wait_for(connected, "the load's port")
+        wait_until(connected, "the load's port")
         connection.request("GET", "/")
         response = connection.getresponse()
         lines = [json.loads(response.readline()) for _ in range(20)]  # they come while it runs
@@ -168,7 +169,7 @@ def test_records_survive_their_line() -> None:
 
 def test_part_of_a_result_keeps_the_requests_sent_in_its_time(serve: Serve) -> None:
     with load_on(serve("well").url, {"new": 2}) as load:
-        wait_for(lambda: load.result.requests >= 30, "30 requests")
+        wait_until(lambda: load.result.requests >= 30, "30 requests")
     middle = load.result.answers[10].at
     parts = load.result.between(0, middle), load.result.between(middle, middle + 1e6)
     assert sum(part.requests for part in parts) == load.result.requests

@@ -9,7 +9,8 @@ import pytest
 
 from gunicorn_drain import logs
 from tests.process.clients import Connection, get
-from tests.process.service import Service, wait_until
+from tests.process.service import Service
+from tests.waiting import wait_until
 
 CONFIGURATION = """
 import gunicorn_drain.logs, gunicorn_drain.prometheus

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -19,6 +18,7 @@ from kubectl_lossless.doctor import server
 from kubectl_lossless.doctor.finding import Finding
 from kubectl_lossless.doctor.shell import parse as parse_script
 from kubectl_lossless.doctor.source import SourceError
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -141,17 +141,10 @@ def test_mended_script_starts_the_server_in_place_of_the_shell(name: str, tmp_pa
     environment = {"PATH": f"{folder}:{os.environ['PATH']}"}
     process = subprocess.Popen(words, cwd=tmp_path, env=environment)
     try:
-        until(lambda: log.exists() and "started" in log.read_text())
+        wait_until(lambda: log.exists() and "started" in log.read_text(), "the program's start", START)
         process.send_signal(signal.SIGTERM)
         assert process.wait(START) == 0
         assert log.read_text() == "started\nTERM\n"
     finally:
         process.kill()
         process.wait()
-
-
-def until(holds: object) -> None:
-    deadline = time.monotonic() + START
-    while not holds():  # type: ignore[operator]
-        assert time.monotonic() < deadline
-        time.sleep(0.02)

@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
@@ -15,6 +14,7 @@ import pytest
 
 from kubectl_lossless.doctor import server
 from kubectl_lossless.doctor.shell import End, Shell, ShellError, outcome, parse, tokens, with_exec
+from tests.waiting import wait_until
 
 STAYS, REPLACED = End.STAYS, End.REPLACED
 
@@ -132,10 +132,7 @@ def test_program_finishes_where_the_trap_waits(
     assert outcome(text, Shell.DASH).end is expected
     words = [program, *(["sh"] if shell is Shell.BUSYBOX else []), "-c", text]
     process = subprocess.Popen([*unshare, *words], cwd=tmp_path)
-    until = time.monotonic() + 20
-    while not (tmp_path / "ready").exists():
-        assert time.monotonic() < until
-        time.sleep(0.02)
+    wait_until((tmp_path / "ready").exists, "the program's start")
     (shell_pid,) = psutil.Process(process.pid).children()
     shell_pid.send_signal(signal.SIGTERM)
     process.wait(20)
