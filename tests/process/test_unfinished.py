@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from gunicorn_fast import LEADER_WORKER, PROBE_LANE_WORKER
+from gunicorn_fast.deadlines import STOP_LINGER
 from gunicorn_fast.probe_worker import HEADER_TIMEOUT
 from tests.process.clients import Connection, get
-from tests.process.service import QUICK, SLACK, Service
+from tests.process.service import QUICK, SLACK, Service, connections_of, for_each_class
 from tests.process.test_hostile import INCOMPLETE, ODDITIES
 from tests.waiting import wait_until
 
@@ -147,3 +149,26 @@ def test_oldest_silent_connection_is_closed_for_a_new_one(worker_class: str) -> 
                 with Connection(port, 10) as good:
                     assert good.ask().status == 200
             wait_until(lambda: silent[0].closed_within(0), "the oldest is closed")
+
+
+# ---- headers that arrive while their worker stops ----------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_request_that_began_before_the_stop_gets_its_response(number: signal.Signals) -> None:
+    """Complete the headers when the worker has been stopping for longer than silent connections have."""
+
+    def complete_late(worker_class: str) -> None:
+        with Service(WORKER_CLASS=worker_class, WORKERS=1, **QUICK) as service:
+            port, old = service.ready().port, service.workers
+            with Connection(port) as slow:
+                slow.socket.sendall(b"GET /api HTTP/1.1\r\nHost:")
+                wait_until(lambda: connections_of(old[0]) == 1, "the connection is accepted")
+                service.signal(number)
+                assert not slow.closed_within(QUICK["DRAIN_MIN"] + STOP_LINGER + 1.5), worker_class
+                slow.socket.sendall(b" x\r\n\r\n")
+                response = slow.answer()
+                assert (response.status, response.closes) == (200, True), worker_class
+            wait_until(lambda: not set(old) & set(service.workers), "the old worker has exited")
+
+    for_each_class(complete_late)

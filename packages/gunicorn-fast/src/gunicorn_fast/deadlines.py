@@ -111,20 +111,21 @@ class Deadlines(Generic[C]):
     def wait(self, connection: C, queue: DeadlineQueue[C], seconds: float) -> None:
         """Let `connection`, which is in no queue, wait in `queue` for `seconds` at most."""
         connection.since = now = time.monotonic()
-        connection.timeout = now + (min(seconds, STOP_LINGER) if self._stopping else seconds)
+        shortened = self._stopping and queue is not self.partial
+        connection.timeout = now + (min(seconds, STOP_LINGER) if shortened else seconds)
         connection.queue = queue
         queue.append(connection)
 
     def stop(self) -> None:
         """Shorten the timeouts of silent connections, from now on and of those that wait, to STOP_LINGER.
 
-        gthread itself shortens those of idle connections.
+        gthread itself shortens those of idle connections. A request that has begun keeps its timeout: the
+        worker waits for its headers as for a response, within Gunicorn's `graceful_timeout`.
         """
         self._stopping = True
         latest = time.monotonic() + STOP_LINGER
-        for queue in (self.unused, self.partial):
-            for connection in queue:
-                connection.timeout = min(connection.timeout, latest)
+        for connection in self.unused:
+            connection.timeout = min(connection.timeout, latest)
 
     def expire(self) -> None:
         """Close the connections whose timeout has passed: some of them now, the others later.
