@@ -22,6 +22,9 @@ HERE = Path(__file__).parent
 CASES = HERE / "cases"
 EXAMPLES = HERE / "examples"
 
+# libyaml's, which every wheel of PyYAML has: the tests read and write thousands of manifests.
+Loader, Dumper = yaml.CSafeLoader, yaml.CSafeDumper
+
 
 def load(text: str | bytes, overrides: Overrides = Overrides(), **selection: Any) -> Loaded:  # noqa: B008 - frozen
     """Load manifests as standard input has them."""
@@ -30,11 +33,11 @@ def load(text: str | bytes, overrides: Overrides = Overrides(), **selection: Any
 
 
 def dump(objects: Sequence[Object]) -> str:
-    return yaml.safe_dump_all(objects, sort_keys=False)
+    return yaml.dump_all(objects, sort_keys=False, Dumper=Dumper)
 
 
 def parse(text: str) -> list[Object]:
-    return [each for each in yaml.safe_load_all(text) if each is not None]
+    return [each for each in yaml.load_all(text, Loader) if each is not None]
 
 
 def only(text: str, overrides: Overrides = Overrides()) -> Workload:  # noqa: B008 - frozen

@@ -24,6 +24,10 @@ pytestmark = pytest.mark.slow
 
 KUBERNETES = kubernetes_validate.latest_version()
 
+# kubernetes-validate reads 2 MB of JSON for each object; here they are read once. Nothing changes them.
+kubernetes_validate.utils.schema_contents = cache(kubernetes_validate.utils.schema_contents)
+kubernetes_validate.utils.all_versions = cache(kubernetes_validate.utils.all_versions)
+
 START = 30.0
 """Seconds that a script may take to start its server, and the server to end."""
 
