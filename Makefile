@@ -15,10 +15,14 @@ ENVOY_IMAGE ?= $(REGISTRY)/flask-envoy:latest
 PORT     ?= 8080
 RUNG     ?= v5
 
-# Tests wait more than they compute: four at a time keep two processors busy. An idle worker takes over tests
-# of the others.
-JOBS     ?= 4
-PYTEST   := $(BIN)/pytest -n $(JOBS) --dist worksteal
+# Tests at a time, for two processors: slow tests wait more than they compute, fast tests compute. An idle worker takes
+# over tests of the others.
+JOBS      ?= 8
+FAST_JOBS ?= 3
+PYTEST    := $(BIN)/pytest --dist worksteal -n
+
+# Where it is set, each process of the tests would compile the tests and the service again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help
@@ -61,19 +65,19 @@ demo: $(VENV)/.dev ## a rolling update on this machine, with the drain and witho
 	@$(BIN)/python -m tools.demo $(ARGS)
 
 .PHONY: test
-test: test-fast ## lint, types and every test that needs no cluster, the fast ones first, JOBS=4 at a time
-	$(PYTEST) --ignore=tests/cluster -m slow
+test: test-fast ## lint, types and every test that needs no cluster, the fast ones first (JOBS=... slow ones at a time)
+	$(PYTEST) $(JOBS) --ignore=tests/cluster -m slow
 
 .PHONY: test-fast
-test-fast: $(VENV)/.dev check ## lint, types and the fast tests: at most a minute, for the inner loop
-	$(PYTEST) --ignore=tests/cluster -m "not slow"
+test-fast: $(VENV)/.dev check ## lint, types and the fast tests: at most a minute, for the inner loop (FAST_JOBS=... at a time)
+	$(PYTEST) $(FAST_JOBS) --ignore=tests/cluster -m "not slow"
 
 # COVERED= measures every test that needs no cluster.
 COVERED ?= -m "not slow"
 .PHONY: coverage
 coverage: $(VENV)/.dev check ## test-fast, and the share of lines that it runs, subprocesses too; fails below the floor
 	@rm -f .coverage .coverage.*
-	$(BIN)/coverage run -m pytest -n $(JOBS) --dist worksteal --ignore=tests/cluster $(COVERED)
+	$(BIN)/coverage run -m pytest -n $(FAST_JOBS) --dist worksteal --ignore=tests/cluster $(COVERED)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

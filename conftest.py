@@ -1,15 +1,17 @@
-"""Setup of every test session: signals, Hypothesis, the guard of kubectl and the marker of slow tests."""
+"""Setup of every test session: signals, Hypothesis, the guard of kubectl, slow tests, the order of tests."""
 
 from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 from tests import kubectl_guard
+from tests.order import long_first
 
 # A shell without job control starts background commands with SIGINT and SIGQUIT ignored, and their child
 # processes inherit that. The tests send both signals to child processes, which start with the default
@@ -50,12 +52,18 @@ SLOW_DIRECTORIES = [
 """Directories whose tests are slow, except tests that are marked fast."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark slow tests by their directory."""
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> Generator[None, None, None]:
+    """Mark slow tests by their directory; start with the long ones, once the others are deselected."""
     for item in items:
         is_slow = any(item.path.is_relative_to(each) for each in SLOW_DIRECTORIES)
         if is_slow and item.get_closest_marker("fast") is None:
             item.add_marker(pytest.mark.slow)
+    yield
+    jobs = int(getattr(config, "workerinput", {}).get("workercount", 1))
+    items[:] = long_first(items, lambda item: item.get_closest_marker("long") is not None, jobs)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

@@ -11,6 +11,7 @@ from tests.browser.conftest import Open
 from tests.ports import port_of, reservation
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_only_the_page_without_the_drain_turns_red(browser: object, tab: Open) -> None:
     with reservation() as off, reservation() as on:

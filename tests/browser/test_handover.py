@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
+
 from tests.browser.conftest import Open
 from tests.browser.watched import STREAMS, Watched
 from tests.process.delay import DelayProxy
@@ -28,6 +30,7 @@ def handed_over(tab: Open, **settings: Any) -> Iterator[Watched]:
         yield watched
 
 
+@pytest.mark.long
 def test_page_loses_nothing_in_a_handover(browser: object, tab: Open) -> None:
     with handed_over(tab, **DRAIN) as watched:
         assert watched.number("failed") == watched.squares("lost") == 0, watched.summary()
@@ -56,6 +59,7 @@ def test_page_turns_red_without_the_drain(browser: object, tab: Open) -> None:
         assert watched.page.is_visible("#failure")
 
 
+@pytest.mark.long
 def test_streams_that_reconnect_after_stream_replay_count_the_lost_events(browser: object, tab: Open) -> None:
     settings: dict[str, Any] = {"STREAM_REPLAY": 2, "DRAIN": "off", "GRACEFUL_TIMEOUT": 0}
     with (

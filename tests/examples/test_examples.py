@@ -59,6 +59,7 @@ class Example:
         return said
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["sse_client.py", "websocket_client.py"])
 @pytest.mark.parametrize("settings", [DRAIN, CUT], ids=["told", "cut"])
 def test_stream_continues_without_a_gap_or_a_repeat(name: str, settings: Mapping[str, Any]) -> None:
@@ -93,6 +94,7 @@ def test_example_waits_for_an_absent_server(name: str) -> None:
         assert next(example.ticks())["version"] == "v5"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["sse_client.py", "websocket_client.py"])
 def test_client_that_reconnects_after_stream_replay_counts_the_lost_ticks(name: str) -> None:
     settings: dict[str, Any] = {"STREAM_REPLAY": 2, "DRAIN": "off", "GRACEFUL_TIMEOUT": 0}
@@ -119,6 +121,7 @@ def test_client_that_reconnects_after_stream_replay_counts_the_lost_ticks(name: 
     assert f"{first - last - 1} missed so far" in said
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("settings", [DRAIN, CUT], ids=["told", "cut"])
 def test_requests_are_repeated_if_a_repeat_is_safe(settings: Mapping[str, Any]) -> None:
     """Replace an instance: with the drain no request needs a repeat, without it repeats cover the gap."""

@@ -11,6 +11,7 @@ from tools.docs import load_tools
 from tools.docs.load_counts import TOOLS
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", TOOLS)
 def test_generator_reports_no_failure_in_a_drain_but_ab_without_l(name: str) -> None:
     if not shutil.which(TOOLS[name].program):
@@ -24,6 +25,7 @@ def test_generator_reports_no_failure_in_a_drain_but_ab_without_l(name: str) -> 
         assert count.failed == 0
 
 
+@pytest.mark.long
 def test_generator_reports_failures_without_the_drain() -> None:
     """Show that a generator can report failures: the positive control of the runs above."""
     if not shutil.which("curl"):

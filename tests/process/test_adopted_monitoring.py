@@ -99,6 +99,7 @@ def test_counters_of_all_workers_are_on_the_page(tmp_path: Path) -> None:
         assert series(port)["lifecycle_ready"] == 1
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @needs_prometheus
 def test_rules_and_dashboard_hold_by_the_job_of_the_operator(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from tests.process.prometheus import MONITORING, Prometheus, needs_prometheus, r
 from tests.process.service import Service
 from tests.waiting import CONDITION_TIMEOUT, wait_until
 
-pytestmark = [needs_prometheus, pytest.mark.timeout(600)]
+pytestmark = [needs_prometheus, pytest.mark.timeout(600), pytest.mark.long]
 
 DRAIN: dict[str, Any] = {"DRAIN_MIN": 4, "DRAIN_QUIET": 0.5, "DRAIN_MAX": 16, "GRACEFUL_TIMEOUT": 4}
 OTHER: dict[str, dict[str, Any]] = {

@@ -98,6 +98,7 @@ def stalled(service: Service) -> float:
     return service.metric("http_responses_stalled_total")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("worker_class", "path"),
     [
@@ -127,6 +128,7 @@ def test_clients_that_do_not_read_are_closed(worker_class: str, path: str, large
         assert service.said("Traceback") == 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("worker_class", WORKER_CLASSES)
 def test_slow_client_is_served(worker_class: str, large: tuple[str, ...]) -> None:
     """Read 8 KB/s for three times SEND_TIMEOUT, and then the rest at once."""
@@ -180,6 +182,7 @@ def test_drain_does_not_wait_for_clients_that_do_not_read(worker_class: str, lar
         assert service.said(CLOSED) >= 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("worker_class", [LEADER_WORKER, "gthread"])
 def test_service_without_a_free_thread_is_not_ready(worker_class: str) -> None:
     settings: dict[str, Any] = {"WORKER_CLASS": worker_class, "WORKERS": 2, "THREADS": THREADS}
@@ -205,6 +208,7 @@ def test_service_without_a_free_thread_is_not_ready(worker_class: str) -> None:
         wait_until(lambda: service.said("No longer blocked") >= 1, "the end in the log", 60)
 
 
+@pytest.mark.long
 def test_busy_service_that_makes_progress_stays_ready() -> None:
     with Service(WORKER_CLASS=LEADER_WORKER, WORKERS=1, THREADS=THREADS) as service:
         port = service.ready().port

@@ -118,6 +118,7 @@ def test_session_with_a_change_fails_and_no_call_reaches_the_cluster(
         assert recorded.calls == [["get", "pods"]]  # the positive control: a read passes the guard
 
 
+@pytest.mark.long
 def test_make_test_runs_no_cluster_test_and_calls_no_kubectl(recorded: Recorded) -> None:
     """Every test that `make test` runs has the guard."""
     # Lint and types, which `make test` does first, read files only.

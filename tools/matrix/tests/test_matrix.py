@@ -59,6 +59,7 @@ def test_drained_outcomes_belong_to_the_drain() -> None:
     assert names == ["**gunicorn-drain**", "**gunicorn-drain**"]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_meter_observes_losses_without_the_drain_only() -> None:
     nothing = APPROACHES[0]

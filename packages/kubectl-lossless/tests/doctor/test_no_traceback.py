@@ -50,6 +50,7 @@ def check(text: str | bytes) -> None:
         assert finding.changes or finding.advice
 
 
+@pytest.mark.long
 @thorough
 @given(manifests)
 def test_fields_of_any_type(found: list[Any]) -> None:
@@ -62,6 +63,7 @@ def paths(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [path, *(one for key, each in items for one in paths(each, (*path, key)))]
 
 
+@pytest.mark.long
 @thorough
 @given(st.sampled_from([each for each in paths(WELL) if each]), junk, st.booleans())
 def test_single_wrong_value_in_a_well_kept_manifest(path: tuple[Any, ...], value: Any, remove: bool) -> None:
