@@ -55,3 +55,12 @@ def test_default_configuration_starts(worker: Any) -> None:
     log = Log()
     worker.check_config(Config(), log)
     assert log.lines == []
+
+
+@pytest.mark.parametrize("worker", [ProbeLaneWorker, LeaderWorker])
+def test_worker_without_any_connection_ends_the_start_with_a_sentence(worker: Any) -> None:
+    cfg, log = Config(), Log()
+    cfg.set("worker_connections", 0)
+    with pytest.raises(SystemExit, match="1"):
+        worker.check_config(cfg, log)
+    assert log.lines == ["worker_connections is 0; allowed are whole numbers from 1"]

@@ -22,7 +22,7 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.http.errors import LimitRequestHeaders
 from gunicorn.workers.gthread import DEFAULT_WORKER_DATA_TIMEOUT, ThreadWorker
 
-from gunicorn_drain import get_drain, raise_file_limit
+from gunicorn_drain import SPARE_FILES, get_drain, raise_file_limit
 from gunicorn_fast.connection import Callback, Connection, HeaderLimits
 from gunicorn_fast.deadlines import DeadlineQueue, Deadlines
 from gunicorn_fast.probe_pools import ProbePools
@@ -76,7 +76,14 @@ class ProbeLaneWorker(ThreadWorker):  # type: ignore[misc] # Gunicorn has no typ
         if (sentence := unsupported(self.cfg)) is not None:
             self.log.critical("%s", sentence)
             sys.exit(Arbiter.WORKER_BOOT_ERROR)
-        self.worker_connections = raise_file_limit(self.cfg.worker_connections)
+        wanted = self.cfg.worker_connections
+        self.worker_connections = raise_file_limit(wanted)
+        if (allowed := self.worker_connections) < wanted:
+            files = allowed + SPARE_FILES
+            self.log.warning(
+                "Open files are limited to %d: too few for worker_connections, %d; %d are accepted at a time",
+                *(files, wanted, allowed),
+            )
         self.max_keepalived = self.worker_connections - self.cfg.threads
         self.limits = HeaderLimits(self.cfg)
         super().init_process()

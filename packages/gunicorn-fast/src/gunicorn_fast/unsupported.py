@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from gunicorn.config import Config
 
+from gunicorn_drain import SPARE_FILES, raise_file_limit
+
 
 def unsupported(cfg: Config) -> str | None:
     """Return a sentence about a setting that the workers of this package do not support, else None."""
@@ -17,8 +19,20 @@ def unsupported(cfg: Config) -> str | None:
     elif cfg.protocol != "http":
         found, instead = f"protocol is {cfg.protocol}", "have the proxy send HTTP/1.1"
     else:
-        return None
+        return no_connection(cfg)
     return (
         f"{found}; the worker class {cfg.worker_class_str} supports HTTP/1 only, without TLS and without the "
         f"PROXY protocol. Use the worker class gthread, or {instead}"
     )
+
+
+def no_connection(cfg: Config) -> str | None:
+    """Return a sentence about settings with which a worker would accept no connection, else None."""
+    if cfg.worker_connections < 1:
+        return f"worker_connections is {cfg.worker_connections}; allowed are whole numbers from 1"
+    if (allowed := raise_file_limit(cfg.worker_connections)) < 1:
+        return (
+            f"Open files are limited to {allowed + SPARE_FILES}; a worker keeps {SPARE_FILES} for other "
+            "purposes than connections: raise the limit (ulimit -n)"
+        )
+    return None

@@ -1,0 +1,43 @@
+"""A low limit of open files, as `ulimit -n` sets it: fewer connections at a time, or no start."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+
+import pytest
+
+from gunicorn_drain import SPARE_FILES
+from tests.process.clients import Connection
+from tests.process.service import Service
+
+OURS = ("gunicorn_fast.LeaderWorker", "gunicorn_fast.ProbeLaneWorker")
+FILES = SPARE_FILES + 20
+"""Limit of open files that leaves room for 20 connections of clients."""
+
+
+def limited(files: int) -> tuple[str, ...]:
+    """Return the beginning of a command that starts Gunicorn with this limit."""
+    return ("/bin/sh", "-c", 'ulimit -n "$0" && exec "$@"', str(files), sys.executable, "-m", "gunicorn")
+
+
+@pytest.mark.parametrize("worker_class", OURS)
+def test_service_with_a_low_limit_serves_fewer_connections_at_a_time_and_logs_it(worker_class: str) -> None:
+    with Service("-k", worker_class, program=limited(FILES), WORKERS=1) as service:
+        port = service.ready().port
+        assert f"Open files are limited to {FILES}: too few for worker_connections" in service.log
+        with contextlib.ExitStack() as stack:
+            for _ in range(2 * FILES):
+                connection = stack.enter_context(Connection(port))
+                assert connection.ask().status == 200  # an older idle connection makes room
+        assert service.get("/api").status == 200
+        assert "Traceback" not in service.log
+
+
+@pytest.mark.parametrize("worker_class", OURS)
+def test_limit_that_leaves_no_connection_ends_the_start(worker_class: str) -> None:
+    with Service("-k", worker_class, program=limited(SPARE_FILES), WORKERS=1) as service:
+        assert service.process.wait(20) == 1
+        assert f"Open files are limited to {SPARE_FILES}" in service.log
+        assert "raise the limit (ulimit -n)" in service.log
+        assert "Traceback" not in service.log
