@@ -34,6 +34,8 @@ def healthz():
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("wheels")
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(directory)]
+    # Otherwise pip creates an environment for each package, and downloads the same backend into it.
+    command.append("--no-build-isolation")
     subprocess.run([*command, *(str(ROOT / "packages" / name) for name in PACKAGES)], check=True, timeout=200)
     return directory
 
@@ -42,9 +44,9 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def environment(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the bin directory of an environment with the packages and Flask, without the checkout."""
     home = tmp_path_factory.mktemp("environment")
-    subprocess.run([sys.executable, "-m", "venv", home], check=True, timeout=100)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", home], check=True, timeout=100)
     install = [
-        str(home / "bin/pip"),
+        *(sys.executable, "-m", "pip", "--python", str(home)),
         "install",
         "--quiet",
         "--disable-pip-version-check",

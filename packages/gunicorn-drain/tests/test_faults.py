@@ -49,9 +49,13 @@ breakable({owner}, {name!r})
 gunicorn_drain.install(globals(), readiness="/ready")
 """
 
+# The tests wait for a number of responses, so that a longer pause costs time, and less of the processor.
+PAUSE = (0.0, 0.03)
+"""Pause of a busy client after a response, in seconds."""
+
 KINDS = (
-    Kind("kept", path="/"),
-    Kind("new", path="/", kept=False),
+    Kind("kept", path="/", pause=PAUSE),
+    Kind("new", path="/", kept=False, pause=PAUSE),
     Kind("slow", path="/slow"),
     Kind("idle", path="/", pause=(0.3, 0.8)),
 )
