@@ -41,6 +41,8 @@ LEANT_ON = [
     ),
     ("arbiter", "Arbiter.stop", "7138b6afd9c4", f"{MASTER}: _on_stop"),
     ("arbiter", "Arbiter.run", "1ddfab9d644f", f"{MASTER}: when_ready"),
+    ("arbiter", "Arbiter.spawn_workers", "8fd09f6b3f3e", "gunicorn_drain.spawn"),
+    ("arbiter", "Arbiter.manage_workers", "518f2dd040ef", "gunicorn_drain.spawn, which it calls each second"),
     ("arbiter", "Arbiter.spawn_worker", "6abc0d90b0b9", f"{MASTER}: pre_fork, {DRAIN_WORKER}: post_fork"),
     (
         "workers.base",

@@ -16,6 +16,7 @@ from typing import Any
 from gunicorn_drain.policy import DrainPolicy, EndReason, end_reason
 from gunicorn_drain.shared import LAST_SLOT, SLOTS, MasterCell, Phase, SharedPage, StreamCounter, WorkerCell
 from gunicorn_drain.signals import ForkGuard
+from gunicorn_drain.spawn import WorkerStarts
 from gunicorn_drain.tcp_info import backlog_of
 
 TICK = 0.05
@@ -39,6 +40,7 @@ class Master:
     def when_ready(self, server: Any) -> None:
         """Take over SIGTERM before the first worker is forked (Gunicorn's hook)."""
         self._arbiter = server
+        WorkerStarts(server)
         self.when_reloaded()
 
     def when_reloaded(self) -> None:

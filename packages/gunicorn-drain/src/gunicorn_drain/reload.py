@@ -24,6 +24,8 @@ from gunicorn.app.base import Application
 from gunicorn.errors import HaltServer
 from gunicorn.pidfile import Pidfile
 
+from gunicorn_drain.spawn import reason_of
+
 if TYPE_CHECKING:
     from gunicorn_drain.drain import Drain
 
@@ -262,9 +264,21 @@ def _end_worker(arbiter: Any, pid: int, seconds: float) -> None:
 
 def _replace_workers(arbiter: Any, drain: Drain, oldest: int) -> None:
     """Start the other workers, and retire the workers that are not younger than `oldest`."""
-    for _ in range(arbiter.num_workers - 1):
-        arbiter.spawn_worker()
-    arbiter.manage_workers()
+    try:
+        for _ in range(arbiter.num_workers - 1):
+            arbiter.spawn_worker()
+    except Exception as error:
+        if os.getpid() != arbiter.pid:
+            raise
+        # The old workers give back what a new one lacked; then Gunicorn's main loop starts the missing ones.
+        arbiter.log.error(  # noqa: TRY400 - the reason is enough
+            "A worker could not be started; the old workers retire first: %s", reason_of(error)
+        )
+        for pid, worker in list(arbiter.WORKERS.items()):
+            if worker.age <= oldest:
+                arbiter.kill_worker(pid, signal.SIGTERM)
+    else:
+        arbiter.manage_workers()
     util._setproctitle(f"master [{arbiter.proc_name}]")
     arbiter._stats["reloads"] += 1
     arbiter.log.info("Reload succeeded: %d workers started, the old ones retire", arbiter.num_workers)
