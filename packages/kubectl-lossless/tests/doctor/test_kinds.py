@@ -8,6 +8,7 @@ from doctor.all_kinds import ALL, manifest
 from doctor.helpers import LOSES, RISKS, dump, findings
 from doctor.kinds import KINDS
 from doctor.kinds_of_pods import PODS
+from doctor.kinds_of_servers import SERVERS
 from doctor.kinds_of_starts import STARTS
 from doctor.kinds_of_updates import UPDATES
 
@@ -19,4 +20,4 @@ def test_kind_has_the_findings_that_count(name: str) -> None:
 
 
 def test_kinds_have_different_names() -> None:
-    assert len(ALL) == len(KINDS) + len(STARTS) + len(PODS) + len(UPDATES)
+    assert len(ALL) == len(KINDS) + len(STARTS) + len(PODS) + len(SERVERS) + len(UPDATES)

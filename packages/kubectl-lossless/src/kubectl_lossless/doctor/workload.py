@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ DEFAULT_GRACE = 30.0
 
 PROXIES = re.compile(
     r"(^|[-_/])(envoy|istio-proxy|proxyv2|linkerd-proxy|nginx|haproxy|traefik|caddy|oauth2-proxy"
-    r"|cloud-sql-proxy|cloudsql-proxy|cloudsql-docker|pgbouncer|apache|httpd|varnish)($|[-_:.@/])"
+    r"|cloud-sql-proxy|cloudsql-proxy|cloudsql-docker|pgbouncer|apache|httpd|varnish|proxy)($|[-_:.@/])"
 )
 """Images and container names of programs that requests, or what they need, go through."""
 
@@ -40,6 +40,9 @@ HELPERS = re.compile(
 
 MONITORING_PORT = re.compile(r"metric|prom|health|probe|liveness|readiness|telemetry|monitor|pprof|debug")
 """Names of ports that the platform asks, and clients do not."""
+
+MONITORING_SERVICE = re.compile(r"(^|-)(metrics|monitoring|health)$")
+"""Names of Services of the same kind."""
 
 HTTP_PORT = re.compile(r"http|web|api|www", re.IGNORECASE)
 HTTP_PORTS = {80, 443, 3000, 4000, 5000, 8000, 8001, 8008, 8080, 8081, 8443, 8888, 9000, 9090}
@@ -180,6 +183,14 @@ class Container:
         """The ports it declares, those without a number left out."""
         return [each for each in self.spec.get("ports") or () if "containerPort" in each]
 
+    @property
+    def serves_clients(self) -> bool:
+        """True for a known server, unless the ports that it declares are for monitoring."""
+        python = self.server.kind is not None and self.server.kind.name == "A Python program"
+        return (
+            bool(self.server.name) and not python and (not self.ports or any(map(takes_requests, self.ports)))
+        )
+
     def probe(self, kind: str) -> Object | None:
         """Return the container's probe: "readiness", "liveness" or "startup"."""
         found = self.spec.get(f"{kind}Probe")
@@ -188,6 +199,28 @@ class Container:
     def has_port(self, port: object) -> bool:
         """Return whether it declares a port of this name or number."""
         return any(port in (own.get("name"), own["containerPort"]) for own in self.ports)
+
+    def declared(self, port: Object) -> list[Object]:
+        """Return the declared ports that a Service's port leads to."""
+        target, protocol = port.get("targetPort", port.get("port")), port.get("protocol", "TCP")
+        return [
+            own
+            for own in self.ports
+            if target in (own.get("name"), own["containerPort"]) and protocol == own.get("protocol", "TCP")
+        ]
+
+    def uses(self, port: object) -> bool:
+        """Return whether its probes or its command line have a port's number."""
+        if not isinstance(port, int):
+            return False
+        probes = [self.probe(kind) or {} for kind in ("readiness", "liveness", "startup")]
+        asked = [
+            (probe.get(handler) or {}).get("port")
+            for probe in probes
+            for handler in ("httpGet", "tcpSocket", "grpc")
+        ]
+        number = re.compile(rf"(?<![0-9.]){port}(?![0-9.])")
+        return port in asked or any(number.search(word) for word in self.start.words)
 
     def _words(self) -> Iterator[tuple[FieldPath, str]]:
         """Yield the words of command and args that are written in the manifest, with their paths."""
@@ -245,6 +278,8 @@ class Workload:
     unseen: Sequence[str] = ()
     """Kinds of objects that the cluster does not show us."""
     from_cluster: bool = False
+    focus: str = ""
+    """Name of the container that is `app`, where a pod has several servers; "": the first of them."""
 
     @property
     def kind(self) -> str:
@@ -361,6 +396,12 @@ class Workload:
 
     @cached_property
     def app(self) -> Container:
+        """The container that responds to requests, the first of `servers` unless `focus` names another."""
+        named = [each for each in self.plain if each.name == self.focus]
+        return named[0] if named else self._first
+
+    @cached_property
+    def _first(self) -> Container:
         """The container that responds to requests: where the Services lead, unless that is a proxy.
 
         Without one, a known server; else a container with a readiness probe or a port; never a known helper
@@ -381,21 +422,102 @@ class Workload:
         return servers + probed + [each for each in own if each.ports] + own
 
     @cached_property
+    def servers(self) -> list[Container]:
+        """The containers that respond to clients' requests, each to others.
+
+        Those that a Service leads to. Where it leads to a proxy or to a port that no container is seen to
+        have, and where there is no Service, the other known servers too. A proxy, a helper and a database are
+        none beside another.
+        """
+        found = [self._first]
+        known = self.way_in is None or self.way_in.proxy or any(self.unseen_ports)
+        for each in self.plain:
+            serves = each in self.ways_in or (known and each.serves_clients)
+            if each not in found and serves and not (each.proxy or each.helper or each.database):
+                found.append(each)
+        return found
+
+    @property
+    def of_servers(self) -> list[Workload]:
+        """The workload once for each of its servers, which is `app` in it."""
+        if len(self.servers) == 1:
+            return [self]
+        return [replace(self, focus=each.name) for each in self.servers]
+
+    @cached_property
     def server(self) -> Server:
         """Known facts of the server in `app`."""
         known = self.overrides
         return server.overridden(self.app.server, known.drain, known.graceful, known.keepalive)
 
-    @cached_property
+    @property
     def way_in(self) -> Container | None:
-        """The container that the Services' ports lead to, None where none is known to."""
+        """The first container that the Services' ports lead to, None where none is known to."""
+        return self.ways_in[0] if self.ways_in else None
+
+    @cached_property
+    def ways_in(self) -> list[Container]:
+        """The containers that the Services' ports for clients lead to; without those, any of their ports."""
+        for_clients: list[Container] = []
+        others: list[Container] = []
         for service in self.services:
-            for port in (service.data.get("spec") or {}).get("ports") or ():
+            for port in service.spec.get("ports") or ():
+                container = self.container_of(port)
+                if container is None or port.get("protocol", "TCP") != "TCP":
+                    continue
+                monitored = not takes_requests(port) or MONITORING_SERVICE.search(service.metadata_name)
+                own = container.declared(port)
+                found = others if monitored or (own and not any(map(takes_requests, own))) else for_clients
+                if container not in found:
+                    found.append(container)
+        return for_clients or others[:1]
+
+    def container_of(self, port: Object) -> Container | None:
+        """Return the container that a Service's port leads to: one that declares or else uses it."""
+        own = [each for each in self.containers if not each.helper]
+        declared = next((each for each in own if each.declared(port)), None)
+        if declared is not None:
+            return declared
+        target = port.get("targetPort", port.get("port"))
+        if self._of_a_helper(target):
+            return None
+        using = [each for each in own if each.uses(target)]
+        return next((each for each in using if not each.proxy), using[0] if using else None)
+
+    @property
+    def unseen_ports(self) -> Iterator[tuple[Document, int]]:
+        """The Services' ports that no container is seen to have, each with its index in the Service."""
+        for service in self.services:
+            for number, port in enumerate(service.spec.get("ports") or ()):
                 target = port.get("targetPort", port.get("port"))
-                for each in self.containers:
-                    if each.has_port(target) and not each.helper:
-                        return each
-        return None
+                numbered = isinstance(target, int)
+                if numbered and self.container_of(port) is None and not self._of_a_helper(target):
+                    yield service, number
+
+    def _of_a_helper(self, port: object) -> bool:
+        return any(each.has_port(port) for each in self.containers if each.helper)
+
+    @cached_property
+    def not_judged(self) -> list[Container]:
+        """The containers that may serve at one of `unseen_ports`, and that are not known to."""
+        if not any(self.unseen_ports):
+            return []
+        own = [each for each in self.plain if each not in self.servers and each not in self.ways_in]
+        return [each for each in own if not (each.proxy or each.helper or each.database)]
+
+    @cached_property
+    def services_of_app(self) -> list[Document]:
+        """The Services that lead to `app`; all of them where it is the only server."""
+        if len(self.servers) == 1:
+            return self.services
+        return [
+            each
+            for each in self.services
+            if any(
+                found is not None and (found.name == self.app.name or found not in self.servers)
+                for found in map(self.container_of, each.spec.get("ports") or ())
+            )
+        ]
 
     @cached_property
     def serves(self) -> bool:
@@ -413,7 +535,7 @@ class Workload:
         asked = any("httpGet" in probe or "tcpSocket" in probe or "grpc" in probe for probe in probes)
         return (
             asked
-            or any(_takes_requests(port) for each in self.plain if not each.helper for port in each.ports)
+            or any(takes_requests(port) for each in self.plain if not each.helper for port in each.ports)
             or any(
                 each.server.name and not (each.server.kind and each.server.kind.name == "A Python program")
                 for each in self.plain
@@ -444,7 +566,7 @@ class Workload:
         if self.kind != "StatefulSet" and self.claims and self.replicas < 2 and not self._many_may_write:
             return f"its pods share the volume {self.claims[0]}"
         database = next((each for each in self.plain if each.database), None)
-        if database is not None:
+        if database is not None and (database is self.app or self.replicas < 2):
             return f"{database.name} keeps data and has one writer"
         if any(
             "beat" in words[1:] or words[0].endswith("beat")
@@ -520,7 +642,7 @@ def _field(value: Object, name: str) -> Object:
     return found if isinstance(found, dict) else {}
 
 
-def _takes_requests(port: Object) -> bool:
+def takes_requests(port: Object) -> bool:
     """Return whether a port may be for clients: one for metrics or health checks is not."""
     return not MONITORING_PORT.search(str(port.get("name", "")))
 

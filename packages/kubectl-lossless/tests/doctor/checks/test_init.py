@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from doctor.all_kinds import ALL, manifest
-from doctor.helpers import ADVICE, base, brief, dump, load
+from doctor.helpers import ADVICE, UNKNOWN, base, brief, dump, findings, load
+from doctor.kinds import THREADS, command, no_hook
+from doctor.kinds_of_servers import ADMIN, NO_PROBES, second, second_service
 from kubectl_lossless.doctor.checks import CHECKS, NAMES, Result, examine, reason
 
 
@@ -57,3 +59,33 @@ def test_finding_has_the_file_and_line_of_its_object() -> None:
     assert found.object == "Service web"
     assert found.line is not None
     assert text[found.line - 1].strip() == "externalTrafficPolicy: Local"
+
+
+def test_findings_name_the_server_that_they_are_about() -> None:
+    twice = (command(*THREADS), no_hook, second(command=[*THREADS], lifecycle=None), second_service())
+    found = [each for each in findings(dump(base(*twice))) if each.check == "drain"]
+    assert [(each.what[:23], each.path[4]) for each in found] == [
+        ("web: Gunicorn stops lis", 0),
+        ("admin: Gunicorn stops l", 1),
+    ]
+    alone = [each for each in findings(dump(base(command(*THREADS), no_hook))) if each.check == "drain"]
+    assert [each.what[:18] for each in alone] == ["Gunicorn stops lis"]
+
+
+def test_servers_of_a_pod_get_one_grace_period() -> None:
+    longer = [*THREADS[:-1], "70"]
+    objects = base(command(*THREADS), no_hook, second(command=longer, lifecycle=None), second_service())
+    changes = [change for each in findings(dump(objects)) for change in each.changes]
+    assert {each.value for each in changes if each.path[-1] == "terminationGracePeriodSeconds"} == {88}
+
+
+def test_server_that_cannot_be_told_is_named_as_not_checked() -> None:
+    objects = base(second(ports=None, lifecycle=None, **NO_PROBES), second_service(ADMIN))
+    found = [each for each in findings(dump(objects)) if each.severity is UNKNOWN]
+    assert [(each.check, each.object, each.what) for each in found] == [
+        (
+            "target-port",
+            "Service admin",
+            "Whether admin serves at port 9000; what it does at SIGTERM is not checked.",
+        )
+    ]

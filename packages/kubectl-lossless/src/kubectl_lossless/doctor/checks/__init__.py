@@ -67,6 +67,25 @@ PACE: tuple[Check, ...] = (
 
 CHECKS = (*ACCEPTED, *POD, *PACE)
 
+OF_EACH_SERVER: tuple[Check, ...] = (
+    shutdown.settings,
+    shutdown.drain,
+    shutdown.prestop,
+    shutdown.prestop_on_top,
+    shutdown.grace_period,
+    shutdown.wrapper,
+    shutdown.sigterm_ignored,
+    shutdown.in_flight,
+    shutdown.max_requests,
+    shutdown.reload,
+    probes.readiness_probe,
+    probes.cpu_limit,
+    routing.pod_targets,
+    routing.service_links,
+    routing.keepalive,
+)
+"""Checks of one server, which are run for each server of a pod."""
+
 MILD_FOR_DATABASES = ("liveness-equals-readiness", "readiness-probe", "replicas", "strategy")
 """Checks that are advice for a database or a queue, which has one writer and clients that reconnect."""
 
@@ -117,13 +136,12 @@ def examine(workload: Workload, ignore: tuple[str, ...] = ()) -> Result:
     for check in chosen:
         if name(check) in ignore:
             continue
-        for finding in check(workload):
+        for finding in _findings(check, workload):
             of = workload.document
             if finding.object and finding.object != workload.name:
                 of = workload.others.named(finding.object, workload.namespace) or workload.document
             placed = replace(
                 finding,
-                severity=_severity(finding, name(check), workload),
                 check=name(check),
                 object=finding.object or workload.name,
                 file=of.file,
@@ -134,12 +152,42 @@ def examine(workload: Workload, ignore: tuple[str, ...] = ()) -> Result:
                 ignored.append(Ignored(placed, why))
             else:
                 found.append(placed)
+    found = _with_one_grace_period(found)
     found += [
         replace(each, file=workload.document.file, line=workload.document.line(each.path))
         for each in _of_annotation(workload)
     ]
     order = list(Severity)
     return Result(workload, tuple(sorted(found, key=lambda each: order.index(each.severity))), tuple(ignored))
+
+
+def _findings(check: Check, workload: Workload) -> Iterator[Finding]:
+    """Yield a check's findings; of a check of one server for each server, whose container they name."""
+    views = workload.of_servers if check in OF_EACH_SERVER else [workload]
+    for view in views:
+        container = view.app.name
+        for finding in check(view):
+            named = len(views) == 1 or re.search(rf"\b{re.escape(container)}\b", finding.what)
+            yield replace(
+                finding,
+                severity=_severity(finding, name(check), view),
+                what=finding.what if named else f"{container}: {finding.what}",
+            )
+
+
+def _with_one_grace_period(found: list[Finding]) -> list[Finding]:
+    """Return findings that all suggest the longest of their grace periods: a pod has one for its servers."""
+    seconds = [each.value for finding in found for each in finding.changes if each.path == shutdown.GRACE]
+    return [
+        replace(
+            finding,
+            changes=tuple(
+                replace(each, value=max(seconds)) if each.path == shutdown.GRACE else each
+                for each in finding.changes
+            ),
+        )
+        for finding in found
+    ]
 
 
 def _severity(finding: Finding, check: str, workload: Workload) -> Severity:

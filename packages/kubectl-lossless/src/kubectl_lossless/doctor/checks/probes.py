@@ -50,13 +50,26 @@ def _with(workload: Workload, kind: str) -> Iterator[tuple[Container, Object]]:
             yield each, probe
 
 
+def _asks_for(container: Container, workload: Workload) -> bool:
+    """Return whether a container's readiness probe can show that `app` listens.
+
+    That of another server and of a helper shows it only if it asks one of `app`'s ports.
+    """
+    app = workload.app
+    if container is app or not (container in workload.servers or container.helper):
+        return True
+    probe = container.probe("readiness") or {}
+    asked = [(probe.get(handler) or {}).get("port") for handler in ("httpGet", "tcpSocket", "grpc")]
+    return any(app.has_port(port) for port in asked if port is not None)
+
+
 def readiness_probe(workload: Workload) -> Iterator[Finding]:
     """Without a readiness probe a pod gets requests as soon as its process runs, before it listens. A startup
     probe holds them back until then, and not later.
     """
-    if any(_with(workload, "readiness")):
-        return
     app = workload.app
+    if any(_asks_for(each, workload) for each, _ in _with(workload, "readiness")):
+        return
     path = (*app.path, "readinessProbe")
     numbers = {"periodSeconds": 2, "timeoutSeconds": BUSY, "failureThreshold": 2}
     handler: dict[str, Any] | None = None
@@ -197,7 +210,7 @@ def liveness_patience(workload: Workload) -> Iterator[Finding]:
             )
         if _timeout(probe) < BUSY:
             yield Finding(
-                Severity.RISKS if each is workload.app else Severity.ADVICE,
+                Severity.RISKS if each in workload.servers else Severity.ADVICE,
                 f"{each.name} is killed when it needs more than {_timeout(probe)} s to answer the liveness "
                 f"probe.",
                 "With every thread busy a probe waits behind requests; 1 s is the default and is soon over.",

@@ -44,7 +44,10 @@ def _labels(labels: dict[str, str]) -> str:
 
 
 def target_port(workload: Workload) -> Iterator[Finding]:
-    """A targetPort by a name that no container has leads nowhere; a number need not be declared."""
+    """A targetPort by a name that no container has leads nowhere; a number need not be declared, but with two
+    servers in a pod it shows which of them listens there.
+    """
+    yield from _not_judged(workload)
     ports = [port for each in workload.containers for port in each.ports]
     for service in workload.services:
         for number, port in enumerate(service.spec.get("ports") or ()):
@@ -79,6 +82,22 @@ def target_port(workload: Workload) -> Iterator[Finding]:
                     advice="the port that the container listens on, declared in its ports",
                     object=service.name,
                 )
+
+
+def _not_judged(workload: Workload) -> Iterator[Finding]:
+    """Yield the ports at which one of several containers may serve, which is therefore not checked."""
+    names = " and ".join(each.name for each in workload.not_judged)
+    for service, number in workload.unseen_ports if names else ():
+        port = service.spec["ports"][number]
+        asked = port.get("targetPort", port.get("port"))
+        yield Finding(
+            Severity.UNKNOWN,
+            f"Whether {names} serves at port {asked}; what it does at SIGTERM is not checked.",
+            "Of several servers in a pod, each that stops at once loses its own requests.",
+            ("spec", "ports", number, "targetPort"),
+            advice="the port, in the ports of the container that listens there",
+            object=service.name,
+        )
 
 
 def ingress_backend(workload: Workload) -> Iterator[Finding]:
@@ -190,10 +209,10 @@ def pod_targets(workload: Workload) -> Iterator[Finding]:
     """A load balancer that sends to pods itself (ALB with target-type ip, NEG) takes a pod out later than
     endpoints do, and needs a readiness gate to know of a new one.
     """
-    names = {each.metadata_name for each in workload.services}
+    names = {each.metadata_name for each in workload.services_of_app}
     marked = [
         each
-        for each in (*workload.services, *workload.of_kind("Ingress"))
+        for each in (*workload.services_of_app, *workload.of_kind("Ingress"))
         if _sends_to_pods(each.annotations)
         and (each.kind == "Service" or names & {name for name, _ in backends(each.data)})
     ]
@@ -298,7 +317,7 @@ def keepalive(workload: Workload) -> Iterator[Finding]:
     60 s. Some proxies keep them for 90 s to 1 h, for which 75 s is too short.
     """
     app, known = workload.app, workload.server
-    if workload.way_in not in (None, app):
+    if workload.ways_in and app not in workload.ways_in:
         return  # the ingress talks to the proxy in the pod
     if known.keepalive is None:
         if known.file:
@@ -383,7 +402,7 @@ def _words(workload: Workload, controller: Controller | None) -> str:
 
 def _controllers(workload: Workload) -> Iterator[tuple[str, Controller | None]]:
     """Yield what routes to the Services, by the name of the object that says so; None for an unknown one."""
-    services = {each.metadata_name for each in workload.services}
+    services = {each.metadata_name for each in workload.services_of_app}
     for ingress in workload.of_kind("Ingress"):
         if services & {name for name, _ in backends(ingress.data)}:
             yield ingress.name, known_by(_signs_of_ingress(workload, ingress.data))
@@ -395,7 +414,7 @@ def _controllers(workload: Workload) -> Iterator[tuple[str, Controller | None]]:
 
 def routes(workload: Workload) -> int:
     """Return how many Ingresses and HTTPRoutes lead to the workload."""
-    return len(list(_controllers(workload)))
+    return len({route for view in workload.of_servers for route, _ in _controllers(view)})
 
 
 def backends(ingress: Object) -> list[tuple[str, object]]:

@@ -58,6 +58,11 @@ def _wait(workload: Workload) -> float | None:
     return 0.0 if pre_stop is None else pre_stop.wait
 
 
+def serving_on(workload: Workload) -> float:
+    """Return for how many seconds after the pod's deletion its servers still serve, as far as it is known."""
+    return max((_wait(view) or 0.0) + (view.server.drain or 0.0) for view in workload.of_servers)
+
+
 def _needs_prestop(workload: Workload) -> bool:
     """Return whether a preStop of PROPAGATION seconds is suggested."""
     wait = _wait(workload)
@@ -297,7 +302,7 @@ def shell_entrypoint(workload: Workload) -> Iterator[Finding]:
     at the end of the grace period everything is killed.
     """
     for each in workload.plain:
-        carries = each is workload.app or each is workload.way_in
+        carries = each in workload.servers or each in workload.ways_in
         seen = each.observed is not None and each.observed.shell is not None
         start = each.start if each.start.outcome is not None or not seen else each.observed
         assert start is not None  # noqa: S101 - `seen` says so
@@ -556,20 +561,21 @@ def plain_sidecar(workload: Workload) -> Iterator[Finding]:
     """
     if len(workload.plain) < 2:
         return
-    app_wait = _wait(workload) or 0.0
-    app_stop = (workload.server.drain or 0.0) if workload.server.drain else 0.0
+    busy = serving_on(workload)
+    servers = " and ".join(each.name for each in workload.servers)
     for each in workload.plain:
-        in_front = each is workload.way_in and each is not workload.app
-        if each is workload.app or not (in_front or each.proxy):
+        in_front = each in workload.ways_in and not each.database
+        if each in workload.servers or not (in_front or each.proxy):
             continue
         own_wait = each.pre_stop.wait if each.pre_stop is not None else 0.0
-        if own_wait is not None and own_wait >= max(SHORTEST_WAIT, app_wait + app_stop):
+        if own_wait is not None and own_wait >= max(SHORTEST_WAIT, busy):
             continue  # while its preStop lasts it serves, and so does the server behind it
-        what = f"{each.name} is a plain container and stops at the same time as {workload.app.name}."
+        what = f"{each.name} is a plain container and stops at the same time as {servers}."
         if own_wait is None:
+            serve = "serves" if len(workload.servers) == 1 else "serve"
             what = (
                 f"{each.name} is a plain container, and nothing says that its preStop lasts as long as "
-                f"{workload.app.name} serves."
+                f"{servers} {serve}."
             )
         yield Finding(
             Severity.LOSES if in_front and own_wait is not None else Severity.RISKS,
@@ -603,7 +609,7 @@ def injected_proxy(workload: Workload) -> Iterator[Finding]:
         for each in workload.others.everywhere("Namespace")
     }
     by_namespace = namespaces.get(workload.namespace, {}).get("istio-injection") == "enabled"
-    busy = (_wait(workload) or 0.0) + (workload.server.drain or 0.0)
+    busy = serving_on(workload)
     for name, (mark, value, native) in INJECTED.items():
         by_revision = name == "istio-proxy" and "istio.io/rev" in marks and marks.get(mark) != "false"
         wanted = (
