@@ -128,7 +128,7 @@ AUTOSCALER = {
 NGINX = {"name": "nginx", "image": "nginx:1.27", "ports": [{"name": "web", "containerPort": 80}]}
 WAITS_25 = {"preStop": {"exec": {"command": ["sleep", "25"]}}}
 UNNAMED_PORT = {
-    each: {"tcpSocket": {"port": 8000}, "timeoutSeconds": 2, "periodSeconds": 4} for each in PROBES
+    each: {"tcpSocket": {"port": 8000}, "timeoutSeconds": 2, "periodSeconds": 7} for each in PROBES
 }
 
 # The changes, and what counts for the exit status.

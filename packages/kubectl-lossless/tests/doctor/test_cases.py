@@ -35,7 +35,7 @@ EXPECTED: dict[str, tuple[int, dict[Severity, set[str]]]] = {
     "b-62-probe-null-values": (0, {ADVICE: {"drain", "min-ready-seconds", "readiness-patience", "spread"}}),
     "b-64-maxunavailable-float": (2, {}),
     "b-65-maxunavailable-word": (2, {}),
-    "b-68-prestop-sleep-null": (1, {RISKS: {"drain"}, ADVICE: {"spread"}}),
+    "b-68-prestop-sleep-null": (1, {LOSES: {"refused"}, RISKS: {"drain"}, ADVICE: {"spread"}}),
     "b-70-envsubst": (2, {}),
     "b-71-labels-null": (1, {LOSES: {"selector"}, ADVICE: {"disruption-budget", "drain", "spread"}}),
     "b-77-gunicorn-cmd-args-quote": (1, {LOSES: {"settings"}, ADVICE: {"drain", "spread"}}),

@@ -49,9 +49,11 @@ def test_nulls_are_not_set() -> None:
 
 
 def test_scalars_are_those_of_kubernetes() -> None:
-    text = "a: =\nb: 2024-01-02\nc: 017\nd: yes\ne: 1_000\nf: 1.5\ng: '8'\nh: 0x1F\ni: 1e3\nj: '1e3'\n"
+    text = (
+        "a: =\nb: 2024-01-02\nc: 017\nd: yes\ne: 1_000\nf: 1.5\ng: '8'\nh: 0x1F\ni: 1e3\nj: '1e3'\nk: 0b11\n"
+    )
     expected = {"a": "=", "b": "2024-01-02", "c": 15, "d": True, "e": 1000, "f": 1.5, "g": "8", "h": 31}
-    expected |= {"i": 1000.0, "j": "1e3"}
+    expected |= {"i": 1000.0, "j": "1e3", "k": 3}
     assert one(text).data == expected
 
 

@@ -7,6 +7,7 @@ import pytest
 from doctor.all_kinds import ALL, manifest
 from doctor.helpers import LOSES, RISKS, dump, findings
 from doctor.kinds import KINDS
+from doctor.kinds_of_forms import FORMS
 from doctor.kinds_of_pods import PODS
 from doctor.kinds_of_servers import SERVERS
 from doctor.kinds_of_starts import STARTS
@@ -20,4 +21,4 @@ def test_kind_has_the_findings_that_count(name: str) -> None:
 
 
 def test_kinds_have_different_names() -> None:
-    assert len(ALL) == len(KINDS) + len(STARTS) + len(PODS) + len(SERVERS) + len(UPDATES)
+    assert len(ALL) == sum(map(len, (KINDS, FORMS, PODS, SERVERS, STARTS, UPDATES)))

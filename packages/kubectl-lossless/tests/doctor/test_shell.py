@@ -37,6 +37,8 @@ MEASURED: dict[str, tuple[End, End, End]] = {
     "exec b || a": (REPLACED, REPLACED, REPLACED),
     "eval exec b": (REPLACED, REPLACED, REPLACED),
     "eval 'exec b'": (REPLACED, REPLACED, REPLACED),
+    "command exec b": (REPLACED, REPLACED, REPLACED),
+    "exec 2>&1; b": (STAYS, REPLACED, REPLACED),
 }
 SHELLS = {Shell.DASH: "dash", Shell.BASH: "bash", Shell.BUSYBOX: "busybox"}
 

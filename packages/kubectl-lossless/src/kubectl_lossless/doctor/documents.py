@@ -30,6 +30,7 @@ OCTAL = re.compile(r"0o?[0-7]+\Z")
 EXPONENT = re.compile(r"[-+]?[0-9]+[eE][-+]?[0-9]{1,3}\Z")
 """A number to Kubernetes, and text to PyYAML."""
 
+BINARY = re.compile(r"[-+]?0b[01]+\Z")
 HEXADECIMAL = re.compile(r"0x[0-9a-fA-F]+\Z")
 TRUE = {"y", "yes", "true", "on"}
 
@@ -301,6 +302,8 @@ def _scalar(node: yaml.ScalarNode) -> Any:  # noqa: PLR0911 - a table of YAML's 
         if len(plain) < 30:
             if INTEGER.match(plain):
                 return int(plain)
+            if BINARY.match(plain):
+                return int(plain, 2)
             if HEXADECIMAL.match(plain):
                 return int(plain, 16)
             if OCTAL.match(plain):

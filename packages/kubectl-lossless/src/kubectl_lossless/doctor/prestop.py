@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kubectl_lossless.doctor import shell
-from kubectl_lossless.doctor.server import SHELLS
+from kubectl_lossless.doctor.server import SHELLS, program
 
 SHORTEST_WAIT = 5.0
 """Seconds below which a wait is shorter than endpoints take to reach every node's kube-proxy."""
@@ -24,7 +24,7 @@ UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 STOPPING = re.compile(r"shutdown|/quit|/stop|/exit|/kill|terminate|/abort|quitquitquit", re.IGNORECASE)
 STOPS = re.compile(
     r"\bkill\s+(-(TERM|QUIT|INT|KILL|s\s+\w+|\d+|SIG\w+)\s+)?(1|-1|\$\(pidof|\$\(pgrep|`pidof|`cat|\$\(cat)"
-    r"|\bnginx\s+-s\s+(quit|stop)|\bpkill\b|\bkillall\b|\bapachectl\s+(-k\s+)?(stop|graceful-stop)|\buwsgi\s+--stop"
+    r"|\bxargs\s+(-\S+\s+)*kill\b|\bnginx\s+-s\s+(quit|stop)|\bpkill\b|\bkillall\b|\bapachectl\s+(-k\s+)?(stop|graceful-stop)|\buwsgi\s+--stop"
 )
 
 
@@ -83,9 +83,10 @@ def _judge_request(http: dict[str, Any], ports: Collection[str]) -> PreStop:
 
 
 def _judge_command(command: list[str]) -> PreStop:
-    name = Path(command[0]).name
     if len(command) == 1 and " " in command[0].strip():
         return PreStop(Effect.FAILS, 0.0, f"no program is called {command[0]!r}: a word each, or sh -c")
+    command = _behind_wrappers(command)
+    name = Path(command[0]).name
     if name in SHELLS:
         script = next((word for word in command[1:] if not word.startswith("-")), "")
         if len(command) > 1 and re.fullmatch(r"-[a-z]*c[a-z]*", command[1]):
@@ -100,9 +101,10 @@ def _judge_script(text: str) -> PreStop:
     except (shell.ShellError, RecursionError) as error:
         return PreStop(Effect.FAILS, 0.0, f"the shell cannot read {_short(text)!r}: {error}")
     commands = []
+    waits = any(command.name == "wait" for command, _ in script.commands())
     for command, background in script.commands():
         words = [word.text for word in command.words]
-        if background:
+        if background and not waits:
             words = []
         if words and len(command.words) == 1 and " " in words[0].strip() and not command.words[0].dynamic:
             return PreStop(Effect.FAILS, 0.0, f"no program is called {words[0]!r}")
@@ -121,7 +123,7 @@ def _judge_commands(commands: list[list[str]], text: str, *, direct: bool = Fals
     total: float | None = 0.0
     before = 0.0  # waited before the server is stopped
     other = False
-    for words in commands:
+    for words in map(_behind_wrappers, commands):
         seconds = _slept(words)
         if seconds is None:
             if STOPS.search(" ".join(words)):
@@ -142,9 +144,30 @@ def _judge_commands(commands: list[list[str]], text: str, *, direct: bool = Fals
     return PreStop(Effect.UNKNOWN if other else Effect.RETURNS, None if other else 0.0, _short(text))
 
 
+def _behind_wrappers(words: list[str]) -> list[str]:
+    """Return the command line behind exec, env, nice and others of that kind, and behind busybox."""
+    rest = program(words)
+    if rest and Path(rest[0]).name == "busybox" and len(rest) > 1:
+        rest = rest[1:]
+    return rest or words
+
+
+def _within_timeout(words: list[str]) -> float | None:
+    """Return how long `timeout` lets a command sleep; None for another command."""
+    rest = list(words)
+    while rest and rest[0].startswith("-"):
+        rest = rest[2:] if rest[0] in ("-k", "-s", "--kill-after", "--signal") else rest[1:]
+    if len(rest) < 2:
+        return None
+    longest, slept = _slept(["sleep", rest[0]]), _slept(rest[1:])
+    return None if longest is None or slept is None else min(longest or slept, slept)
+
+
 def _slept(words: list[str]) -> float | None:
     """Return how long a command sleeps; None for one that is no sleep, or of a length that cannot be read."""
     name = Path(words[0]).name
+    if name == "timeout":
+        return _within_timeout(words[1:])
     if name == "sleep" and len(words) > 1:
         total = 0.0
         for word in words[1:]:

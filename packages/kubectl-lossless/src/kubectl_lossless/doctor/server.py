@@ -39,9 +39,26 @@ SHELLS = {
 EXECUTING = {
     "gosu": 1, "su-exec": 1, "chpst": 0, "nice": 0, "stdbuf": 0, "ddtrace-run": 0,
     "opentelemetry-instrument": 0,
-    "corepack": 0, "newrelic-admin": 1, "chamber": 0, "setpriv": 0, "exec": 0,
+    "corepack": 0, "newrelic-admin": 1, "chamber": 0, "setpriv": 0, "exec": 0, "command": 0,
+    "s6-setuidgid": 1, "setuidgid": 1, "chroot": 1, "ionice": 0, "taskset": 1,
 }  # fmt: skip
 """Programs that end by exec'ing the rest of their arguments, and how many of their own come before it."""
+
+WITH_VALUE = {
+    "tini": r"-[pe]",
+    "tini-static": r"-[pe]",
+    "dumb-init": r"-r|--rewrite",
+    "env": r"-[uC]|--unset|--chdir",
+    "nice": r"-n|--adjustment",
+    "ionice": r"-[cn]|--class|--classdata",
+    "stdbuf": r"-[ioe]|--input|--output|--error",
+    "chpst": r"-[uUebnlLmdopfcrt]",
+    "setpriv": r"--(re|ru|eu|)[ug]id|--(re|r|e)gid|--groups|--(inh|ambient)-caps|--bounding-set|--securebits",
+    "exec": r"-a",
+    "opentelemetry-instrument": r"--.*",
+    "uv": r"-[pw]|--with|--python|--project|--directory|--env-file|--extra|--group|--package|--index",
+}
+"""Options of these programs that take the next word."""
 
 RUNNERS = {"poetry": "run", "pipenv": "run"}
 """Programs that exec what stands behind `run`."""
@@ -72,6 +89,10 @@ SUPERVISORS = {
 """Programs that pass a signal on and have a stop timeout of their own; and where that is set."""
 
 RELOADERS = {
+    "node --watch",
+    "bun --watch",
+    "bun --hot",
+    "tsx watch",
     "nodemon",
     "ts-node-dev",
     "tsnd",
@@ -85,7 +106,7 @@ RELOADERS = {
 }
 """Programs that start a server again whenever a file changes."""
 
-SUBCOMMANDS = {"go run", "dotnet watch"}
+SUBCOMMANDS = {"go run", "dotnet watch", "node --watch", "bun --watch", "bun --hot", "tsx watch"}
 """Names among these that are a program's and its first argument's."""
 
 WORKERS = {
@@ -185,11 +206,13 @@ class Start:
     words: Sequence[str]
     """Command and arguments, as the container has them."""
     alpine: bool = False
+    shared: bool = False
+    """True where the pod's containers share their process namespace, or have the node's."""
 
     @cached_property
     def behind_init(self) -> bool:
-        """True where an init is PID 1, so that SIGTERM ends a program without a handler."""
-        return bool(self.words) and Path(self.words[0]).name in INITS
+        """True where another program is PID 1, so that SIGTERM ends a program without a handler."""
+        return self.shared or (bool(self.words) and Path(self.words[0]).name in INITS)
 
     @cached_property
     def program(self) -> list[str]:
@@ -257,10 +280,21 @@ class Start:
         except (ShellError, RecursionError):
             return []
         return [
-            program([word.text for word in command.words])
+            program(self._with_arguments([word.text for word in command.words]))
             for command, _ in script.commands()
             if command.words
         ]
+
+    def _with_arguments(self, words: list[str]) -> list[str]:
+        """Return a command of the script with the arguments behind the script, its $0 and $@."""
+        name, *rest = self.words[(self.script_index or 0) + 1 :] or ("",)
+        found: list[str] = []
+        for word in words:
+            if word in ("$@", "$*", "${@}", "${*}"):
+                found += rest
+            else:
+                found.append(name if name and word in ("$0", "${0}") else word)
+        return found or words
 
 
 def _behind_entrypoint(words: list[str]) -> list[str]:
@@ -285,29 +319,49 @@ def program(command: Sequence[str]) -> list[str]:
     while rest:
         name = Path(rest[0]).name
         if name in INITS:
-            rest = _after_options(rest[1:])
+            rest = _after_options(rest)
         elif name == "env":
-            rest = _after_options(rest[1:])
+            rest = _after_options(rest)
             while rest and shell.ASSIGNMENT.match(rest[0]):
                 rest = rest[1:]
         elif name in EXECUTING and len(rest) > 1:
-            rest = _after_options(rest[1:])[EXECUTING[name] :]
+            rest = _after_options(rest)[EXECUTING[name] :]
         elif name in RUNNERS and RUNNERS[name] in rest:
             rest = rest[rest.index(RUNNERS[name]) + 1 :]
         elif name == "uv" and rest[1:2] == ["run"]:
-            rest = _after_options(rest[2:])
+            rest = _after_options(["uv", *rest[2:]])
         else:
             break
     return rest
 
 
-def _after_options(words: list[str]) -> list[str]:
+def _after_options(command: list[str]) -> list[str]:
+    """Return what stands behind a program's name and options."""
+    with_value = re.compile(WITH_VALUE.get(Path(command[0]).name, r"(?!)"))
+    words = command[1:]
     while words and words[0].startswith("-") and len(words[0]) > 1:
-        end = words[0] == "--"
-        words = words[1:]
-        if end:
+        option = words[0]
+        words = (
+            words[2:] if with_value.fullmatch(option) and option != "--" and "=" not in option else words[1:]
+        )
+        if option == "--":
             break
     return words
+
+
+def cannot_start(start: Start) -> str:
+    """Return why a container's command line cannot run its server; "" where nothing shows that."""
+    first = start.words[0] if start.words else ""
+    if re.search(r"\S\s+\S", first) and "\\" not in first and not first.endswith(".exe"):
+        return f"no program is called {first!r}: each word is an entry of its own, or `sh -c` reads them"
+    if start.shell is not None:
+        return ""
+    joins = next((word for word in start.program[1:] if word in ("&&", "||")), "")
+    if joins and not start.program[0].endswith((".sh", "entrypoint")):
+        return f"{joins} is an argument of {Path(start.program[0]).name}, and no shell reads it"
+    if _server_name(start.serving) == "gunicorn" and {"-D", "--daemon"} & set(start.serving):
+        return "--daemon puts Gunicorn in the background, and the container ends with its first process"
+    return ""
 
 
 def _server_name(words: Sequence[str]) -> str:  # noqa: PLR0911 - a table of command lines

@@ -13,6 +13,7 @@ from typing import Any
 from kubectl_lossless.doctor.finding import Path, shown
 
 MAX_INT32 = 2_147_483_647
+MAX_INT64 = 9_223_372_036_854_775_807
 
 Wrong = tuple[Path, str]
 Check = Callable[[Any, Path], Iterator[Wrong]]
@@ -225,8 +226,9 @@ POD_SPEC = mapping(
     {
         "containers": some(CONTAINER),
         "initContainers": sequence(CONTAINER),
-        "terminationGracePeriodSeconds": whole(),
+        "terminationGracePeriodSeconds": whole(maximum=MAX_INT64),
         "hostNetwork": boolean,
+        "hostPID": boolean,
         "restartPolicy": text,
         "enableServiceLinks": boolean,
         "shareProcessNamespace": boolean,

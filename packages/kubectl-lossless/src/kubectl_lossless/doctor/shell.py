@@ -593,7 +593,8 @@ def _replaces(tail: Tail) -> bool:
     """Return whether a script that ends so leaves no shell: exec with a program, or an exit."""
     if isinstance(tail, str):
         return False
-    evaluated = tail.name == "eval" and " ".join(each.text for each in tail.words[1:]).startswith("exec ")
+    rest = " ".join(each.text for each in tail.words[1:])
+    evaluated = tail.name in ("eval", "command", "builtin") and rest.startswith("exec ")
     return evaluated or (tail.name == "exec" and len(tail.words) > 1) or tail.name in ("exit", "return")
 
 

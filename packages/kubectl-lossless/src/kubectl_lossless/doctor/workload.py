@@ -367,6 +367,7 @@ class Workload:
                 command = [*image.command, *(spec.get("args") or image.arguments)]
             else:
                 command = list(spec.get("args") or image.arguments)
+            shared = bool(self.pod.get("shareProcessNamespace") or self.pod.get("hostPID"))
             alpine = "alpine" in str(spec.get("image", "")) or "busybox" in str(spec.get("image", ""))
             seen = self.observed.get(spec["name"], Observed())
             yield Container(
@@ -374,8 +375,8 @@ class Workload:
                 path=(*POD, key, number),
                 sidecar=key == "initContainers" and spec.get("restartPolicy") == "Always",
                 environment=environment,
-                start=Start(tuple(_expanded(word, environment) for word in command), alpine),
-                observed=Start(tuple(seen.process), alpine) if seen.process else None,
+                start=Start(tuple(_expanded(word, environment) for word in command), alpine, shared),
+                observed=Start(tuple(seen.process), alpine, shared) if seen.process else None,
                 configuration=configuration.read(seen.configuration) if seen.configuration else None,
                 readiness=seen.readiness,
             )

@@ -16,6 +16,7 @@ LONGEST_PORT_NAME = 15
 
 PROBES = ("readinessProbe", "livenessProbe", "startupProbe")
 HANDLERS = ("exec", "httpGet", "tcpSocket", "grpc", "sleep")
+WITH_PORT = ("httpGet", "tcpSocket", "grpc")
 ZERO = (0, "0", "0%")
 
 NOT_SERVED = {
@@ -29,6 +30,7 @@ NOT_SERVED = {
 """API versions that are no longer served: what to write instead, and since which Kubernetes."""
 
 OBJECT_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+PORT_NAME = re.compile(r"(?=.*[a-z])[a-z0-9]+(-[a-z0-9]+)*")
 PLACEHOLDER = re.compile(r"[${<%]")
 """Marks of a name that something else replaces before the API server gets it."""
 
@@ -225,29 +227,45 @@ def _ports(container: Container) -> Iterator[Finding]:
             yield _refusal(f"{count} ports of {container.name} are called {name}", path)
         if len(name) > LONGEST_PORT_NAME:
             yield _refusal(f"the port's name {name} is longer than {LONGEST_PORT_NAME} characters", path)
+        elif not PORT_NAME.fullmatch(name) and not PLACEHOLDER.search(name):
+            yield _refusal(
+                f"the port's name is {name!r}; allowed are lower-case letters (at least one), digits and "
+                "single '-' between them",
+                path,
+                advice="a name such as http",
+            )
 
 
 def _handlers(container: Container) -> Iterator[tuple[Path, Object]]:
     for kind in PROBES:
-        if found := container.spec.get(kind):
+        if (found := container.spec.get(kind)) is not None:
             yield (*container.path, kind), found
     for kind in ("preStop", "postStart"):
-        if found := (container.spec.get("lifecycle") or {}).get(kind):
+        if (found := (container.spec.get("lifecycle") or {}).get(kind)) is not None:
             yield (*container.path, "lifecycle", kind), found
 
 
 def _handler(path: Path, found: Object) -> Iterator[Finding]:
     handlers = [name for name in HANDLERS if name in found]
     where = path[-1]
-    if not handlers and where in PROBES and found:
-        yield _refusal(f"{where} has no handler", path, advice="one of httpGet, tcpSocket, grpc and exec")
-    if where in PROBES and "exec" in found and not (found["exec"] or {}).get("command"):
+    if not handlers:
+        advice = (
+            "one of httpGet, tcpSocket, grpc and exec"
+            if where in PROBES
+            else "one of sleep, exec and httpGet"
+        )
+        yield _refusal(f"{where} has no handler", path, advice=advice)
+    if "exec" in found and not (found["exec"] or {}).get("command"):
         yield _refusal(f"exec of {where} has no command", (*path, "exec"), advice="a command")
     if len(handlers) > 1:
         yield _refusal(f"{where} has {len(handlers)} handlers, {' and '.join(handlers)}", path)
     for name in handlers:
         port = found[name].get("port") if isinstance(found[name], dict) else None
-        if port == 0:
+        if port is None and name in WITH_PORT:
+            yield _refusal(
+                f"{name} of {where} has no port", (*path, name, "port"), advice="the server's port"
+            )
+        elif port == 0:
             yield _refusal(
                 f"the port of {where} is 0", (*path, name, "port"), advice="a port from 1 to 65535"
             )

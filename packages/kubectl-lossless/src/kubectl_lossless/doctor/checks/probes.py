@@ -221,8 +221,19 @@ def liveness_patience(workload: Workload) -> Iterator[Finding]:
 
 def slow_start(workload: Workload) -> Iterator[Finding]:
     """Without a startup probe, liveness runs from the start: a start slower than it allows is killed
-    again and again.
+    again and again. So is one slower than its startup probe allows.
     """
+    for each, probe in _with(workload, "startup"):
+        allowed = int(probe.get("initialDelaySeconds", 0)) + failing_after(probe)
+        if allowed < START:
+            path = (*each.path, "startupProbe", "failureThreshold")
+            yield Finding(
+                Severity.RISKS,
+                f"{each.name} is killed if it takes longer than {allowed} s to start.",
+                "On a busy node imports and migrations take longer than where they were tried.",
+                path,
+                (Change(path, -(-60 // number(probe, "periodSeconds", 10))),),
+            )
     for each, probe in _with(workload, "liveness"):
         allowed = int(probe.get("initialDelaySeconds", 0)) + failing_after(probe)
         if each.probe("startup") is None and allowed < START:

@@ -16,6 +16,12 @@ DEREGISTRATION = 15
 """Duration for which a load balancer that sends to pods itself still uses a terminating one, in seconds."""
 
 
+def _serving_on(workload: Workload) -> float:
+    """Return for how many seconds after the pod's deletion its server still serves, as far as it is known."""
+    hook = workload.app.pre_stop
+    return (hook.wait or 0.0 if hook else 0.0) + (workload.server.drain or 0.0)
+
+
 def service_selector(workload: Workload) -> Iterator[Finding]:
     """A Service whose selector misses the pods by a label sends them nothing, or sends it elsewhere."""
     for service in workload.of_kind("Service", group=""):
@@ -184,6 +190,7 @@ def external_traffic_policy(workload: Workload) -> Iterator[Finding]:
     the last of them terminates, requests are dropped until their sender has noticed.
     """
     if workload.kind == "DaemonSet":
+        yield from _traffic_policy_of_daemonset(workload)
         return
     for service in workload.services:
         for field, who in (("externalTrafficPolicy", "Load balancers notice by their own health "
@@ -205,6 +212,33 @@ def external_traffic_policy(workload: Workload) -> Iterator[Finding]:
                 )
 
 
+def _traffic_policy_of_daemonset(workload: Workload) -> Iterator[Finding]:
+    """Yield the traffic policies Local of a DaemonSet that removes a node's pod before it adds the next."""
+    pace = (workload.spec.get("updateStrategy") or {}).get("rollingUpdate") or {}
+    if pace.get("maxSurge", 0) not in (0, "0%"):
+        return
+    fields = ["internalTrafficPolicy"]
+    if _serving_on(workload) < DEREGISTRATION:  # else load balancers have noticed
+        fields.append("externalTrafficPolicy")
+    path = ("spec", "updateStrategy", "rollingUpdate")
+    taken = workload.pod.get("hostNetwork") or any(
+        port.get("hostPort") for each in workload.containers for port in each.ports
+    )
+    for service in workload.services:
+        for field in fields:
+            if service.spec.get(field) == "Local":
+                yield Finding(
+                    Severity.RISKS,
+                    f"{field} of {service.name} is Local, and an update removes a node's pod before the next "
+                    "starts.",
+                    "What arrives at that node meanwhile is dropped.",
+                    path,
+                    () if taken else (Change(path, {"maxSurge": 1, "maxUnavailable": 0}),),
+                    advice=f"{field} Cluster" if taken else "",
+                    related=(service.name,),
+                )
+
+
 def pod_targets(workload: Workload) -> Iterator[Finding]:
     """A load balancer that sends to pods itself (ALB with target-type ip, NEG) takes a pod out later than
     endpoints do, and needs a readiness gate to know of a new one.
@@ -216,8 +250,7 @@ def pod_targets(workload: Workload) -> Iterator[Finding]:
         if _sends_to_pods(each.annotations)
         and (each.kind == "Service" or names & {name for name, _ in backends(each.data)})
     ]
-    hook = workload.app.pre_stop
-    wait = (hook.wait or 0.0 if hook else 0.0) + (workload.server.drain or 0.0)
+    wait = _serving_on(workload)
     if marked and wait < DEREGISTRATION:
         yield Finding(
             Severity.RISKS,

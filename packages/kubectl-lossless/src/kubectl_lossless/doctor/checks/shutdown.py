@@ -29,6 +29,15 @@ DRAIN_INSTEAD = "better, where the server can: a drain in the process, such as g
 
 def settings(workload: Workload) -> Iterator[Finding]:
     """The server refuses its settings, so no new pod starts; or one is misspelt, so its default applies."""
+    written = server.cannot_start(workload.app.start) if workload.app.spec.get("command") else ""
+    if written:
+        yield Finding(
+            Severity.LOSES,
+            f"The container {workload.app.name} does not start: {written}.",
+            "A pod that never becomes ready stops the rollout.",
+            (*workload.app.path, "command"),
+            advice="a command that runs in the foreground, each word an entry of its own",
+        )
     for wrong in workload.server.wrong:
         yield Finding(
             Severity.LOSES,
@@ -486,7 +495,20 @@ def sigterm_ignored(workload: Workload) -> Iterator[Finding]:
 
 
 def in_flight(workload: Workload) -> Iterator[Finding]:
-    """A server that drops requests in flight at SIGTERM loses each that is longer than preStop."""
+    """A server that drops requests in flight at SIGTERM, or with a graceful timeout of 0, loses each that is
+    longer than preStop.
+    """
+    if workload.server.graceful == 0 and not workload.server.drain:
+        wait = _wait(workload) or 0
+        yield Finding(
+            Severity.RISKS,
+            f"{workload.server.name or workload.app.name} has a graceful timeout of 0 s.",
+            f"Each request that is longer than {wait:g} s is lost."
+            if wait
+            else "Each request in flight is lost.",
+            (*workload.app.path, workload.server.setting or "args"),
+            advice="a graceful timeout longer than requests take, and a grace period for it",
+        )
     kind = workload.server.kind
     if kind is not None and kind.drops_in_flight and (kind.name == "uWSGI" or not kind.ignores_sigterm):
         wait = _wait(workload) or 0
