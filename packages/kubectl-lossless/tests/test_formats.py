@@ -115,6 +115,15 @@ def test_page_begins_with_the_verdict() -> None:
     assert "the rollout begins" in html
 
 
+def test_page_has_a_line_for_each_change() -> None:
+    report = summary(3).report
+    assert report.verdict is not None
+    twice = replace(GROUP, do='spec.x: "a; b"; spec.y: 2')
+    report = replace(report, verdict=replace(report.verdict, groups=[twice]))
+    text = page(Collection(report.title, [Part("", "", [report])]))
+    assert "→&nbsp;<code>spec.x: &#34;a; b&#34;;\nspec.y: 2</code>" in text
+
+
 def test_page_without_a_verdict_has_none() -> None:
     report = replace(summary(0).report, verdict=None)
     assert 'class="verdict' not in page(Collection(report.title, [Part("", "", [report])]))

@@ -136,7 +136,7 @@ def test_the_chart_shows_every_loss_and_every_pod(recorded: Report, width: int) 
     for one in recorded.pods:
         assert f"{one.name} ready" in titles
     for one in (p for p in recorded.pods if p.name in recorded.old):
-        assert f"{one.name} draining" in titles
+        assert f"{one.name} terminating" in titles
     for rect in tree.iter(f"{SVG}rect"):
         for side in ("x", "y", "width", "height"):
             assert float(rect.get(side, "0")) >= 0

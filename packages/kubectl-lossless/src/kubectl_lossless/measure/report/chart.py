@@ -130,7 +130,7 @@ def _text(x: float, y: float, text: object, css: str = "") -> str:
 
 
 def _patterns(name: str) -> str:
-    """Return the patterns of pod bars in each version's colour: hatched not ready, striped draining."""
+    """Return the patterns of pod bars in each version's colour: hatched not ready, striped terminating."""
     made = []
     for colour in range(VERSION_COLOURS):
         made.append(
@@ -334,12 +334,12 @@ def _log_scale(top: float, bottom: float) -> Callable[[float], float]:
 
 
 def _pods(report: Report, frame: Frame, versions: Sequence[str], name: str, y: float) -> Drawn:
-    """Draw a bar for each pod: pending, not ready, ready, draining, terminated."""
+    """Draw a bar for each pod: pending, not ready, ready, terminating, terminated."""
     drawn = _title(frame, y, "Pods", "")
     x = frame.left
     for state in (State.PENDING, State.NOT_READY, State.READY, State.DRAINING):
         drawn.append(_bar(_filling(state, 1, name), x, x + 16, y - 1))
-        drawn.append(_text(x + 20, y + 10, state, "soft"))
+        drawn.append(_text(x + 20, y + 10, _label(state), "soft"))
         x += (34 if frame.width >= WIDE else 29) + 6.4 * len(state)
     y += 20
     pods = sorted(report.pods, key=lambda pod: (pod.name not in report.old, pod.states[0][0], pod.name))
@@ -351,10 +351,15 @@ def _pods(report: Report, frame: Frame, versions: Sequence[str], name: str, y: f
             if state in (State.GONE, State.ENDED):
                 break
             start, stop = at - report.zero, end - report.zero
-            says = f"{pod.name} {state} {max(start, frame.start):.1f} to {stop:.1f} s"
+            says = f"{pod.name} {_label(state)} {max(start, frame.start):.1f} to {stop:.1f} s"
             drawn.append(_bar(_filling(state, colour, name), frame.x(start), frame.x(stop), y, says))
         y += 18
     return drawn, y
+
+
+def _label(state: State) -> str:
+    """Return a pod's state in Kubernetes' word: not every server drains while its pod terminates."""
+    return "terminating" if state is State.DRAINING else state
 
 
 def _filling(state: State, colour: int, name: str) -> str:
