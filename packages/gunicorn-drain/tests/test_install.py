@@ -28,9 +28,11 @@ INSTALL = "import gunicorn_drain\ngunicorn_drain.install(globals(), readiness='/
 class Started:
     """Gunicorn with a test's configuration, on a port that the kernel chooses."""
 
-    def __init__(self, directory: Path, configuration: str, *flags: str, **environ: str) -> None:
+    def __init__(
+        self, directory: Path, configuration: str, *flags: str, application: str = APPLICATION, **environ: str
+    ) -> None:
         (directory / "gunicorn.conf.py").write_text(configuration)
-        (directory / "service.py").write_text(APPLICATION)
+        (directory / "service.py").write_text(application)
         self.log = directory / "log"
         command = [sys.executable, "-m", "gunicorn", "-b", "127.0.0.1:0", *flags, "service:application"]
         with self.log.open("w") as log:
@@ -64,7 +66,7 @@ class Started:
 def start(tmp_path: Path) -> Any:
     started: list[Started] = []
 
-    def begin(configuration: str, *flags: str, **environ: str) -> Started:
+    def begin(configuration: str, *flags: str, **environ: Any) -> Started:
         started.append(Started(tmp_path, configuration, *flags, **environ))
         return started[-1]
 
@@ -77,10 +79,17 @@ def start(tmp_path: Path) -> Any:
     ("arguments", "sentence"),
     [
         ({"probes": "/healthz"}, "probes is '/healthz'; allowed is a list of paths or of Probe"),
-        ({"probes": ["healthz"]}, "probes or readiness has 'healthz'; allowed are paths, which begin with /"),
-        ({"probes": [Probe("ready")]}, "probes or readiness has 'ready'"),
-        ({"readiness": "ready"}, "probes or readiness has 'ready'"),
-        ({"readiness": 7}, "probes or readiness has 7"),
+        ({"probes": None}, "probes is None; allowed is a list of paths or of Probe"),
+        ({"probes": ["healthz"]}, "probes has 'healthz'; allowed are paths, which begin with /"),
+        (
+            {"probes": ["/healthz?full=1"]},
+            "probes has '/healthz?full=1'; allowed are paths, which begin with",
+        ),
+        ({"probes": ["/healthz "]}, "probes has '/healthz '; allowed are paths, which begin with /"),
+        ({"probes": [Probe("ready")]}, "probes has 'ready'"),
+        ({"readiness": "ready"}, "readiness has 'ready'"),
+        ({"readiness": ""}, "readiness has ''"),
+        ({"readiness": 7}, "readiness has 7"),
         ({"policy": 15}, "policy is 15; allowed is a DrainPolicy, or None for no drain"),
     ],
 )
@@ -183,6 +192,40 @@ def test_hooks_of_other_libraries_are_chained(start: Any, tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "configuration",
+    [
+        HOOKS + INSTALL + INSTALL,
+        f"from base import *\n{INSTALL}",
+    ],
+    ids=["in one file", "in a base and again"],
+)
+def test_second_call_replaces_the_first(start: Any, tmp_path: Path, configuration: str) -> None:
+    (tmp_path / "base.py").write_text(HOOKS + INSTALL)
+    service = start(configuration)
+    service.wait_for("hook post_worker_init")
+    assert b"Hello" in service.get("/")
+    service.process.send_signal(signal.SIGHUP)  # with a base that is not imported again
+    service.wait_for("Reload succeeded")
+    service.wait_for("Worker exiting")
+    assert b"Hello" in service.get("/")
+    assert service.stop() == 0
+    service.wait_for("Drain ended: quiet")
+    service.wait_for("Stopped: every request completed")
+    log = service.log.read_text()
+    assert log.count("hook pre_request") == log.count("hook post_request") == 2
+    assert log.count("hook on_exit") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("flags", [(), ("--preload",)], ids=["in a worker", "in the master"])
+def test_call_in_the_application_is_refused(start: Any, tmp_path: Path, flags: tuple[str, ...]) -> None:
+    service = start("", *flags, application=INSTALL + APPLICATION)
+    assert service.process.wait(CONDITION_TIMEOUT) != 0
+    service.wait_for(r"install\(\) was called while Gunicorn imports the application, .*gunicorn\.conf\.py")
+
+
+@pytest.mark.slow
 def test_readiness_path_responds_without_the_application(start: Any) -> None:
     service = start(INSTALL)
     service.wait_for("Booting worker")
@@ -232,6 +275,25 @@ def test_part_that_does_not_hold_is_a_warning_at_the_start(
     found = re.findall(r"\[WARNING\] gunicorn-drain: (.*)", service.log.read_text())
     assert len(found) == len(sentences)
     assert all(line.startswith(sentence) for line, sentence in zip(found, sentences, strict=True))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("variable", "value", "wrong"),
+    [
+        ("DRAIN_PROBES", "/healthz,/a?b", "/a?b"),
+        ("DRAIN_READINESS", "ready", "ready"),
+    ],
+)
+def test_wrong_variable_without_a_configuration_file_is_named(
+    start: Any, variable: str, value: str, wrong: str
+) -> None:
+    service = start("", "-c", "python:gunicorn_drain.config", **{variable: value})
+    assert service.process.wait(CONDITION_TIMEOUT) == 2
+    assert service.log.read_text() == (
+        f"gunicorn-drain: {variable} has {wrong!r}; "
+        "allowed are paths, which begin with / and have no query and no space\n"
+    )
 
 
 @pytest.mark.slow

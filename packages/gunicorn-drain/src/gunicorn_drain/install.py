@@ -5,15 +5,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Collection, MutableMapping
 from functools import partial
+from types import FrameType
 from typing import Any, Final
 
 import gunicorn
+from gunicorn import util
 
 from gunicorn_drain import support
 from gunicorn_drain.drain import Drain, get_drain
 from gunicorn_drain.hooks import Hook, chain, exit_with, guarded
 from gunicorn_drain.policy import DrainPolicy, PolicyError
-from gunicorn_drain.probes import Probe
+from gunicorn_drain.probes import Probe, wrong_path
 from gunicorn_drain.reload import close_removed_listeners, take_over_sighup
 from gunicorn_drain.send_timeout import SendTimeout
 from gunicorn_drain.wsgi import with_readiness
@@ -29,6 +31,9 @@ OURS_LAST: Final = ("post_request", "child_exit", "on_exit")
 
 GUARDED: Final = ("pre_fork", "post_fork", "post_worker_init", "child_exit", "on_exit")
 """Hooks that run while the service has clients. The hooks of a request catch their faults themselves."""
+
+_own: dict[int, tuple[Hook, object]] = {}
+"""Installed hooks by their id, each with the hook of the configuration itself, or None."""
 
 
 def install(
@@ -53,17 +58,25 @@ def install(
     not read is then closed, so that it holds no thread; readiness is also false while requests wait and no
     thread becomes free. None: no timeout. WSGI workers on Linux only.
 
-    Raises TypeError or ValueError for wrong arguments. Wrong variables of the environment are reported on
-    stderr and end the process with status 2, as does an unsupported version of Gunicorn.
+    Raises TypeError or ValueError for wrong arguments, and RuntimeError in an application's module. Wrong
+    variables of the environment are reported on stderr and end the process with status 2, as does an
+    unsupported version of Gunicorn.
     """
     if not isinstance(namespace, MutableMapping):
         raise TypeError(f"namespace is {namespace!r}; allowed is globals() of the configuration file")
-    if isinstance(probes, str):
+    if _application_is_imported():
+        raise RuntimeError(
+            "gunicorn_drain.install() was called while Gunicorn imports the application, too late for its "
+            "hooks; call it in gunicorn.conf.py"
+        )
+    if isinstance(probes, str) or not isinstance(probes, Collection):
         raise TypeError(f"probes is {probes!r}; allowed is a list of paths or of Probe")
     paths = [each.path if isinstance(each, Probe) else each for each in probes]
-    for path in [*paths, *([] if readiness is None else [readiness])]:
-        if not isinstance(path, str) or not path.startswith("/"):
-            raise ValueError(f"probes or readiness has {path!r}; allowed are paths, which begin with /")
+    for path in paths:
+        if (sentence := wrong_path("probes", path)) is not None:
+            raise ValueError(sentence)
+    if readiness is not None and (sentence := wrong_path("readiness", readiness)) is not None:
+        raise ValueError(sentence)
     if policy is FROM_ENVIRONMENT:
         try:
             policy = DrainPolicy.from_environment()
@@ -82,15 +95,14 @@ def install(
     drain.configure(policy, [*probes, *([readiness] if readiness and readiness not in paths else [])])
     responses = None if send_timeout is None else SendTimeout(drain, send_timeout)
     requests = responses or drain.worker
+    own = {name: _own_hook(namespace.get(name)) for name in (*OURS_FIRST, *OURS_LAST)}
     installed: dict[str, Hook] = {}
     ours: dict[str, Hook] = {
         "on_starting": partial(_on_starting, installed, drain, send_timeout),
         "when_ready": partial(_when_ready, installed, drain),
         "pre_fork": drain.master.pre_fork,
         "post_fork": partial(_post_fork, drain),
-        "post_worker_init": partial(
-            _post_worker_init, drain, readiness, responses, namespace.get("post_request")
-        ),
+        "post_worker_init": partial(_post_worker_init, drain, readiness, responses, own["post_request"]),
         "pre_request": requests.pre_request,
         "post_request": requests.post_request,
         "child_exit": drain.master.child_exit,
@@ -98,10 +110,23 @@ def install(
     }
     ours |= {name: guarded(name, ours[name]) for name in GUARDED}
     for name, hook in ours.items():
-        installed[name] = namespace[name] = chain(
-            name, hook, namespace.get(name), ours_last=name in OURS_LAST
-        )
+        installed[name] = namespace[name] = chain(name, hook, own[name], ours_last=name in OURS_LAST)
+        _own[id(installed[name])] = installed[name], own[name]
     return drain
+
+
+def _own_hook(hook: object) -> object:
+    """Return the configuration's own hook, which an earlier call of install() may have replaced by `hook`."""
+    return _own[id(hook)][1] if id(hook) in _own else hook
+
+
+def _application_is_imported() -> bool:
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        if frame.f_code is util.import_app.__code__:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _on_starting(installed: dict[str, Hook], drain: Drain, send_timeout: float | None, server: Any) -> None:

@@ -103,3 +103,10 @@ class ProbeMatcher:
 def route(path: bytes) -> bytes:
     """Return the route of a path: Flask accepts one more slash at the end, any number at the beginning."""
     return b"/" + path.lstrip(b"/").removesuffix(b"/")
+
+
+def wrong_path(name: str, path: object) -> str | None:
+    """Return a sentence about the setting `name` if `path` cannot be a probe's path, else None."""
+    if isinstance(path, str) and re.fullmatch(r"/[^?#\s]*", path):
+        return None
+    return f"{name} has {path!r}; allowed are paths, which begin with / and have no query and no space"
