@@ -140,11 +140,15 @@ $(VENV)-$(GUNICORN)/.dev: requirements-dev.txt $(PACKAGES:src=pyproject.toml)
 drain-matrix: $(VENV)/.dev ## gunicorn-drain with Gunicorn 20.1 to 27, each worker class and Python; takes half an hour (ARGS=... as python -m tools.matrix --help)
 	$(BIN)/python -m tools.matrix --environments $(VENV)-matrix $(ARGS)
 
+# The modules of typings/, compared with the Gunicorn that is installed.
+STUBBED := $(subst /,.,$(patsubst typings/%.pyi,%,$(filter-out %/__init__.pyi,$(wildcard typings/*/*.pyi typings/*/*/*.pyi))))
+
 .PHONY: check
-check: $(VENV)/.dev lint-workflows ## ruff, mypy, import-linter, oxlint, and zizmor and actionlint on the workflows
+check: $(VENV)/.dev lint-workflows ## ruff, mypy, stubtest, import-linter, oxlint, and zizmor and actionlint on the workflows
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	MYPYPATH=typings $(BIN)/stubtest --concise --ignore-missing-stub --mypy-config-file pyproject.toml $(STUBBED)
 	$(BIN)/lint-imports --no-logo --no-cache
 	$(BIN)/oxlint --quiet app
 

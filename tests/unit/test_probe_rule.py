@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -135,7 +136,8 @@ def routed_to_a_probe(app: Flask, request: Request, cfg: Config, peer: Any) -> b
     if request.method == "OPTIONS":
         return False
     try:
-        _, environ = wsgi.create(request, None, peer, ("127.0.0.1", 80), cfg)
+        with socket.socket() as sock:
+            _, environ = wsgi.create(request, sock, peer, ("127.0.0.1", 80), cfg)
     except ConfigurationProblem:
         return False
     # Without a request context: an invalid host or query string does not affect the routing.

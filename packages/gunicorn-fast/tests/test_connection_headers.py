@@ -35,7 +35,7 @@ class NeedsMoreError(Exception):
     """The parser needs data that has not arrived."""
 
 
-class Arrived(Unreader):  # type: ignore[misc] # Gunicorn has no types
+class Arrived(Unreader):
     """Data that has arrived so far."""
 
     def chunk(self, size_hint: int | None = None) -> bytes:

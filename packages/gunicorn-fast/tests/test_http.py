@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import socket
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from gunicorn.config import Config
@@ -25,6 +25,9 @@ from gunicorn_fast.http import (
     LazyErrors,
     SingleWriteResponse,
 )
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 TRUSTED, STRANGER = ("127.0.0.1", 4711), ("192.0.2.1", 4711)
 SERVER = ("192.0.2.2", 8080)
@@ -333,13 +336,15 @@ def test_errors_of_requests_are_written_to_the_present_log(capsys: pytest.Captur
     assert reopened.getvalue() == capsys.readouterr().err == "a line\n"
 
 
-class Wire:
-    """Socket that records each piece of sent data."""
+class Wire(socket.socket):
+    """Closed socket that records each piece of sent data."""
 
     def __init__(self) -> None:
+        super().__init__()
+        self.close()
         self.pieces: list[bytes] = []
 
-    def sendall(self, data: bytes) -> None:
+    def sendall(self, data: ReadableBuffer, flags: int = 0, /) -> None:
         self.pieces.append(bytes(data))
 
 

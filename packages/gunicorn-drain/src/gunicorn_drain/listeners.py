@@ -37,7 +37,7 @@ def _can_bind(address: str) -> bool:
     return True
 
 
-class _TCP6Socket(sock.TCP6Socket):  # type: ignore[misc] # Gunicorn has no types
+class _TCP6Socket(sock.TCP6Socket):
     """Gunicorn's IPv6 listener, which leaves IPv4 to an IPv4 listener at the same port."""
 
     def bind(self, sock: Any) -> None:
@@ -51,4 +51,4 @@ class _TCP6Socket(sock.TCP6Socket):  # type: ignore[misc] # Gunicorn has no type
 
 def separate_families() -> None:
     """Let Gunicorn create IPv6 listeners in addition to IPv4 ones at the same port."""
-    sock.TCP6Socket = _TCP6Socket
+    sock.TCP6Socket = _TCP6Socket  # type: ignore[misc] # Gunicorn has no setting for it

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+from gunicorn.config import Config
+
 METHODS = ("GET", "HEAD")
 """Methods of kubelets, load balancers and Prometheus. A probe's path supports no others."""
 
@@ -77,11 +79,11 @@ class ProbeMatcher:
     def _matches(self, path: bytes, names: set[str]) -> bool:
         return any(header is None or header in names for header in self._headers[path])
 
-    def matches_head(self, head: bytes, cfg: Any, peer: Any) -> bool:
+    def matches_head(self, head: bytes, cfg: Config, peer: Any) -> bool:
         """Return whether the request that begins with `head`, received from `peer`, is a probe."""
         return self.route_of_head(head, cfg, peer) is not None
 
-    def route_of_head(self, head: bytes, cfg: Any, peer: Any) -> bytes | None:
+    def route_of_head(self, head: bytes, cfg: Config, peer: Any) -> bytes | None:
         """Return the route of the probe that begins with `head`, received from `peer`; None for no probe.
 
         Gunicorn's own parser reads every possible probe, so that both forms agree on unusual requests.

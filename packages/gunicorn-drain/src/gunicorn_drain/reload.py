@@ -206,6 +206,7 @@ def _shown(address: Any) -> str:
 def _listener(address: Any, cfg: Any, log: Any) -> Any:
     if isinstance(address, int):
         raise ReloadError("a file descriptor can only be used from the start on")
+    kind: type[sock.BaseSocket]
     if isinstance(address, tuple):
         kind = sock.TCP6Socket if util.is_ipv6(address[0]) else sock.TCPSocket
     else:
@@ -279,7 +280,7 @@ def _replace_workers(arbiter: Any, drain: Drain, oldest: int) -> None:
                 arbiter.kill_worker(pid, signal.SIGTERM)
     else:
         arbiter.manage_workers()
-    util._setproctitle(f"master [{arbiter.proc_name}]")
+    util._setproctitle(f"master [{arbiter.proc_name}]")  # type: ignore[attr-defined] # no public name does this
     arbiter._stats["reloads"] += 1
     arbiter.log.info("Reload succeeded: %d workers started, the old ones retire", arbiter.num_workers)
     if arbiter.dirty_arbiter_pid:

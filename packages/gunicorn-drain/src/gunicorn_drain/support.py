@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 import gunicorn
+from gunicorn.config import Config
 
 OLDEST = (20, 1)
 """Oldest version of Gunicorn with which the drain is tested."""
@@ -39,7 +40,7 @@ def unsupported_version(version: str) -> str | None:
     return f"Gunicorn is {version}; allowed is {'.'.join(map(str, OLDEST))} or newer"
 
 
-def refusals(cfg: Any) -> list[str]:
+def refusals(cfg: Config) -> list[str]:
     """Return a sentence for each setting of Gunicorn with which requests would be lost in a drain."""
     worker_class = cfg.worker_class
     if _names(worker_class) & (HOOKED | ASGI | TORNADO):
@@ -51,7 +52,7 @@ def refusals(cfg: Any) -> list[str]:
     ]
 
 
-def restrictions(cfg: Any, send_timeout: float | None) -> list[str]:
+def restrictions(cfg: Config, send_timeout: float | None) -> list[str]:
     """Return a sentence for each part of the drain that these settings leave without effect."""
     sentences = []
     worker_class = cfg.worker_class

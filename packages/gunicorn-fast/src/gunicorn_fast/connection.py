@@ -8,6 +8,7 @@ from collections.abc import Callable
 from selectors import BaseSelector
 from typing import Any
 
+from gunicorn.config import Config
 from gunicorn.http.body import LengthReader
 from gunicorn.http.errors import (
     InvalidHeader,
@@ -42,7 +43,7 @@ def ignore_late_event(conn: Connection) -> None:
 class HeaderLimits:
     """Gunicorn's limits of the request line and headers, and its check of the request line."""
 
-    def __init__(self, cfg: Any) -> None:
+    def __init__(self, cfg: Config) -> None:
         self._simplest = Request(cfg, IterUnreader([b"GET / HTTP/1.1\r\n\r\n"]), ("127.0.0.1", 0))
         self.line: int = self._simplest.limit_request_line
         self.headers: int = self._simplest.max_buffer_headers
@@ -104,7 +105,7 @@ class Refusal:
         raise self._error
 
 
-class Connection(TConn):  # type: ignore[misc] # Gunicorn has no types
+class Connection(TConn):
     """A connection whose request line and headers the event loop reads."""
 
     limits: HeaderLimits

@@ -129,7 +129,7 @@ class SimpleHeaders:
             self.of_environ[key if key == "CONTENT_TYPE" else "HTTP_" + key] = value
 
 
-class ConnectionParser(RequestParser):  # type: ignore[misc] # Gunicorn has no types
+class ConnectionParser(RequestParser):
     """Gunicorn's parser, given each request's headers by the event loop."""
 
     def __init__(self, fast: FastParser, *args: Any) -> None:
@@ -156,7 +156,7 @@ class ConnectionParser(RequestParser):  # type: ignore[misc] # Gunicorn has no t
         return self.mesg
 
 
-class LazyErrors(wsgi.WSGIErrorsWrapper):  # type: ignore[misc] # Gunicorn has no types
+class LazyErrors(wsgi.WSGIErrorsWrapper):
     """Gunicorn's wsgi.errors for every request, which finds the log's streams only to write to them."""
 
     def __init__(self, cfg: Config) -> None:
@@ -196,19 +196,15 @@ class EnvironBuilder:
 class CheckedHeaders(NamedTuple):
     """A status and headers that Gunicorn has checked, and the result."""
 
-    status_code: int
+    status_code: int | None
     headers: list[tuple[str, str]]
     lines: str
     response_length: int
 
 
-class SingleWriteResponse(Response):  # type: ignore[misc] # Gunicorn has no types
+class SingleWriteResponse(Response):
     """Gunicorn's response; headers and a complete body are sent with one system call."""
 
-    headers: list[tuple[str, str]]
-    headers_sent: bool
-    response_length: int | None
-    status: str | None
     _date = (0, "")
     _checked: ClassVar[dict[tuple[Any, ...], CheckedHeaders]] = {}
     _before, _total, _lines = 0, 0, ""
@@ -222,7 +218,7 @@ class SingleWriteResponse(Response):  # type: ignore[misc] # Gunicorn has no typ
         try:
             checked = self._checked.get(key)
         except TypeError:  # a header that is a list
-            return super().start_response(status, headers, exc_info)  # type: ignore[no-any-return]
+            return super().start_response(status, headers, exc_info)
         before = len(self.headers)
         if checked is None or exc_info is not None or self.status is not None or self.req.method == "HEAD":
             super().start_response(status, headers, exc_info)
@@ -251,8 +247,7 @@ class SingleWriteResponse(Response):  # type: ignore[misc] # Gunicorn has no typ
     def default_headers(self) -> list[str]:
         """Return the status line and first headers (Gunicorn formats the date for each response)."""
         if self.upgrade or self.chunked:
-            headers: list[str] = super().default_headers()
-            return headers
+            return super().default_headers()
         now = int(time.time())
         second, date = SingleWriteResponse._date
         if second != now:

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import re
 import select
+import socket
 import sys
 from datetime import datetime
 from functools import partial
+from types import FrameType
 from typing import Any
 
 from gunicorn import util
 from gunicorn.http import wsgi
+from gunicorn.http.message import Request
 
 from gunicorn_drain import DETACH_KEY
 from gunicorn_fast.connection import Connection
@@ -60,7 +63,6 @@ class LeaderConnection(Connection):
 class LeaderWorker(ProbeLaneWorker):
     """Worker with a leader and followers: `worker_class = "gunicorn_fast.LeaderWorker"`."""
 
-    alive: bool
     connection_class = LeaderConnection
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -84,7 +86,7 @@ class LeaderWorker(ProbeLaneWorker):
 
     # ---- the loop ------------------------------------------------------------------------------------
 
-    def handle_exit(self, sig: int, frame: Any) -> None:
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Wake the main thread too (gthread: the main thread polls)."""
         super().handle_exit(sig, frame)
         self.loop.wake()
@@ -116,13 +118,13 @@ class LeaderWorker(ProbeLaneWorker):
 
     # ---- requests ------------------------------------------------------------------------------------
 
-    def _keepalive_after(self, conn: Any, keepalive: bool) -> bool:
+    def _keepalive_after(self, conn: Connection, keepalive: bool) -> bool:
         """Drain the rest of a body; a simple request has none."""
         if keepalive and isinstance(conn.parser, ConnectionParser) and conn.parser.simple_headers is not None:
             return True
-        return bool(super()._keepalive_after(conn, keepalive))
+        return super()._keepalive_after(conn, keepalive)
 
-    def create(self, req: Any, conn: LeaderConnection) -> tuple[Any, dict[str, Any]]:
+    def create(self, req: Request, conn: LeaderConnection) -> tuple[Any, dict[str, Any]]:
         """Create the response and the environ of a request."""
         if (simple := conn.parser.simple_headers) is not None:
             resp, environ = conn.environ_builder.create(req, simple)
@@ -133,7 +135,7 @@ class LeaderWorker(ProbeLaneWorker):
         environ[DETACH_KEY] = partial(self.loop.take_out, conn)
         return resp, environ
 
-    def handle_request(self, req: Any, conn: LeaderConnection) -> bool:  # noqa: PLR0912 - as long as Gunicorn's
+    def handle_request(self, req: Request, conn: LeaderConnection) -> bool:  # noqa: PLR0912 - as long as Gunicorn's
         """Respond to a request: a copy of Gunicorn's, which has no setting for the class of response.
 
         Copyright (c) Benoit Chesneau and Paul J. Davis, MIT License: see NOTICE.
@@ -189,7 +191,7 @@ class LeaderWorker(ProbeLaneWorker):
 
     # ---- connections in the poller -------------------------------------------------------------------
 
-    def accept(self, listener: Any) -> None:
+    def accept(self, listener: socket.socket) -> None:
         """Accept several connections (gthread: one), up to the limit.
 
         gthread checks the limit in the loop of run(), which is too rare here.
@@ -203,8 +205,11 @@ class LeaderWorker(ProbeLaneWorker):
             if self.nr_conns <= before:
                 return
 
-    def enqueue_req(self, conn: LeaderConnection) -> None:
-        """Submit the request to the leader and its followers; a probe to the threads for probes."""
+    def enqueue_req(self, conn: Any) -> None:
+        """Submit the request to the leader and its followers; a probe to the threads for probes.
+
+        `conn` is a LeaderConnection, as `connection_class` creates it.
+        """
         if conn.parser is None:
             conn.parser = ConnectionParser(self.fast_parser, self.cfg, conn.sock, conn.client)
             conn.environ_builder = EnvironBuilder(self.cfg, conn.sock, conn.client, conn.server)
@@ -217,12 +222,12 @@ class LeaderWorker(ProbeLaneWorker):
             conn.callback = self.on_served_readable
             self.loop.submit(conn)
 
-    def on_served_readable(self, conn: LeaderConnection) -> None:
+    def on_served_readable(self, conn: Connection) -> None:
         """Remove `conn` from the poller: its next request has to wait until this one is served."""
         # Left in the poller, each poll would report it again.
         conn.leave_loop()
 
-    def drop(self, conn: LeaderConnection) -> None:
+    def drop(self, conn: Connection) -> None:
         """Close `conn`, which is in no queue; there may be room for another connection."""
         super().drop(conn)
         if not self._accepting and self.alive:

@@ -16,9 +16,12 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from selectors import EVENT_READ
+from types import FrameType
 from typing import Any
 
 from gunicorn.arbiter import Arbiter
+from gunicorn.config import Config
+from gunicorn.glogging import Logger
 from gunicorn.http.errors import LimitRequestHeaders
 from gunicorn.workers.gthread import DEFAULT_WORKER_DATA_TIMEOUT, ThreadWorker
 
@@ -48,7 +51,7 @@ UNREAD_THREADS = 2
 """Number of threads that wait for the rest of bodies that no application has read."""
 
 
-class ProbeLaneWorker(ThreadWorker):  # type: ignore[misc] # Gunicorn has no types
+class ProbeLaneWorker(ThreadWorker):
     """Worker with dedicated threads for probes: `worker_class = "gunicorn_fast.ProbeLaneWorker"`."""
 
     connection_class = Connection
@@ -63,7 +66,7 @@ class ProbeLaneWorker(ThreadWorker):  # type: ignore[misc] # Gunicorn has no typ
         self.unread_pool = ThreadPoolExecutor(UNREAD_THREADS, thread_name_prefix="unread")
 
     @classmethod
-    def check_config(cls, cfg: Any, log: Any) -> None:
+    def check_config(cls, cfg: Config, log: Logger) -> None:
         """Refuse unsupported settings in the master, before the first worker."""
         if (sentence := unsupported(cfg)) is not None:
             log.critical("%s", sentence)
@@ -88,7 +91,7 @@ class ProbeLaneWorker(ThreadWorker):  # type: ignore[misc] # Gunicorn has no typ
         self.limits = HeaderLimits(self.cfg)
         super().init_process()
 
-    def handle_quit(self, sig: int, frame: Any) -> None:
+    def handle_quit(self, sig: int, frame: FrameType | None) -> None:
         """Exit without the pool's lock: the signal may have interrupted its holder (gthread: hangs then)."""
         # Python's exit ends the pool's threads as shutdown(wait=False) does.
         super(ThreadWorker, self).handle_quit(sig, frame)
@@ -109,7 +112,7 @@ class ProbeLaneWorker(ThreadWorker):  # type: ignore[misc] # Gunicorn has no typ
             self.deadlines.stop()
         super().set_accept_enabled(enabled)
 
-    def accept(self, listener: Any) -> None:
+    def accept(self, listener: socket.socket) -> None:
         """Accept, and let the connection wait in the poller (gthread: in a thread)."""
         try:
             client, address = listener.accept()
@@ -246,7 +249,7 @@ class ProbeLaneWorker(ThreadWorker):  # type: ignore[misc] # Gunicorn has no typ
         if keepalive and conn.has_unread_body():
             conn.unread_since = time.monotonic()
             return True
-        return bool(super()._keepalive_after(conn, keepalive))
+        return super()._keepalive_after(conn, keepalive)
 
     def discard_body(self, conn: Connection) -> None:
         """Let another thread discard the rest of a body, to keep `conn`; close it after a timeout."""

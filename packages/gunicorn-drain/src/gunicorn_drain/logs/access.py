@@ -7,6 +7,8 @@ from datetime import timedelta
 from functools import lru_cache
 from typing import Any
 
+from gunicorn.config import Config
+
 from gunicorn_drain.drain import get_drain
 from gunicorn_drain.logs.request_id import ENVIRON
 
@@ -22,7 +24,7 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
-def fields(response: Any, environ: dict[str, Any], duration: timedelta, cfg: Any) -> dict[str, Any]:
+def fields(response: Any, environ: dict[str, Any], duration: timedelta, cfg: Config) -> dict[str, Any]:
     """Return the fields to log of a request, by their names in the JSON lines."""
     status = response.status
     if isinstance(status, str):
@@ -62,7 +64,7 @@ def _printable(text: str) -> str:
 # ---- the client behind proxies -------------------------------------------------------------------------
 
 
-def client(environ: dict[str, Any], cfg: Any) -> str:
+def client(environ: dict[str, Any], cfg: Config) -> str:
     """Return the client's address: the peer's, or the one that trusted proxies report in X-Forwarded-For.
 
     Gunicorn's `forwarded_allow_ips` names the trusted proxies. Each proxy appends the address of its own

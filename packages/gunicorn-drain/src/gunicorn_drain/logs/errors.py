@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from functools import cache, partial
 from http import HTTPStatus
@@ -17,7 +17,8 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from gunicorn import util
-from gunicorn.http.message import Message
+from gunicorn.config import Config
+from gunicorn.http.message import Message, Request
 from gunicorn.workers.base import Worker
 
 from gunicorn_drain.logs import request_id
@@ -58,7 +59,7 @@ def report_errors(worker: Any) -> None:
 
 
 def _handle_error(  # noqa: PLR0913, PLR0917 - Gunicorn's signature, and two of our own
-    worker: Any, refusals: ThrottledLog, req: Any, client: Any, addr: Any, exc: Exception
+    worker: Any, refusals: ThrottledLog, req: Request, client: Any, addr: Any, exc: Exception
 ) -> None:
     """Send the problem details of `exc` (Gunicorn: HTML), count the refusal and log it.
 
@@ -81,7 +82,8 @@ def _handle_error(  # noqa: PLR0913, PLR0917 - Gunicorn's signature, and two of 
         debug=worker.log.debug,
         exception=worker.log.exception,
     )
-    Worker.handle_error(SimpleNamespace(log=log, cfg=worker.cfg), req, recorder, addr, exc)
+    handle_error: Callable[..., None] = Worker.handle_error  # it gets stand-ins of its worker and socket
+    handle_error(SimpleNamespace(log=log, cfg=worker.cfg), req, recorder, addr, exc)
     try:
         status = HTTPStatus(int(recorder.written.split(b" ", 2)[1]))
     except (IndexError, ValueError):
@@ -127,7 +129,7 @@ def _handle_error(  # noqa: PLR0913, PLR0917 - Gunicorn's signature, and two of 
         worker.log.debug("Failed to send an error response.")
 
 
-def _detail(cfg: Any, status: HTTPStatus, exc: Exception) -> str:
+def _detail(cfg: Config, status: HTTPStatus, exc: Exception) -> str:
     if status == HTTPStatus.INTERNAL_SERVER_ERROR:
         return "The server failed to respond; its log says why."
     text = "".join(each if each.isprintable() else "?" for each in str(exc))[:SHOWN]

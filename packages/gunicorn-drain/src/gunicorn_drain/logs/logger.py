@@ -5,10 +5,14 @@ from __future__ import annotations
 import logging
 import sys
 import threading
+from datetime import timedelta
 from types import TracebackType
 from typing import Any, TextIO
 
+from gunicorn.config import Config
 from gunicorn.glogging import Logger
+from gunicorn.http.message import Request
+from gunicorn.http.wsgi import Response
 from gunicorn.instrument.statsd import Statsd
 
 from gunicorn_drain.logs import access
@@ -26,7 +30,7 @@ class AccessFields(logging.Filter):
         return True
 
 
-class ServiceLogger(Logger):  # type: ignore[misc] # Gunicorn has no types
+class ServiceLogger(Logger):
     """Gunicorn's logger with the service's formats.
 
     Gunicorn's flags have their documented effect. A configuration of --log-config or --log-config-json
@@ -36,7 +40,7 @@ class ServiceLogger(Logger):  # type: ignore[misc] # Gunicorn has no types
     log_format = "text"
     access_log_on = False
 
-    def setup(self, cfg: Any) -> None:
+    def setup(self, cfg: Config) -> None:
         """Configure the loggers from Gunicorn's configuration; again at every reload."""
         # The configuration's class: after a reload not this object's.
         if issubclass(cfg.logger_class, ServiceLogger):
@@ -54,11 +58,13 @@ class ServiceLogger(Logger):  # type: ignore[misc] # Gunicorn has no types
         # Messages of Flask and of libraries have the same destination as Gunicorn's. The same handler,
         # because at SIGUSR1 Gunicorn reopens the files of handlers of loggers other than the root.
         root.setLevel(self.loglevel)
-        if (handler := self._get_gunicorn_handler(self.error_log)) is not None:
-            root.addHandler(handler)
+        if (own := self._get_gunicorn_handler(self.error_log)) is not None:
+            root.addHandler(own)
         log_uncaught(self.error_log)
 
-    def atoms(self, resp: Any, req: Any, environ: dict[str, Any], request_time: Any) -> dict[str, Any]:
+    def atoms(
+        self, resp: Response, req: Request, environ: dict[str, Any], request_time: timedelta
+    ) -> dict[str, Any]:
         """Return the values for the access log's format, Gunicorn's own names only if it is not ours."""
         fields = access.fields(resp, environ, request_time, self.cfg)
         others = {} if self._is_own_format else super().atoms(resp, req, environ, request_time)
@@ -89,10 +95,10 @@ class ServiceLogger(Logger):  # type: ignore[misc] # Gunicorn has no types
             handler.addFilter(AccessFields())
 
     def _compute_access_log_enabled(self) -> bool:
-        return self.access_log_on or bool(super()._compute_access_log_enabled())
+        return self.access_log_on or super()._compute_access_log_enabled()
 
 
-class StatsdLogger(ServiceLogger, Statsd):  # type: ignore[misc] # Gunicorn has no types
+class StatsdLogger(ServiceLogger, Statsd):
     """ServiceLogger with Gunicorn's metrics for --statsd-host, which Gunicorn adds to its own logger only."""
 
 
