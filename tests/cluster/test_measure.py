@@ -281,11 +281,17 @@ def test_load_ends_if_the_service_stays_down(shop: Shop, web: str) -> None:
 
 
 def begun(shop: Shop, before: int) -> Callable[[], bool]:
-    return lambda: generation(shop) > before
+    """Return a condition: the rollout has a new pod, so the command that began it has its response."""
+
+    def check() -> bool:
+        status = shop.kubectl.objects("get", "deployment", "web", "-n", NAMESPACE)[0]["status"]
+        return status["observedGeneration"] > before and status.get("updatedReplicas", 0) > 0
+
+    return check
 
 
 def in_the_middle(shop: Shop, action: Callable[[], object]) -> threading.Thread:
-    """Call `action` in a thread as soon as a rollout has begun; return the thread."""
+    """Call `action` in a thread as soon as a rollout has a new pod; return the thread."""
     before = generation(shop)
 
     def wait() -> None:

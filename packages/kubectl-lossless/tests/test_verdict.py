@@ -188,6 +188,14 @@ def test_timeout_counts_from_when_the_request_was_sent() -> None:
     assert causes(judged([failure])) == {"drain": 1}
 
 
+def test_unreachable_address_counts_from_when_the_connection_began() -> None:
+    """The next pod of a StatefulSet is ready when Linux reports the address of the one before it."""
+    detail = "No route to host while connecting"
+    failure = Failure(1011.0, "new", 3050, Kind.OTHER, detail, kept=False, phase="connecting")
+    following = pod("old (2)", (1012, State.PENDING), (1014, State.READY))
+    assert causes(judged([failure], (STAYS, OLD, following))) == {"drain": 1}
+
+
 def test_doctor_s_finding_names_check_and_line() -> None:
     found = judged(
         [lost(1010.1)], findings=[Advice("drain", "", "spec.x: 1"), Advice("other", "", "spec.y: 2")]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kubectl_lossless.kubectl import Kubectl, documents, follow
+from kubectl_lossless.kubectl import Kubectl, documents, follow, unpacked
 from kubectl_lossless.measure.watch import Mark, Pod, State, Watch, state_of, stuck_of, version_of
 
 
@@ -286,3 +286,17 @@ def test_statefulset_is_complete_by_its_revisions(status: dict[str, Any], comple
     watch = Watch(Kubectl(), "n", "web", "statefulset")
     watch.deployment = deployment(**status)
     assert watch.rolled_out() is complete
+
+
+@pytest.mark.parametrize(
+    ("document", "names"),
+    [
+        ({"kind": "Pod", "metadata": {"name": "a"}}, ["a"]),
+        ({"kind": "List", "items": [{"metadata": {"name": "a"}}, {"metadata": {"name": "b"}}]}, ["a", "b"]),
+        ({"kind": "EventList", "items": [{"metadata": {"name": "a"}}], "metadata": {"continue": "x"}}, ["a"]),
+        ({"kind": "PodList", "items": []}, []),
+        ({"kind": "AccessList", "metadata": {"name": "a"}}, ["a"]),  # a custom kind that is no list
+    ],
+)
+def test_lists_of_every_kind_are_unpacked(document: dict[str, Any], names: list[str]) -> None:
+    assert [each["metadata"]["name"] for each in unpacked(document)] == names

@@ -125,9 +125,20 @@ def documents(text: str) -> list[Object]:
     text = text.strip()
     while text:
         document, end = decoder.raw_decode(text)
-        found += document["items"] if document.get("kind") == "List" else [document]
+        found += unpacked(document)
         text = text[end:].lstrip()
     return found
+
+
+def unpacked(document: Object) -> list[Object]:
+    """Return the objects of a list, or the one object.
+
+    kubectl prints a List. Of more than 500 objects (`--chunk-size`) a watch prints the API server's own
+    lists, for example an EventList for each 500 events.
+    """
+    if str(document.get("kind", "")).endswith("List") and isinstance(document.get("items"), list):
+        return list(document["items"])
+    return [document]
 
 
 def follow(stream: IO[str]) -> Iterator[Object]:

@@ -182,8 +182,13 @@ def verdict(evidence: Evidence) -> Verdict:
 
 
 def moment(failure: Failure) -> float:
-    """Return when a loss happened: a request that timed out was lost when it was sent."""
-    return failure.at if failure.kind is Kind.TIMEOUT else failure.seen
+    """Return when a loss happened: a request that timed out was lost when it was sent.
+
+    So was a connection to the address of a pod that is gone: Linux reports `No route to host` after 3 s
+    without a neighbor of that address.
+    """
+    unreachable = failure.kind is Kind.OTHER and failure.phase == "connecting"
+    return failure.at if failure.kind is Kind.TIMEOUT or unreachable else failure.seen
 
 
 class Judge:

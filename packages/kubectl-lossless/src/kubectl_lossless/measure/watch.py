@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from types import TracebackType
 
-from kubectl_lossless.kubectl import Kubectl, KubectlError, Object, follow
+from kubectl_lossless.kubectl import Kubectl, KubectlError, Object, follow, unpacked
 from kubectl_lossless.measure.endpoints import Endpoint, endpoints_of
 from kubectl_lossless.measure.workload import ROLLOUT, template
 
@@ -348,9 +348,8 @@ class Watch:
             for number, event in enumerate(follow(process.stdout)):
                 if event["type"] in ("ERROR", "BOOKMARK"):
                     continue  # no object of the stream: the watch ends, and begins again
-                found = event["object"]
-                # kubectl writes some kinds' first objects as one List.
-                for item in found["items"] if found.get("kind") == "List" else [found]:
+                # kubectl writes the first objects as lists.
+                for item in unpacked(event["object"]):
                     stream.take(event["type"], item)
                 if number == 0 and stream.name == "pods":
                     self._miss_pods()
