@@ -285,7 +285,7 @@ def begun(shop: Shop, before: int) -> Callable[[], bool]:
 
     def check() -> bool:
         status = shop.kubectl.objects("get", "deployment", "web", "-n", NAMESPACE)[0]["status"]
-        return status["observedGeneration"] > before and status.get("updatedReplicas", 0) > 0
+        return int(status["observedGeneration"]) > before and int(status.get("updatedReplicas", 0)) > 0
 
     return check
 
