@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from email.utils import formatdate
 
 from gunicorn_drain.streams.loop import Stream, StreamLoop
@@ -60,7 +61,10 @@ class EventStream(Stream):
         """Send the last event, without an id: the client resumes after the last event with one. Then end."""
         last = self._frame(f"event: restart\nretry: {retry}\ndata: {self.go_away_data}\n\n")
         self.write(last + b"0\r\n\r\n" if self.chunked else last)
-        self.transport.write_eof()
+        # A client that has closed the connection responds to the event with a reset. An error would end the
+        # notification of the other streams at the stop.
+        with contextlib.suppress(OSError):
+            self.transport.write_eof()
 
     def data_received(self, data: bytes) -> None:
         """Discard the data; nothing is expected here."""
