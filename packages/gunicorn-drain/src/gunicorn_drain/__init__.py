@@ -11,7 +11,7 @@ Gunicorn's own graceful stop follows when the traffic has stopped.
 
 from gunicorn_drain.drain import Drain, get_drain
 from gunicorn_drain.install import install
-from gunicorn_drain.open_files import SPARE_FILES, raise_file_limit
+from gunicorn_drain.open_files import SPARE_FILES, limit_connections, raise_file_limit
 from gunicorn_drain.policy import DrainPolicy
 from gunicorn_drain.probes import Probe
 from gunicorn_drain.shared import State, StreamCounter
@@ -27,6 +27,7 @@ __all__ = [
     "StreamCounter",
     "get_drain",
     "install",
+    "limit_connections",
     "raise_file_limit",
 ]
 __version__ = "0.2.0"

@@ -16,6 +16,7 @@ from typing import Any
 
 from gunicorn_drain.http2 import announce_close
 from gunicorn_drain.master import TICK
+from gunicorn_drain.open_files import limit_connections
 from gunicorn_drain.policy import DrainPolicy, end_reason
 from gunicorn_drain.probes import ProbeMatcher
 from gunicorn_drain.shared import (
@@ -108,6 +109,7 @@ class Worker:
         self._lock = threading.Lock()
         if self.policy is None:
             return
+        limit_connections(worker)
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         # A SIGTERM or SIGINT for the whole process group is the master's to act on.
         os.setpgrp()

@@ -25,7 +25,7 @@ from gunicorn.glogging import Logger
 from gunicorn.http.errors import LimitRequestHeaders
 from gunicorn.workers.gthread import DEFAULT_WORKER_DATA_TIMEOUT, ThreadWorker
 
-from gunicorn_drain import SPARE_FILES, get_drain, raise_file_limit
+from gunicorn_drain import get_drain, limit_connections
 from gunicorn_fast.connection import Callback, Connection, HeaderLimits
 from gunicorn_fast.deadlines import DeadlineQueue, Deadlines
 from gunicorn_fast.probe_pools import ProbePools
@@ -79,15 +79,7 @@ class ProbeLaneWorker(ThreadWorker):
         if (sentence := unsupported(self.cfg)) is not None:
             self.log.critical("%s", sentence)
             sys.exit(Arbiter.WORKER_BOOT_ERROR)
-        wanted = self.cfg.worker_connections
-        self.worker_connections = raise_file_limit(wanted)
-        if (allowed := self.worker_connections) < wanted:
-            files = allowed + SPARE_FILES
-            self.log.warning(
-                "Open files are limited to %d: too few for worker_connections, %d; %d are accepted at a time",
-                *(files, wanted, allowed),
-            )
-        self.max_keepalived = self.worker_connections - self.cfg.threads
+        limit_connections(self)
         self.limits = HeaderLimits(self.cfg)
         super().init_process()
 
