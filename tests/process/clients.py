@@ -21,6 +21,8 @@ from typing import Self
 import requests
 from requests.adapters import HTTPAdapter
 
+from tests.waiting import CONDITION_TIMEOUT, wait_until
+
 ANSWER_TIMEOUT = 20.0
 """Timeout of a client for a response, in seconds; then the request counts as lost."""
 
@@ -222,6 +224,11 @@ class Crowd:
     def answered(self) -> int:
         """Responses so far, of all kinds."""
         return sum(tally.answered for tally in self.tallies.values())
+
+    def wait_for_responses(self, number: int, what: str, seconds: float = CONDITION_TIMEOUT) -> None:
+        """Wait until more than `number` responses have arrived from now on, named by `what`."""
+        before = self.answered
+        wait_until(lambda: self.answered > before + number, what, seconds)
 
     @property
     def lost(self) -> int:

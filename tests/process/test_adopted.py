@@ -94,8 +94,7 @@ def drains(service: Service) -> None:
         service.begin_drain("/ready")
         assert (get(port, "/ready").status, get(port, "/healthz").status) == (503, 200)
         assert get(port, "/").closes
-        answered = crowd.answered
-        wait_until(lambda: crowd.answered > answered + 100, "traffic while draining")
+        crowd.wait_for_responses(100, "traffic while draining")
     assert (crowd.lost, crowd.unannounced) == (0, 0), str(crowd)
     assert service.wait() >= SHORT["DRAIN_MIN"]
     assert service.said("Drain ended: quiet") == 1

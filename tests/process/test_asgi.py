@@ -255,8 +255,7 @@ def test_drain_of_a_framework_serves_every_client_to_the_end(
             guests = Guests(port, framework, stack, tmp_path)
             service.begin_drain("/ready")
             assert service.get("/").closes
-            answered = crowd.answered
-            wait_until(lambda: crowd.answered > answered + 50, "traffic while draining")
+            crowd.wait_for_responses(50, "traffic while draining")
             crowd.stop()
         guests.are_served_to_the_end()
         assert (crowd.lost, crowd.unannounced) == (0, 0), str(crowd)
@@ -281,8 +280,7 @@ def test_reload_of_a_framework_serves_every_client_to_the_end(
             wait_until(lambda: service.said("Reload succeeded") == 1, "the reload")
             guests.are_served_to_the_end()
             wait_until(lambda: not old & set(service.workers), "the exit of the old workers")
-            answered = crowd.answered
-            wait_until(lambda: crowd.answered > answered + 50, "traffic after the reload")
+            crowd.wait_for_responses(50, "traffic after the reload")
             crowd.stop()
         assert (crowd.lost, crowd.unannounced) == (0, 0), str(crowd)
         assert_lifespan(service, framework, startups=4, shutdowns=2)

@@ -21,31 +21,15 @@ import pytest
 
 from tests.ports import reserve_port
 from tests.process.clients import Connection, Crowd, Kind, Lost, get
+from tests.process.plain import APPLICATION, KINDS
 from tests.process.service import Service
 from tests.waiting import wait_until
-
-APPLICATION = """
-import time
-
-def application(environ, start_response):
-    if environ["PATH_INFO"] == "/slow":
-        time.sleep(0.5)
-    start_response("200 OK", [("Content-Length", "5")])
-    return [b"Hello"]
-"""
 
 CONFIGURATION = """
 import gunicorn_drain
 worker_class, threads, graceful_timeout, keepalive, workers = "gthread", 8, 8, 75, 2
 gunicorn_drain.install(globals(), readiness="/ready")
 """
-
-KINDS = (
-    Kind("kept", path="/"),
-    Kind("new", path="/", kept=False),
-    Kind("slow", path="/slow"),
-    Kind("idle", path="/", pause=(0.3, 0.8)),
-)
 
 SYSTEMD = """
 import os, sys
@@ -95,8 +79,7 @@ def test_restart_with_socket_activation_loses_nothing(tmp_path: Path, listener: 
             old.wait()
             with activated(tmp_path, listener, **settings) as new:
                 new.ready("/ready")
-                responded = crowd.answered
-                wait_until(lambda: crowd.answered > responded + 100, "responses of the new service")
+                crowd.wait_for_responses(100, "responses of the new service")
                 crowd.stop()
         assert (crowd.lost, crowd.unannounced) == (0, 0), str(crowd)
         assert old.said("Drain ended: maximum") == 1, old.log
@@ -127,8 +110,7 @@ def test_kill_mode_of_systemd_loses_nothing(mode: str, tmp_path: Path) -> None:
             for pid in workers:
                 os.kill(pid, signal.SIGTERM)
             wait_until(lambda: service.said("Drain began") == 1, "the drain")
-            responded = crowd.answered
-            wait_until(lambda: crowd.answered > responded + 50, "responses while draining")
+            crowd.wait_for_responses(50, "responses while draining")
             crowd.stop()
         assert (crowd.lost, crowd.unannounced) == (0, 0), str(crowd)
         service.wait()
@@ -234,8 +216,7 @@ def test_replacement_behind_haproxy_loses_nothing(tmp_path: Path) -> None:
             wait_until(crowd.everyone_answered, "a response of every kind")
             old.begin_drain("/ready")
             old.wait()
-            responded = crowd.answered
-            wait_until(lambda: crowd.answered > responded + 100, "responses of the new service")
+            crowd.wait_for_responses(100, "responses of the new service")
             crowd.stop()
         assert (crowd.lost, crowd.unannounced) == (0, 0), str(crowd)
         assert old.said("Drain ended: quiet") == 1, old.log
@@ -255,8 +236,7 @@ def test_replacement_behind_nginx_with_its_retries_loses_nothing(tmp_path: Path)
             wait_until(crowd.everyone_answered, "a response of every kind")
             old.begin_drain("/ready")
             old.wait()
-            responded = crowd.answered
-            wait_until(lambda: crowd.answered > responded + 100, "responses of the new service")
+            crowd.wait_for_responses(100, "responses of the new service")
             crowd.stop()
         assert (crowd.lost, crowd.unannounced) == (0, 0), str(crowd)
 
@@ -279,8 +259,7 @@ def test_replacement_of_a_server_removed_from_nginx_loses_nothing(tmp_path: Path
             nginx.send_signal(signal.SIGHUP)
             old.begin_drain("/ready")
             old.wait()
-            responded = crowd.answered
-            wait_until(lambda: crowd.answered > responded + 100, "responses of the new service")
+            crowd.wait_for_responses(100, "responses of the new service")
             crowd.stop()
         assert crowd.lost == 0, str(crowd)
         assert old.said("Drain ended: quiet") == 1, old.log

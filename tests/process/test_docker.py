@@ -11,7 +11,8 @@ from contextlib import contextmanager
 import pytest
 
 from tests.ports import reserve_port
-from tests.process.clients import Crowd, Kind, Lost, get
+from tests.process.clients import Crowd, Lost, get
+from tests.process.plain import APPLICATION, KINDS
 from tests.process.service import ROOT
 from tests.waiting import wait_until
 
@@ -28,23 +29,6 @@ WORKDIR /srv
 COPY service.py ./
 CMD ["gunicorn", "-c", "python:gunicorn_drain.config", "--threads=8", "--keep-alive=75", "service"]
 """
-
-APPLICATION = """
-import time
-
-def application(environ, start_response):
-    if environ["PATH_INFO"] == "/slow":
-        time.sleep(1)
-    start_response("200 OK", [("Content-Length", "5")])
-    return [b"Hello"]
-"""
-
-KINDS = (
-    Kind("kept", path="/"),
-    Kind("new", path="/", kept=False),
-    Kind("slow", path="/slow"),
-    Kind("idle", path="/", pause=(0.3, 0.8)),
-)
 
 
 def docker(*arguments: str) -> str:
@@ -132,8 +116,7 @@ def test_docker_stop_loses_nothing(
             wait_until(crowd.everyone_answered, "a response of every kind")
             destination = successor  # as a load balancer does before it stops a service
             docker("stop", *stop, old)
-            answered = crowd.answered
-            wait_until(lambda: crowd.answered > answered + 50, "responses of the successor")
+            crowd.wait_for_responses(50, "responses of the successor")
             crowd.stop()
         assert (crowd.lost, crowd.unannounced) == (0, 0), str(crowd)
         log = docker("logs", old)

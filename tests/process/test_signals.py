@@ -270,8 +270,7 @@ def test_reload_under_load_loses_nothing(far: bool) -> None:
                 wait_until(
                     lambda: len(service.workers) == count and not old & set(service.workers), "new workers"
                 )
-                answered = crowd.answered
-                wait_until(lambda: crowd.answered > answered + 50, "traffic after the reload")
+                crowd.wait_for_responses(50, "traffic after the reload")
             assert "Traceback" not in service.log, service.log
             # The end of the test, and not of a reload: stock sync may still be sending its last response,
             # and then logs its interruption by SIGINT.

@@ -80,6 +80,11 @@ def connect(port: int) -> Connection:
     return connection
 
 
+def start(worker_class: str, *flags: str, send_timeout: float = TIMEOUT) -> Service:
+    """Start one worker with THREADS threads."""
+    return Service(*flags, WORKER_CLASS=worker_class, WORKERS=1, THREADS=THREADS, SEND_TIMEOUT=send_timeout)
+
+
 @contextlib.contextmanager
 def stuck_clients(port: int, path: str, count: int = STUCK) -> Iterator[list[Connection]]:
     """Yield clients that have sent a request, or many, and do not read."""
@@ -109,13 +114,7 @@ def stalled(service: Service) -> float:
     ],
 )
 def test_clients_that_do_not_read_are_closed(worker_class: str, path: str, large: tuple[str, ...]) -> None:
-    settings: dict[str, Any] = {
-        "WORKER_CLASS": worker_class,
-        "WORKERS": 1,
-        "THREADS": THREADS,
-        "SEND_TIMEOUT": TIMEOUT,
-    }
-    with Service(*large, **settings) as service:
+    with start(worker_class, *large) as service:
         port = service.ready().port
         with stuck_clients(port, path) as clients:
             # In a class with threads, the last stuck clients wait for the first ones.
@@ -132,13 +131,7 @@ def test_clients_that_do_not_read_are_closed(worker_class: str, path: str, large
 @pytest.mark.parametrize("worker_class", WORKER_CLASSES)
 def test_slow_client_is_served(worker_class: str, large: tuple[str, ...]) -> None:
     """Read 8 KB/s for three times SEND_TIMEOUT, and then the rest at once."""
-    settings: dict[str, Any] = {
-        "WORKER_CLASS": worker_class,
-        "WORKERS": 1,
-        "THREADS": THREADS,
-        "SEND_TIMEOUT": TIMEOUT,
-    }
-    with Service(*large, **settings) as service:
+    with start(worker_class, *large) as service:
         port = service.ready().port
         with connect(port) as client:
             client.send("/bytes")
@@ -156,13 +149,7 @@ def test_slow_client_is_served(worker_class: str, large: tuple[str, ...]) -> Non
 
 @pytest.mark.parametrize("worker_class", WORKER_CLASSES)
 def test_response_that_is_computed_slowly_is_sent(worker_class: str) -> None:
-    settings: dict[str, Any] = {
-        "WORKER_CLASS": worker_class,
-        "WORKERS": 1,
-        "THREADS": THREADS,
-        "SEND_TIMEOUT": 1,
-    }
-    with Service(**settings) as service, Connection(service.ready().port) as client:
+    with start(worker_class, send_timeout=1) as service, Connection(service.ready().port) as client:
         assert client.ask("/api/sleep/4").status == 200
         assert stalled(service) == 0
 

@@ -72,7 +72,6 @@ def test_reload_whose_second_worker_cannot_be_started_completes_without_a_loss(t
             service.signal(signal.SIGHUP)
             wait_until(lambda: not old & set(service.workers), "new workers only", seconds=60)
             wait_until(lambda: len(service.workers) == 2, "two workers")
-            answered = crowd.answered
-            wait_until(lambda: crowd.answered > answered + 50, "traffic afterwards")
+            crowd.wait_for_responses(50, "traffic afterwards")
         assert "the old workers retire first: Resource temporarily unavailable" in service.log
         assert (crowd.lost, crowd.unannounced) == (0, 0), str(crowd)

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import psutil
 
+from kubectl_lossless.measure.report.figures import percentile
 from tools.benchmarks.applications import APPLICATIONS, Application
 from tools.benchmarks.curves import CURVES
 from tools.benchmarks.figures import Row, Spread, slope_row, spread
@@ -231,7 +232,7 @@ def probes(rounds: int) -> list[Row]:
                     "probes": len(waits),
                     "unanswered": unanswered,
                     "median ms": round(statistics.median(waits) * 1e3, 2),
-                    "p99 ms": round(sorted(waits)[int(len(waits) * 0.99)] * 1e3, 2),
+                    "p99 ms": round(percentile(waits, 0.99) * 1e3, 2),
                     "longest ms": round(max(waits) * 1e3, 2),
                 }
             )

@@ -28,6 +28,7 @@ import psutil
 from app.settings import VERSION_PROBE_HEADER, WORKER_CLASSES
 from gunicorn_drain.prometheus import VARIABLE
 from gunicorn_fast import LEADER_WORKER
+from kubectl_lossless.measure.report.figures import percentile
 from tools.benchmarks.applications import SERVICE
 from tools.benchmarks.growth import slope
 from tools.benchmarks.servers import Server, drained
@@ -358,7 +359,7 @@ def sample(server: Server, load: Load) -> dict[str, Any]:
     family = server.family()
     sizes = [each.memory_full_info().pss / 1e6 for each in family]
     files = [each for each in server.metrics.rglob("*") if each.is_file()]
-    waits = sorted(load.waits) or [0.0]
+    waits = load.waits or [0.0]
     found = {
         "processes": len(family),
         "PSS MB": round(sum(sizes), 2),
@@ -367,8 +368,8 @@ def sample(server: Server, load: Load) -> dict[str, Any]:
         "threads": sum(each.num_threads() for each in family),
         "metrics files": len(files),
         "shm KB": round(sum(each.stat().st_size for each in files) / 1e3, 1),
-        "p50 ms": round(waits[len(waits) // 2] * 1e3, 2),
-        "p99 ms": round(waits[int(len(waits) * 0.99)] * 1e3, 2),
+        "p50 ms": round(percentile(waits, 0.5) * 1e3, 2),
+        "p99 ms": round(percentile(waits, 0.99) * 1e3, 2),
         "CPU s": round(server.processor_seconds(), 2),
         **load.counts,
         "errors": dict(load.errors),

@@ -183,8 +183,7 @@ def replaced_under_load(published: Published, python: str, directory: Path) -> N
                 wait_until(lambda: editing.has_passed(1), "the smoke test")
             new.ready("/ready")
             old.begin_drain("/ready")
-            answered = crowd.answered
-            wait_until(lambda: crowd.answered > answered + 10, "requests that still arrive at the old one")
+            crowd.wait_for_responses(10, "requests that still arrive at the old one")
             router.switch(new.port)
             old.wait(60)
             if editing:

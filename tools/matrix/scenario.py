@@ -128,8 +128,7 @@ def loses_nothing(pair: Pair, directory: Path) -> None:
             long.send("/long")
             service.begin_drain("/ready")
             assert get(port, "/").closes, "a response in the drain does not announce the close"
-            answered = crowd.answered
-            wait_until(lambda: crowd.answered > answered + 20, "traffic while draining")
+            crowd.wait_for_responses(20, "traffic while draining")
             crowd.stop()
             response = long.answer()
             assert response.status == 200

@@ -8,23 +8,14 @@ from typing import Any
 
 import pytest
 
-from tests.process.clients import Crowd, Kind, get
+from tests.process.clients import Crowd, get
+from tests.process.plain import APPLICATION, kinds
 from tests.process.service import Service
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
 SHORT: dict[str, Any] = {"DRAIN_MIN": 1, "DRAIN_QUIET": 0.3, "DRAIN_MAX": 4}
-
-APPLICATION = """
-import time
-
-def application(environ, start_response):
-    if environ["PATH_INFO"] == "/slow":
-        time.sleep(0.5)
-    start_response("200 OK", [("Content-Length", "5")])
-    return [b"Hello"]
-"""
 
 # The part fails as soon as the file exists: faults of most parts would otherwise prevent the start.
 CONFIGURATION = """
@@ -53,12 +44,7 @@ gunicorn_drain.install(globals(), readiness="/ready")
 PAUSE = (0.0, 0.03)
 """Pause of a busy client after a response, in seconds."""
 
-KINDS = (
-    Kind("kept", path="/", pause=PAUSE),
-    Kind("new", path="/", kept=False, pause=PAUSE),
-    Kind("slow", path="/slow"),
-    Kind("idle", path="/", pause=(0.3, 0.8)),
-)
+KINDS = kinds(PAUSE)
 
 DRAIN = "gunicorn_drain.get_drain()"
 REQUEST_PARTS = [
@@ -96,8 +82,12 @@ def start(directory: Path, owner: str, name: str, worker_class: str = "gthread")
     return Service("service:application", directory=directory, **SHORT)
 
 
-def ended(service: Service) -> None:
-    """Wait for the end; `Service.wait()` would take the traceback of the fault for a crash."""
+def lose_nothing_until_the_end(service: Service, crowd: Crowd) -> None:
+    """Serve clients in the drain, then stop them and wait for the end; assert that no request was lost."""
+    crowd.wait_for_responses(50, "responses while draining")
+    crowd.stop()
+    assert (crowd.lost, crowd.unannounced) == (0, 0), str(crowd)
+    # Service.wait() would take the traceback of the fault for a crash.
     assert service.process.wait(60) == 0, service.log
 
 
@@ -113,15 +103,10 @@ def test_request_does_not_fail_because_of_a_fault(owner: str, name: str, tmp_pat
         port = service.ready("/ready").port
         with Crowd(lambda: port, KINDS) as crowd:
             (tmp_path / "flag").touch()
-            responded = crowd.answered
-            wait_until(lambda: crowd.answered > responded + 100, "responses in spite of the fault")
+            crowd.wait_for_responses(100, "responses in spite of the fault")
             service.signal(signal.SIGTERM)
             wait_until(lambda: service.said("Drain began") == 1, "the drain")
-            responded = crowd.answered
-            wait_until(lambda: crowd.answered > responded + 50, "responses while draining")
-            crowd.stop()
-        assert (crowd.lost, crowd.unannounced) == (0, 0), str(crowd)
-        ended(service)
+            lose_nothing_until_the_end(service, crowd)
         # Two parts that call each other may each log a fault.
         assert_logged_once(service, name, processes=4)
 
@@ -134,12 +119,8 @@ def test_drain_loses_nothing_because_of_a_fault(owner: str, name: str, tmp_path:
             wait_until(crowd.everyone_answered, "a response of every kind")
             (tmp_path / "flag").touch()
             service.begin_drain("/ready")
-            responded = crowd.answered
-            wait_until(lambda: crowd.answered > responded + 50, "responses while draining")
             assert get(port, "/").closes
-            crowd.stop()
-        assert (crowd.lost, crowd.unannounced) == (0, 0), str(crowd)
-        ended(service)
+            lose_nothing_until_the_end(service, crowd)
         assert_logged_once(service, name, processes=1)
 
 
@@ -155,13 +136,8 @@ def test_service_survives_a_fault_when_a_worker_is_replaced(owner: str, name: st
             wait_until(lambda: len(service.workers) == 1, "one worker")
             service.signal(signal.SIGTTIN)  # one worker more
             wait_until(lambda: set(service.workers) - old, "a new worker")
-            responded = crowd.answered
-            wait_until(lambda: crowd.answered > responded + 100, "responses of the new worker too")
+            crowd.wait_for_responses(100, "responses of the new worker too")
             service.signal(signal.SIGTERM)
             wait_until(lambda: service.said("Drain began") == 1, "the drain")
-            responded = crowd.answered
-            wait_until(lambda: crowd.answered > responded + 50, "responses while draining")
-            crowd.stop()
-        assert (crowd.lost, crowd.unannounced) == (0, 0), str(crowd)
-        ended(service)
+            lose_nothing_until_the_end(service, crowd)
         assert service.said(f"RuntimeError: fault of {name}") >= 1, service.log

@@ -22,6 +22,9 @@ POD: FieldPath = ("spec", "template", "spec")
 KINDS = ("Deployment", "StatefulSet", "DaemonSet", "Rollout", "DeploymentConfig")
 """Kinds of workloads that are checked."""
 
+ROLLING_UPDATE = {"Rollout": "canary", "DeploymentConfig": "rollingParams"}
+"""Names of the field that other kinds call rollingUpdate."""
+
 DEFAULT_GRACE = 30.0
 """Seconds, Kubernetes' default for terminationGracePeriodSeconds."""
 
@@ -311,6 +314,26 @@ class Workload:
         """Its spec."""
         found: Object = self.data["spec"]
         return found
+
+    @property
+    def strategy_path(self) -> tuple[str, str]:
+        """Path of the strategy of its updates."""
+        return ("spec", "updateStrategy" if self.kind in ("StatefulSet", "DaemonSet") else "strategy")
+
+    @property
+    def strategy(self) -> Object:
+        """Strategy of its updates; empty if the default applies."""
+        return self.spec.get(self.strategy_path[-1]) or {}
+
+    @property
+    def rolling_update_path(self) -> tuple[str, str, str]:
+        """Path of the object with maxSurge, maxUnavailable and partition."""
+        return (*self.strategy_path, ROLLING_UPDATE.get(self.kind, "rollingUpdate"))
+
+    @property
+    def rolling_update(self) -> Object:
+        """The object with maxSurge, maxUnavailable and partition; empty if the defaults apply."""
+        return self.strategy.get(self.rolling_update_path[-1]) or {}
 
     @property
     def template(self) -> Object:

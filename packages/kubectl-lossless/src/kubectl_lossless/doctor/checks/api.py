@@ -179,14 +179,12 @@ def _quoted(port: object) -> bool:
 
 
 def _strategy(workload: Workload) -> Iterator[Finding]:
-    found = workload.spec.get("strategy") or {}
     if workload.kind != "Deployment":
         return
-    pace = found.get("rollingUpdate") or {}
-    path: Path = ("spec", "strategy", "rollingUpdate")
-    name = found.get("type", "RollingUpdate")
+    pace, path = workload.rolling_update, workload.rolling_update_path
+    name = workload.strategy.get("type", "RollingUpdate")
     if name not in ("RollingUpdate", "Recreate"):
-        at: Path = ("spec", "strategy", "type")
+        at: Path = (*workload.strategy_path, "type")
         yield _refusal(
             f"the strategy {name} is none of a Deployment, which has RollingUpdate and Recreate",
             at,
@@ -195,7 +193,7 @@ def _strategy(workload: Workload) -> Iterator[Finding]:
     elif amount(pace.get("maxUnavailable", 0), 100, up=True) > 100 and "%" in str(pace["maxUnavailable"]):
         at = (*path, "maxUnavailable")
         yield _refusal(f"maxUnavailable {pace['maxUnavailable']} is more than 100%", at, Change(at, 0))
-    elif found.get("type") == "Recreate" and pace:
+    elif name == "Recreate" and pace:
         yield _refusal("rollingUpdate is not for the strategy Recreate", path, Change(path, REMOVE))
     elif pace.get("maxSurge") in ZERO and pace.get("maxUnavailable") in ZERO:
         yield _refusal("maxSurge and maxUnavailable are both 0", path, Change((*path, "maxSurge"), 1))
@@ -205,9 +203,9 @@ def _update_strategy(workload: Workload) -> Iterator[Finding]:
     """Yield what is wrong with a DaemonSet's rolling update: it either adds pods or removes them first."""
     if workload.kind != "DaemonSet":
         return
-    pace = (workload.spec.get("updateStrategy") or {}).get("rollingUpdate") or {}
+    pace = workload.rolling_update
     surge, away = pace.get("maxSurge", 0), pace.get("maxUnavailable", 1)
-    path: Path = ("spec", "updateStrategy", "rollingUpdate", "maxUnavailable")
+    path: Path = (*workload.rolling_update_path, "maxUnavailable")
     if surge not in ZERO and away not in ZERO:
         yield _refusal(
             f"maxSurge {surge} needs maxUnavailable 0 in a DaemonSet"

@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
-from typing import Any
 
 from kubectl_lossless.doctor.checks.probes import failing_after, number
-from kubectl_lossless.doctor.documents import Object
 from kubectl_lossless.doctor.finding import REMOVE, Change, Finding, Severity
 from kubectl_lossless.doctor.workload import Workload, selects
 
@@ -51,8 +49,7 @@ def replicas(workload: Workload) -> Iterator[Finding]:
         )
         return
     scaler = workload.autoscaler
-    update = workload.spec.get("updateStrategy") or {}
-    deleted_first = workload.kind == "StatefulSet" and update.get("type") != "OnDelete"
+    deleted_first = workload.kind == "StatefulSet" and workload.strategy.get("type") != "OnDelete"
     field = "spec.replicas" if scaler is None else "spec.minReplicas"
     path = (
         tuple(field.split("."))
@@ -106,17 +103,10 @@ def replicas_and_autoscaler(workload: Workload) -> Iterator[Finding]:
     )
 
 
-def _pace(workload: Workload) -> Object:
-    spec: Any = workload.spec.get("strategy") or workload.spec.get("updateStrategy") or {}
-    if workload.kind == "Rollout":
-        return spec.get("canary") or {}
-    return spec.get("rollingUpdate") or spec.get("rollingParams") or {}
-
-
 def strategy(workload: Workload) -> Iterator[Finding]:
     """maxUnavailable takes pods away before there are new ones; Recreate takes all of them."""
-    if workload.kind == "DaemonSet" and _pace(workload).get("maxUnavailable") == "100%":
-        of_nodes = ("spec", "updateStrategy", "rollingUpdate", "maxUnavailable")
+    if workload.kind == "DaemonSet" and workload.rolling_update.get("maxUnavailable") == "100%":
+        of_nodes = (*workload.rolling_update_path, "maxUnavailable")
         yield Finding(
             Severity.LOSES,
             "An update stops the pods of all nodes at a time.",
@@ -124,16 +114,12 @@ def strategy(workload: Workload) -> Iterator[Finding]:
             of_nodes,
             (Change(of_nodes, 1),),
         )
-    if (
-        workload.kind == "StatefulSet"
-        and (workload.spec.get("updateStrategy") or {}).get("type") != "OnDelete"
-    ):
+    if workload.kind == "StatefulSet" and workload.strategy.get("type") != "OnDelete":
         yield from _strategy_of_statefulset(workload)
-    if workload.kind in ("StatefulSet", "DaemonSet") or "blueGreen" in (workload.spec.get("strategy") or {}):
+    if workload.kind in ("StatefulSet", "DaemonSet") or "blueGreen" in workload.strategy:
         return
-    found = workload.spec.get("strategy") or {}
     writer = workload.single_writer
-    if found.get("type") == "Recreate":
+    if workload.strategy.get("type") == "Recreate":
         yield Finding(
             Severity.ADVICE if writer else Severity.LOSES,
             "Recreate stops every pod before the first new one starts.",
@@ -152,10 +138,9 @@ def strategy(workload: Workload) -> Iterator[Finding]:
             advice="clients that retry" if writer else "",
         )
         return
-    pace = _pace(workload)
-    pods = workload.replicas
-    away = amount(pace.get("maxUnavailable", "25%"), pods, up=False)
-    surge = amount(pace.get("maxSurge", "25%"), pods, up=True)
+    rolling_update, pods = workload.rolling_update, workload.replicas
+    away = amount(rolling_update.get("maxUnavailable", "25%"), pods, up=False)
+    surge = amount(rolling_update.get("maxSurge", "25%"), pods, up=True)
     if writer and surge:
         yield Finding(
             Severity.RISKS,
@@ -170,8 +155,7 @@ def strategy(workload: Workload) -> Iterator[Finding]:
         away = 1  # as the Deployment controller does where percentages come to nothing
     if away and not writer:
         all_of_them = away >= pods
-        field = {"Rollout": "canary", "DeploymentConfig": "rollingParams"}.get(workload.kind, "rollingUpdate")
-        path = ("spec", "strategy", field)
+        path = workload.rolling_update_path
         yield Finding(
             Severity.LOSES if all_of_them else Severity.ADVICE,
             f"An update takes {away} of {pods} pods away before there are new ones.",
@@ -187,9 +171,9 @@ def strategy(workload: Workload) -> Iterator[Finding]:
 def _strategy_of_statefulset(workload: Workload) -> Iterator[Finding]:
     """Yield what maxUnavailable of a StatefulSet takes away at a time, beyond the one pod of the default."""
     pods = workload.replicas
-    away = amount(_pace(workload).get("maxUnavailable", 1), pods, up=True)
+    away = amount(workload.rolling_update.get("maxUnavailable", 1), pods, up=True)
     if 1 < pods <= away:
-        path = ("spec", "updateStrategy", "rollingUpdate", "maxUnavailable")
+        path = (*workload.rolling_update_path, "maxUnavailable")
         yield Finding(
             Severity.LOSES,
             f"An update deletes all {pods} pods at a time.",
@@ -360,7 +344,7 @@ def anti_affinity(workload: Workload) -> Iterator[Finding]:
     )
     if not terms or workload.kind not in ("Deployment", "Rollout"):
         return
-    if amount(_pace(workload).get("maxUnavailable", "25%"), workload.replicas, up=False) == 0:
+    if amount(workload.rolling_update.get("maxUnavailable", "25%"), workload.replicas, up=False) == 0:
         yield Finding(
             Severity.RISKS,
             "Two of its pods cannot be on one node, and an update may take none away first.",

@@ -214,13 +214,12 @@ def external_traffic_policy(workload: Workload) -> Iterator[Finding]:
 
 def _traffic_policy_of_daemonset(workload: Workload) -> Iterator[Finding]:
     """Yield the traffic policies Local of a DaemonSet that removes a node's pod before it adds the next."""
-    pace = (workload.spec.get("updateStrategy") or {}).get("rollingUpdate") or {}
-    if pace.get("maxSurge", 0) not in (0, "0%"):
+    if workload.rolling_update.get("maxSurge", 0) not in (0, "0%"):
         return
     fields = ["internalTrafficPolicy"]
     if _serving_on(workload) < DEREGISTRATION:  # else load balancers have noticed
         fields.append("externalTrafficPolicy")
-    path = ("spec", "updateStrategy", "rollingUpdate")
+    path = workload.rolling_update_path
     taken = workload.pod.get("hostNetwork") or any(
         port.get("hostPort") for each in workload.containers for port in each.ports
     )
@@ -304,13 +303,12 @@ def host_port(workload: Workload) -> Iterator[Finding]:
 
 def _host_port_with_surge(workload: Workload) -> Iterator[Finding]:
     """Yield a DaemonSet's surge that cannot be: the new pod needs a port which the old one still has."""
-    pace = (workload.spec.get("updateStrategy") or {}).get("rollingUpdate") or {}
-    surge = pace.get("maxSurge", 0)
+    surge = workload.rolling_update.get("maxSurge", 0)
     ports = [port for each in workload.containers for port in each.ports]
     taken = [port for port in ports if port.get("hostPort") or workload.pod.get("hostNetwork")]
     if surge in (0, "0%") or not taken:
         return
-    path = ("spec", "updateStrategy", "rollingUpdate")
+    path = workload.rolling_update_path
     yield Finding(
         Severity.RISKS,
         f"With maxSurge {surge} a new pod needs port {taken[0].get('hostPort') or taken[0]['containerPort']} "
