@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from doctor.helpers import Object, base
 from doctor.kinds import KINDS
+from doctor.kinds_of_fields import FIELDS
 from doctor.kinds_of_forms import FORMS
 from doctor.kinds_of_pods import PODS
 from doctor.kinds_of_servers import SERVERS
 from doctor.kinds_of_starts import STARTS
 from doctor.kinds_of_updates import UPDATES
 
-ALL = {**KINDS, **STARTS, **FORMS, **PODS, **SERVERS, **UPDATES}
+ALL = {**KINDS, **STARTS, **FIELDS, **FORMS, **PODS, **SERVERS, **UPDATES}
 
 
 def manifest(name: str) -> list[Object]:

@@ -7,6 +7,7 @@ import pytest
 from doctor.all_kinds import ALL, manifest
 from doctor.helpers import LOSES, RISKS, dump, findings
 from doctor.kinds import KINDS
+from doctor.kinds_of_fields import FIELDS
 from doctor.kinds_of_forms import FORMS
 from doctor.kinds_of_pods import PODS
 from doctor.kinds_of_servers import SERVERS
@@ -21,4 +22,4 @@ def test_kind_has_the_findings_that_count(name: str) -> None:
 
 
 def test_kinds_have_different_names() -> None:
-    assert len(ALL) == sum(map(len, (KINDS, FORMS, PODS, SERVERS, STARTS, UPDATES)))
+    assert len(ALL) == sum(map(len, (KINDS, FIELDS, FORMS, PODS, SERVERS, STARTS, UPDATES)))

@@ -126,7 +126,9 @@ def _judge_commands(commands: list[list[str]], text: str, *, direct: bool = Fals
     for words in map(_behind_wrappers, commands):
         seconds = _slept(words)
         if seconds is None:
-            if STOPS.search(" ".join(words)):
+            line = " ".join(words)
+            requests = Path(words[0]).name in ("curl", "wget") and STOPPING.search(line)
+            if requests or STOPS.search(line):
                 return PreStop(Effect.WAITS if before else Effect.STOPS, before, " ".join(words))
             if Path(words[0]).name == "sleep" and (direct or not re.search(r"[$`]", " ".join(words))):
                 return PreStop(Effect.FAILS, 0.0, f"{shlex.join(words)!r} is no length of time")

@@ -154,17 +154,19 @@ class Kind:
     development: bool = False
     ignores_sigterm: bool = False
     """As PID 1, since it installs no handler."""
+    variables: str = ""
+    """Prefix of the environment variables that it reads its options from, "" where it reads none."""
 
 
-UVICORN = Kind("Uvicorn", 5, "--timeout-keep-alive", "--timeout-graceful-shutdown")
+UVICORN = Kind("Uvicorn", 5, "--timeout-keep-alive", "--timeout-graceful-shutdown", variables="UVICORN_")
 KINDS: dict[str, Kind] = {
     "uvicorn": UVICORN,
-    "fastapi": UVICORN,
+    "fastapi": replace(UVICORN, variables=""),
     "hypercorn": Kind("Hypercorn", 5, "--keep-alive", "--graceful-timeout", 3),
-    "granian": Kind("Granian", None, announces_close=True),
+    "granian": Kind("Granian", None, announces_close=True, variables="GRANIAN_"),
     "daphne": Kind("Daphne", None, drops_in_flight=True),
     "waitress-serve": Kind("Waitress", 120, drops_in_flight=True, ignores_sigterm=True),
-    "uwsgi": Kind("uWSGI", None, drops_in_flight=True),
+    "uwsgi": Kind("uWSGI", None, drops_in_flight=True, variables="UWSGI_"),
     "nginx": Kind("nginx", 75),
     "runserver": Kind("Django's development server", None, development=True, ignores_sigterm=True),
     "flask": Kind("Flask's development server", None, development=True, ignores_sigterm=True),
@@ -197,6 +199,8 @@ class Server:
     kind: Kind | None = None
     reloads: bool = False
     """True where it restarts when a file changes, a setting for development."""
+    stop_file: str = ""
+    """A configuration file that may say whether it stops at SIGTERM, "" where none may."""
 
 
 @dataclass(frozen=True)
@@ -257,7 +261,9 @@ class Start:
     @cached_property
     def outcome(self) -> Outcome | None:
         """Outcome of that shell."""
-        return shell.outcome(self.script, self.shell) if self.script is not None and self.shell else None
+        if self.script is None or self.shell is None:
+            return None
+        return shell.outcome(self.script, self.shell, _works)
 
     @cached_property
     def serving(self) -> list[str]:
@@ -302,6 +308,8 @@ def _behind_entrypoint(words: list[str]) -> list[str]:
 
     Such a script ends with `exec "$@"`: `/entrypoint.sh gunicorn app:app`.
     """
+    if "--" in words and not _server_name(words) and serves(words[words.index("--") + 1 :]):
+        return words[words.index("--") + 1 :]  # of a program that starts what it is given
     script = words[1:] if words and Path(words[0]).name in SHELLS else words
     if script and script[0].endswith(("entrypoint", ".sh")) and serves(script[1:]):
         return script[1:]
@@ -322,8 +330,8 @@ def program(command: Sequence[str]) -> list[str]:
             rest = _after_options(rest)
         elif name == "env":
             rest = _after_options(rest)
-            while rest and shell.ASSIGNMENT.match(rest[0]):
-                rest = rest[1:]
+            while rest and (shell.ASSIGNMENT.match(rest[0]) or rest[0].startswith(("$(", "`"))):
+                rest = rest[1:]  # assignments, or a command's output with some
         elif name in EXECUTING and len(rest) > 1:
             rest = _after_options(rest)[EXECUTING[name] :]
         elif name in RUNNERS and RUNNERS[name] in rest:
@@ -418,22 +426,26 @@ def serves(words: Sequence[str]) -> bool:
 
 def takes_work_from_a_queue(start: Start) -> bool:
     """Return whether the command is a worker's or a scheduler's, which serves no requests."""
-    for words in start.commands:
-        rest = list(words)
-        if rest and re.fullmatch(r"python[0-9.]*", Path(rest[0]).name):
-            rest = _after_python_options(rest[1:])
-            if rest[:1] == ["-m"]:
-                rest = rest[1:]
-        if not rest:
-            continue
-        name = Path(rest[0]).name
-        if name in WORKERS and "flower" not in rest:
-            return True
-        if name in ("manage.py", "django-admin") and WORKER_COMMANDS & set(rest[1:2]):
-            return True
-        if name == "airflow" and set(rest[1:2]) & {"scheduler", "triggerer", "celery", "dag-processor"}:
-            return True
-    return False
+    return any(map(_works, start.commands))
+
+
+def _works(words: Sequence[str]) -> bool:
+    """Return whether a command line is a worker's or a scheduler's."""
+    rest = program(words)
+    if rest and re.fullmatch(r"python[0-9.]*", Path(rest[0]).name):
+        rest = _after_python_options(rest[1:])
+        if rest[:1] == ["-m"]:
+            rest = rest[1:]
+    if not rest:
+        return False
+    name = Path(rest[0]).name
+    return (
+        (name in WORKERS and "flower" not in rest)
+        or (name in ("manage.py", "django-admin") and bool(WORKER_COMMANDS & set(rest[1:2])))
+        or (
+            name == "airflow" and bool(set(rest[1:2]) & {"scheduler", "triggerer", "celery", "dag-processor"})
+        )
+    )
 
 
 def wrapper(start: Start) -> str:
@@ -483,7 +495,7 @@ def known(
     if own.is_own(environment, name == "gunicorn"):
         return _own(environment)
     if name in KINDS:
-        return _other(KINDS[name], words, start)
+        return _other(KINDS[name], words, start, environment)
     if not name and "GUNICORN_CMD_ARGS" in environment:
         found = _gunicorn(words, environment, configuration)
     return found or Server()
@@ -508,22 +520,47 @@ def overridden(
     return server
 
 
-def _other(kind: Kind, words: Sequence[str], start: Start) -> Server:
+def _other(kind: Kind, words: Sequence[str], start: Start, environment: Mapping[str, str]) -> Server:
+    variables = {
+        "--" + key.removeprefix(kind.variables).lower().replace("_", "-"): value
+        for key, value in environment.items()
+        if kind.variables and key.startswith(kind.variables)
+    }
     if kind.ignores_sigterm and start.behind_init:
         # Behind an init the default action ends it at once, and what it has in flight.
         kind = replace(kind, ignores_sigterm=False, drops_in_flight=True)
-    if kind.name == "uWSGI" and not _has_option(words, "--die-on-term"):
-        kind = replace(kind, ignores_sigterm=True)
-    keepalive = _number(words, kind.keepalive_option, kind.keepalive)
+    stop_file = ""
+    if kind.name == "uWSGI" and not _has_option(words, "--die-on-term") and "--die-on-term" not in variables:
+        stop_file = _uwsgi_file(words, variables)
+        kind = replace(kind, ignores_sigterm=not stop_file)
+    # The command line has precedence over a variable.
+    given = [word for option, value in variables.items() for word in (option, value)] + list(words)
+    keepalive = _number(given, kind.keepalive_option, kind.keepalive)
     return Server(
         kind.name,
         drain=None if kind.name == "A Python program" else 0.0,
-        graceful=_number(words, kind.graceful_option, kind.graceful),
+        graceful=_number(given, kind.graceful_option, kind.graceful),
         keepalive=keepalive,
         max_requests=0,
         setting="args",
         kind=kind,
-        reloads=_has_option(words, "--reload") or words[:2] == ["fastapi", "dev"],
+        reloads=_has_option(words, "--reload")
+        or words[:2] == ["fastapi", "dev"]
+        or variables.get("--reload", "").lower() in ("1", "true", "yes", "on"),
+        stop_file=stop_file,
+    )
+
+
+def _uwsgi_file(words: Sequence[str], variables: Mapping[str, str]) -> str:
+    """Return the configuration file that uWSGI reads; "" where none is named."""
+    named = [
+        word.partition("=")[2] or word
+        for word in words[1:]
+        if re.search(r"\.(ini|ya?ml|xml|json)$", word) or word.startswith("--emperor")
+    ]
+    return next(
+        iter([*named, *(variables[each] for each in ("--ini", "--yaml", "--emperor") if each in variables)]),
+        "",
     )
 
 

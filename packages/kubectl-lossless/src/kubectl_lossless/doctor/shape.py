@@ -328,21 +328,24 @@ SHAPES: dict[str, Check] = {
             }
         )
     ),
-    "HTTPRoute": _object(
-        mapping(
-            {
-                "parentRefs": sequence(mapping({"name": text, "kind": text, "group": text})),
-                "rules": sequence(
-                    mapping(
-                        {
-                            "backendRefs": sequence(
-                                mapping({"name": text, "kind": text, "port": whole(0, 65535)})
-                            )
-                        }
-                    )
-                ),
-            }
-        )
+    **dict.fromkeys(
+        ("HTTPRoute", "GRPCRoute"),
+        _object(
+            mapping(
+                {
+                    "parentRefs": sequence(mapping({"name": text, "kind": text, "group": text})),
+                    "rules": sequence(
+                        mapping(
+                            {
+                                "backendRefs": sequence(
+                                    mapping({"name": text, "kind": text, "port": whole(0, 65535)})
+                                )
+                            }
+                        )
+                    ),
+                }
+            )
+        ),
     ),
     "IngressClass": _object(mapping({"controller": text})),
     "Gateway": _object(mapping({"gatewayClassName": text})),
@@ -364,6 +367,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "VerticalPodAutoscaler": ("autoscaling.k8s.io",),
     "Ingress": ("networking.k8s.io", "extensions"),
     "HTTPRoute": ("gateway.networking.k8s.io",),
+    "GRPCRoute": ("gateway.networking.k8s.io",),
     "IngressClass": ("networking.k8s.io",),
     "Gateway": ("gateway.networking.k8s.io",),
     "GatewayClass": ("gateway.networking.k8s.io",),

@@ -515,8 +515,11 @@ class Outcome:
     script: Script = field(default_factory=lambda: Script([]))
 
 
-def outcome(text: str, shell: Shell) -> Outcome:
-    """Return the process that is PID 1 after a script of `sh -c` has started its last command."""
+def outcome(text: str, shell: Shell, works: Callable[[Sequence[str]], bool] = lambda _: False) -> Outcome:
+    """Return the process that is PID 1 after a script of `sh -c` has started its last command.
+
+    `works`: tells whether a command line is a worker's, whose branch of a script is not the server's.
+    """
     try:
         script = parse(text)
     except (ShellError, RecursionError):
@@ -529,16 +532,19 @@ def outcome(text: str, shell: Shell) -> Outcome:
         if isinstance(command, Function)
     }
     tails = list(_tails(script, functions, 0))
+    serving = [each for each in tails if not _works(each, works)]
+    tails = serving or tails
     if (trapped := _trapped(script, functions)) is not None:
         return Outcome(trapped, script=script)
     if tails and all(_replaces(each) for each in tails):
         return Outcome(End.REPLACED, script=script)
     last = _only_last(script)
-    if last is not None and _gives_place(text, script, last, shell):
+    # A file that is read may end with exec.
+    reads = any(isinstance(each, Simple) and each.name in (".", "source") for each in tails)
+    if last is not None and not reads and _gives_place(text, script, last, shell):
         return Outcome(End.REPLACED, last, script)
-    if shell is Shell.OTHER and last is not None:
-        return Outcome(End.UNCLEAR, last, script)
-    return Outcome(End.STAYS, last, script)
+    unclear = reads or (shell is Shell.OTHER and last is not None)
+    return Outcome(End.UNCLEAR if unclear else End.STAYS, last, script)
 
 
 Tail = Simple | str
@@ -587,6 +593,10 @@ def _tails_of(command: Command, functions: dict[str, Command], depth: int) -> It
         else:
             for body in command.bodies:
                 yield from _tails(body, functions, depth)
+
+
+def _works(tail: Tail, works: Callable[[Sequence[str]], bool]) -> bool:
+    return not isinstance(tail, str) and works([each.text for each in tail.words])
 
 
 def _replaces(tail: Tail) -> bool:

@@ -51,6 +51,20 @@ ELSEWHERE = {
 }
 """Kinds with pods that are named as not checked, and why."""
 
+IN_CLUSTER = (
+    "its objects are made in the cluster: check them there, by `kubectl lossless doctor -n NAMESPACE`"
+)
+RENDERED = {
+    (
+        "Template",
+        "template.openshift.io",
+    ): "`oc process -f FILE -o yaml | kubectl lossless doctor -f -` checks it",
+    ("HelmRelease", "helm.toolkit.fluxcd.io"): IN_CLUSTER,
+    ("Application", "argoproj.io"): IN_CLUSTER,
+    ("ApplicationSet", "argoproj.io"): IN_CLUSTER,
+}
+"""Kinds and groups whose workloads are not written in the manifest, and how they can be checked."""
+
 KNATIVE = "Knative replaces its revisions by itself: its routing is not known to the doctor"
 
 NEAR = (
@@ -61,6 +75,7 @@ NEAR = (
     "verticalpodautoscalers.autoscaling.k8s.io",
     "ingresses.networking.k8s.io",
     "httproutes.gateway.networking.k8s.io",
+    "grpcroutes.gateway.networking.k8s.io",
     "configmaps",
     "cronjobs.batch",
     "jobs.batch",
@@ -375,11 +390,9 @@ def _choose(
                 )
                 loaded.skipped.append(Skipped(each.name, reason, each.file, each.line(("apiVersion",))))
             continue
-        if each.kind in ELSEWHERE:
+        if reason := RENDERED.get((each.kind, each.group), ELSEWHERE.get(each.kind, "")):
             if not from_cluster:  # there they belong to something else, or have run
-                loaded.skipped.append(
-                    Skipped(each.name, f"is not checked: {ELSEWHERE[each.kind]}", each.file, each.line())
-                )
+                loaded.skipped.append(Skipped(each.name, f"is not checked: {reason}", each.file, each.line()))
             continue
         if each.kind not in KINDS:
             if meant := next((kind for kind in KINDS if kind.lower() == each.kind.lower()), ""):

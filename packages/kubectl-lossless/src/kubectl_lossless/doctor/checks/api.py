@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
 from kubectl_lossless.doctor.checks.rollout_strategy import amount
 from kubectl_lossless.doctor.documents import Document, Object
@@ -34,6 +37,38 @@ PORT_NAME = re.compile(r"(?=.*[a-z])[a-z0-9]+(-[a-z0-9]+)*")
 PLACEHOLDER = re.compile(r"[${<%]")
 """Marks of a name that something else replaces before the API server gets it."""
 
+SIMILAR = 0.85
+"""Least similarity of a misspelt field, from 0 to 1."""
+
+OF_PROBES = ("initialDelaySeconds", "periodSeconds", "timeoutSeconds", "failureThreshold", "successThreshold")
+FIELDS: dict[str, tuple[str, ...]] = {
+    "Deployment": ("minReadySeconds", "progressDeadlineSeconds", "strategy"),
+    "StatefulSet": ("minReadySeconds", "updateStrategy"),
+    "DaemonSet": ("minReadySeconds", "updateStrategy"),
+    "template": (),
+    "pod": ("terminationGracePeriodSeconds", "topologySpreadConstraints", "initContainers"),
+    "container": ("lifecycle", *PROBES),
+    "lifecycle": ("preStop", "postStart"),
+    "probe": (*OF_PROBES, "terminationGracePeriodSeconds"),
+    "readinessProbe": OF_PROBES,
+    "strategy": ("rollingUpdate",),
+    "rollingUpdate": ("maxSurge", "maxUnavailable"),
+}
+"""Fields that a rollout depends on, by the place that they stand in; others are not looked at."""
+
+HOMES = {
+    **{kind: f"a {kind}'s spec" for kind in ("Deployment", "StatefulSet", "DaemonSet")},
+    "template": "the pod template",
+    "pod": "the pod's spec",
+    "container": "a container",
+    "lifecycle": "its lifecycle",
+    "probe": "a probe",
+    "readinessProbe": "a readiness probe",
+    "strategy": "the strategy",
+    "rollingUpdate": "rollingUpdate",
+}
+"""The places in words."""
+
 SERVED = {
     "Deployment": ("apps/v1",),
     "StatefulSet": ("apps/v1",),
@@ -50,7 +85,7 @@ SERVED = {
 def refused(workload: Workload) -> Iterator[Finding]:
     """The API server refuses the manifest, so the update never happens: a port's number in quotes, a strategy
     that may neither add nor remove a pod, two handlers in one probe or hook, a port's name twice, no API
-    version, or one that is not served, a workload without a selector.
+    version, or one that is not served, a workload without a selector, a field that is misspelt or misplaced.
     """
     autoscalers = [workload.autoscaler] if workload.autoscaler else []
     for document in [workload.document, *workload.services, *workload.budgets, *autoscalers]:
@@ -59,6 +94,7 @@ def refused(workload: Workload) -> Iterator[Finding]:
     yield from _strategy(workload)
     yield from _update_strategy(workload)
     yield from _pod(workload)
+    yield from _fields(workload)
     for each in [*workload.containers, *workload.init_containers]:
         yield from _ports(each)
         for path, handlers in _handlers(each):
@@ -127,6 +163,11 @@ def _pod(workload: Workload) -> Iterator[Finding]:
         yield _refusal(
             f"restartPolicy is {policy}; a {workload.kind}'s is Always", path, Change(path, "Always")
         )
+    if "activeDeadlineSeconds" in workload.pod:
+        at = (*path[:-1], "activeDeadlineSeconds")
+        yield _refusal(
+            f"activeDeadlineSeconds is not for the pods of a {workload.kind}", at, Change(at, REMOVE)
+        )
     every = [*workload.plain, *(each for each in workload.containers if each.sidecar)]
     every += workload.init_containers
     for name, count in Counter(each.name for each in every).items():
@@ -148,6 +189,51 @@ def _pod(workload: Workload) -> Iterator[Finding]:
                     f"{kind} of {each.name}, an init container without restartPolicy: Always",
                     at,
                     Change(at, REMOVE),
+                )
+
+
+def _places(workload: Workload) -> Iterator[tuple[str, Path, Any]]:
+    """Yield the mappings of a workload in which fields of FIELDS may stand: their kind, path and value."""
+    spec, template = ("spec",), ("spec", "template")
+    yield workload.kind, spec, workload.spec
+    yield "template", template, workload.template
+    yield "pod", (*template, "spec"), workload.pod
+    name = "strategy" if workload.kind == "Deployment" else "updateStrategy"
+    strategy = workload.spec.get(name) or {}
+    yield "strategy", (*spec, name), strategy
+    yield "rollingUpdate", (*spec, name, "rollingUpdate"), strategy.get("rollingUpdate") or {}
+    for each in [*workload.containers, *workload.init_containers]:
+        yield "container", each.path, each.spec
+        yield "lifecycle", (*each.path, "lifecycle"), each.spec.get("lifecycle") or {}
+        for kind in PROBES:
+            place = "readinessProbe" if kind == "readinessProbe" else "probe"
+            yield place, (*each.path, kind), each.spec.get(kind) or {}
+
+
+def _fields(workload: Workload) -> Iterator[Finding]:
+    """Yield fields that are misspelt, and those that belong elsewhere."""
+    if workload.kind not in ("Deployment", "StatefulSet", "DaemonSet"):
+        return
+    for place, path, found in _places(workload):
+        known = FIELDS[place]
+        for name, value in found.items():
+            if name in known:
+                continue
+            lower = {each.lower(): each for each in known}
+            near = difflib.get_close_matches(name.lower(), lower, 1, SIMILAR)
+            meant = lower[near[0]] if near else ""
+            homes = [HOMES[other] for other, fields in FIELDS.items() if name in fields]
+            at: Path = (*path, name)
+            if meant and meant not in found:
+                finding = _refusal(f"{HOMES[place]} has no field {name}; is {meant} meant?", at)
+                moved = (Change(at, REMOVE), Change((*path, meant), value))
+                yield replace(finding, changes=moved, advice="")
+            elif homes:
+                where = " or ".join(dict.fromkeys(homes))
+                yield _refusal(
+                    f"{HOMES[place]} has no field {name}, which is one of {where}",
+                    at,
+                    advice=f"{name} in {where} (clients without validation drop it where it stands)",
                 )
 
 

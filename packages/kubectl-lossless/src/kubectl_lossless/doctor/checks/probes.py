@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,6 +24,9 @@ READINESS = 10
 
 START = 20
 """Seconds that a start may take on a busy node."""
+
+TRIVIAL = re.compile(r"(\S*/)?(((ba|da|a)?sh -c )?(true|:|exit 0)|(((ba|da|a)?sh -c )?echo\b[^;&|$`]*))")
+"""Commands of probes that always succeed."""
 
 LITTLE_CPU = 0.2
 """CPU limit below which a Python server is throttled into probe timeouts."""
@@ -50,6 +54,12 @@ def _with(workload: Workload, kind: str) -> Iterator[tuple[Container, Object]]:
             yield each, probe
 
 
+def _always_succeeds(container: Container) -> bool:
+    """Return whether its readiness probe runs nothing but a command such as `true`."""
+    command = ((container.probe("readiness") or {}).get("exec") or {}).get("command") or ()
+    return bool(TRIVIAL.fullmatch(" ".join(command)))
+
+
 def _asks_for(container: Container, workload: Workload) -> bool:
     """Return whether a container's readiness probe can show that `app` listens.
 
@@ -68,6 +78,15 @@ def readiness_probe(workload: Workload) -> Iterator[Finding]:
     probe holds them back until then, and not later.
     """
     app = workload.app
+    if _always_succeeds(app):
+        yield Finding(
+            Severity.RISKS if app.probe("startup") is not None else Severity.LOSES,
+            f"The readiness probe of {app.name} succeeds whatever the server does.",
+            "Requests arrive before it listens, and when it cannot serve.",
+            (*app.path, "readinessProbe", "exec"),
+            advice="a readinessProbe that asks the server what its clients ask it",
+        )
+        return
     if any(_asks_for(each, workload) for each, _ in _with(workload, "readiness")):
         return
     path = (*app.path, "readinessProbe")
@@ -98,9 +117,22 @@ def readiness_probe(workload: Workload) -> Iterator[Finding]:
 
 
 def probe_port(workload: Workload) -> Iterator[Finding]:
-    """A probe at a port that the container does not have fails: the pod never becomes ready, or is killed."""
+    """A probe at a port that the container does not have fails: the pod never becomes ready, or is killed. So
+    does one whose command stands in one word.
+    """
     for kind in ("readiness", "liveness", "startup"):
         for each, probe in _with(workload, kind):
+            command: list[str] = (probe.get("exec") or {}).get("command") or []
+            if len(command) == 1 and " " in command[0].strip():
+                yield Finding(
+                    Severity.LOSES,
+                    f"The {kind} probe of {each.name} cannot run: no program is called {command[0]!r}.",
+                    "No container of that pod becomes ready, and the rollout stops."
+                    if kind == "readiness"
+                    else "The container is killed again and again.",
+                    (*each.path, f"{kind}Probe", "exec", "command"),
+                    (Change((*each.path, f"{kind}Probe", "exec", "command"), ["sh", "-c", command[0]]),),
+                )
             handler = next((name for name in ("httpGet", "tcpSocket") if name in probe), None)
             asked = probe[handler].get("port") if handler else None
             if handler is None or asked is None or each.has_port(asked):

@@ -108,17 +108,17 @@ def _not_judged(workload: Workload) -> Iterator[Finding]:
 
 def ingress_backend(workload: Workload) -> Iterator[Finding]:
     """An Ingress that names a Service or a port which is not there responds 503 to every request. So does an
-    HTTPRoute that names a port which its Service does not have.
+    HTTPRoute or GRPCRoute that names a port which its Service does not have.
     """
     services = {each.metadata_name: each for each in workload.of_kind("Service", group="")}
     if not services or "services" in workload.unseen:
         return
     routed = [(each, backends(each.data)) for each in workload.of_kind("Ingress")]
-    routed += [(each, _backends_of_route(each)) for each in workload.of_kind("HTTPRoute")]
+    routed += [(each, _backends_of_route(each)) for each in workload.of_kind("HTTPRoute", "GRPCRoute")]
     for ingress, pairs in routed:
         for name, port in pairs:
             service = services.get(name)
-            if service is None and ingress.kind == "HTTPRoute":
+            if service is None and ingress.kind != "Ingress":
                 continue  # a backend may be of another kind
             if service is None:
                 near = set(services) == {each.metadata_name for each in workload.services}
@@ -469,7 +469,7 @@ def backends(ingress: Object) -> list[tuple[str, object]]:
 
 
 def _backends_of_route(route: Document) -> list[tuple[str, object]]:
-    """Return the Services of its own namespace and the ports that an HTTPRoute sends to."""
+    """Return the Services of its own namespace and the ports that an HTTPRoute or GRPCRoute sends to."""
     return [
         (str(each.get("name")), each.get("port"))
         for rule in route.spec.get("rules") or ()

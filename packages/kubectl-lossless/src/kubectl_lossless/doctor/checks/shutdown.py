@@ -472,6 +472,14 @@ def sigterm_ignored(workload: Workload) -> Iterator[Finding]:
     of the grace period, with whatever it is serving.
     """
     kind = workload.server.kind
+    if workload.server.stop_file:
+        yield Finding(
+            Severity.UNKNOWN,
+            f"Whether uWSGI stops at SIGTERM: die-on-term may be in {workload.server.stop_file}.",
+            "Without it uWSGI reloads, and the pod is killed at the end of its grace period.",
+            (*workload.app.path, "command"),
+            advice="die-on-term = true in that file, or --die-on-term here, which shows it",
+        )
     if kind is None or not kind.ignores_sigterm:
         return
     if kind.name == "uWSGI":
