@@ -43,7 +43,7 @@ HEADINGS = (
     "complete, s",
     "course: s",
     "last old pod gone, s",
-    "an old pod's leave, s",
+    "an old pod's termination, s",
     "extra pods",
     "extra pod-seconds",
     "fewest ready",
