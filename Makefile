@@ -200,6 +200,11 @@ soak: $(VENV)/.dev ## two hours under a mixed load with reloads and killed worke
 image: ## build the image (REGISTRY=... VERSION=...)
 	docker build $(DOCKER_BUILD_ARGS) --build-arg APP_VERSION=$(VERSION) -t $(IMAGE) .
 
+.PHONY: image-small
+image-small: image ## build the image without a distribution too, and print both sizes; what that saves is in docs/performance.md
+	docker build $(DOCKER_BUILD_ARGS) --build-arg IMAGE=$(IMAGE) -t $(IMAGE)-small tools/benchmarks/small_image
+	@for image in $(IMAGE) $(IMAGE)-small; do echo "$$image: $$(docker image inspect -f '{{.Size}}' $$image) bytes, $$(docker save $$image | gzip | wc -c) compressed"; done
+
 .PHONY: push
 push: image ## build and push the image, as latest too, which the manifests name (REGISTRY=... VERSION=...)
 	docker tag $(IMAGE) $(REGISTRY)/flask:latest
