@@ -469,6 +469,7 @@ def test_end_of_the_observation_during_a_rollout_is_reported(shop: Shop, lost: s
         )
         other.join()
     assert status == 2, said
+    assert found, said
     assert found["problem"].startswith("The rollout can no longer be followed.")
     expected = (
         "The credentials in the kubeconfig are not accepted"
