@@ -8,7 +8,8 @@ from typing import Any
 
 import gunicorn_drain.logs
 import gunicorn_drain.prometheus
-from app.settings import PROBES, WORKER_CONNECTIONS, notices, settings_or_exit
+from app.notices import notices
+from app.settings import PROBES, WORKER_CONNECTIONS, settings_or_exit
 from gunicorn_drain import flags, listeners
 
 given = flags.given()
