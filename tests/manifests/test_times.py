@@ -7,11 +7,9 @@ import re
 import pytest
 
 from app.settings import Settings
+from kubectl_lossless.doctor.checks.shutdown import MARGIN
 
 from .manifests import RUNGS, Object, container, deployment, envoy, objects, one, pod_spec, settings, text
-
-MARGIN = 2
-"""Margin for the kubelet and for the exit, in seconds."""
 
 KUBERNETES_GRACE = 30
 """Default grace period of a pod, in seconds."""

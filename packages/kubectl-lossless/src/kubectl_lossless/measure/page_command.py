@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kubectl_lossless.completers import complete_with, files
+from kubectl_lossless.measure.command import COULD_NOT_RUN, HELD
 from kubectl_lossless.measure.report.model import Report
 from kubectl_lossless.measure.report.page import write_report
-
-HELD, COULD_NOT_RUN = 0, 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
