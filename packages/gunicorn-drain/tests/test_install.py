@@ -259,6 +259,34 @@ def test_worker_class_without_hooks_is_refused(start: Any, tmp_path: Path) -> No
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
+    "worker_class",
+    ["gevent_pywsgi", "other.Worker"],
+)
+def test_worker_class_with_a_server_without_hooks_is_refused(
+    start: Any, tmp_path: Path, worker_class: str
+) -> None:
+    # As the class of gevent-websocket, which Flask-SocketIO recommends.
+    other = (
+        "from gunicorn.workers.ggevent import GeventPyWSGIWorker\nclass Worker(GeventPyWSGIWorker): pass\n"
+    )
+    (tmp_path / "other.py").write_text(other)
+    service = start(f"{INSTALL}worker_class = {worker_class!r}\n")
+    assert service.process.wait(CONDITION_TIMEOUT) == 2
+    service.wait_for(
+        r"worker_class is \S+Worker, whose server, gevent\.pywsgi, calls no hooks of a request; "
+    )
+
+
+@pytest.mark.slow
+def test_configuration_can_be_printed(start: Any) -> None:
+    service = start("def post_fork(server, worker): pass\n" + INSTALL, "--print-config")
+    assert service.process.wait(CONDITION_TIMEOUT) == 0
+    service.wait_for(r"post_fork +=? *<gunicorn_drain\.post_fork\(\)>")
+    assert "Traceback" not in service.log.read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
     ("settings", "sentences"),
     [
         ("", []),

@@ -33,7 +33,7 @@ def guarded(name: str, hook: Hook) -> Hook:
                 has_failed = True
                 logger.exception("The drain's %s hook failed; the service continues without it", name)
 
-    return call
+    return _named(name, call)
 
 
 def chain(name: str, ours: Hook, theirs: object, *, ours_last: bool = False) -> Hook:
@@ -61,7 +61,12 @@ def chain(name: str, ours: Hook, theirs: object, *, ours_last: bool = False) -> 
             ours(*arguments)
             other(*arguments)
 
-    return call
+    return _named(name, call)
+
+
+def _named(name: str, hook: Hook) -> Hook:
+    hook.__qualname__ = f"gunicorn_drain.{name}"  # which gunicorn --print-config shows
+    return hook
 
 
 def exit_with(sentences: str) -> NoReturn:

@@ -97,9 +97,17 @@ def install(
     requests = responses or drain.worker
     own = {name: _own_hook(namespace.get(name)) for name in (*OURS_FIRST, *OURS_LAST)}
     installed: dict[str, Hook] = {}
+
+    # Functions, because `gunicorn --print-config` reads the name of each hook.
+    def on_starting(server: Any) -> None:
+        _on_starting(installed, drain, send_timeout, server)
+
+    def when_ready(server: Any) -> None:
+        _when_ready(installed, drain, server)
+
     ours: dict[str, Hook] = {
-        "on_starting": partial(_on_starting, installed, drain, send_timeout),
-        "when_ready": partial(_when_ready, installed, drain),
+        "on_starting": on_starting,
+        "when_ready": when_ready,
         "pre_fork": drain.master.pre_fork,
         "post_fork": partial(_post_fork, drain),
         "post_worker_init": partial(_post_worker_init, drain, readiness, responses, own["post_request"]),

@@ -43,6 +43,11 @@ def unsupported_version(version: str) -> str | None:
 def refusals(cfg: Config) -> list[str]:
     """Return a sentence for each setting of Gunicorn with which requests would be lost in a drain."""
     worker_class = cfg.worker_class
+    if getattr(worker_class, "server_class", None) is not None:
+        return [
+            f"worker_class is {worker_class.__module__}.{worker_class.__qualname__}, whose server, "
+            "gevent.pywsgi, calls no hooks of a request; allowed is gevent"
+        ]
     if _names(worker_class) & (HOOKED | ASGI | TORNADO):
         return []
     return [
