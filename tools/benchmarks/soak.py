@@ -135,8 +135,10 @@ def message(path: str, *headers: str, method: str = "GET") -> bytes:
 class Load:
     """Clients of the service, and what became of their requests."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, times: int = 1) -> None:
+        """Create the load. `times`: number of clients of each kind, as a multiple of the usual one."""
         self.port = port
+        self._times = times
         self.counts: Counter[str] = Counter()
         self.errors: Counter[str] = Counter()
         self.waits: list[float] = []
@@ -324,10 +326,10 @@ class Load:
         await asyncio.sleep(interval)
 
     def clients(self) -> list[Callable[[], Awaitable[None]]]:
-        """Return the clients: about 40 requests a second."""
+        """Return the clients: about 40 requests a second, probes not multiplied."""
         close = "Connection: close"
         version = message("/api/nowater/version", f"{VERSION_PROBE_HEADER}: Awesome", close)
-        return [
+        clients: list[Callable[[], Awaitable[None]]] = [
             *[self.kept] * 5,
             *[self.new] * 2,
             *[self.sleeping] * 3,
@@ -337,6 +339,9 @@ class Load:
             *[self.vanishing] * 2,
             *[self.events] * 15,
             *[self.websocket] * 10,
+        ]
+        return [
+            *clients * self._times,
             lambda: self.probe(message("/health", close), 10),
             lambda: self.probe(version, 2),
             lambda: self.probe(message("/metrics", close), 15),
@@ -390,13 +395,23 @@ async def settled_sample(server: Server, load: Load) -> dict[str, Any]:
     return {}
 
 
-async def soak(server: Server, minutes: float, hup: float, kill: float, output: Path) -> None:
-    """Run the load for `minutes`, with a SIGHUP and a SIGKILL at intervals in minutes, and write samples."""
-    load = Load(server.port)
+@dataclass(frozen=True)
+class Plan:
+    """Durations of a run and its disturbances, in minutes, and its load."""
+
+    minutes: float
+    hup_every: float
+    kill_every: float
+    load: int
+
+
+async def soak(server: Server, plan: Plan, output: Path) -> None:
+    """Run the load, with SIGHUPs and SIGKILLs at intervals, and write samples."""
+    load = Load(server.port, plan.load)
     began = time.monotonic()
-    disturbed_until, until = began + 60 * minutes * DISTURBED_SHARE, began + 60 * minutes
+    disturbed_until, until = began + 60 * plan.minutes * DISTURBED_SHARE, began + 60 * plan.minutes
     # Not at the time of a sample, by when the old workers have exited.
-    next_hup, next_kill = began + 60 * hup + 4, began + 60 * kill + 4
+    next_hup, next_kill = began + 60 * plan.hup_every + 4, began + 60 * plan.kill_every + 4
     next_sample = began + SAMPLE_INTERVAL
     part = DISTURBED
     clients = [asyncio.create_task(load.forever(each)) for each in load.clients()]
@@ -406,11 +421,11 @@ async def soak(server: Server, minutes: float, hup: float, kill: float, output: 
                 part, next_hup, next_kill = UNDISTURBED, now, until
             if now >= next_hup:
                 load.hup(server.process)
-                next_hup = until if part == UNDISTURBED else next_hup + 60 * hup
+                next_hup = until if part == UNDISTURBED else next_hup + 60 * plan.hup_every
             if now >= next_kill:
                 if len(family := server.family()) == WORKERS + 1:
                     load.kill(RANDOM.choice(family[1:]))
-                next_kill += 60 * kill
+                next_kill += 60 * plan.kill_every
             if now >= next_sample:
                 found = await settled_sample(server, load)
                 line = {"seconds": round(now - began), "part": part, **found}
@@ -496,13 +511,16 @@ def main() -> int:
     parser.add_argument("--hup-every", type=float, default=5, help="minutes between SIGHUPs (default 5)")
     parser.add_argument("--kill-every", type=float, default=7, help="minutes between SIGKILLs (default 7)")
     parser.add_argument(
+        "--load", type=int, default=1, help="times the usual load of 40 requests a second (default 1)"
+    )
+    parser.add_argument(
         "--output", type=Path, default=Path("reports/soak.jsonl"), help="file of the samples, a line each"
     )
     parser.add_argument("--report", type=Path, help="report this file of samples, and run nothing")
     asked = parser.parse_args()
     if asked.report:
         return report(read(asked.report))
-    for name in ("minutes", "hup_every", "kill_every"):
+    for name in ("minutes", "hup_every", "kill_every", "load"):
         if getattr(asked, name) <= 0:
             parser.error(f"--{name.replace('_', '-')} is {getattr(asked, name):g}; allowed is more than 0")
     contender = drained(asked.worker_class, asked.worker_class, SERVICE)
@@ -511,7 +529,8 @@ def main() -> int:
     asked.output.write_text("")
     log = asked.output.with_suffix(".log")
     with log.open("wb") as file, Server(contender, workers=WORKERS, log=file) as server:
-        asyncio.run(soak(server, asked.minutes, asked.hup_every, asked.kill_every, asked.output))
+        plan = Plan(asked.minutes, asked.hup_every, asked.kill_every, asked.load)
+        asyncio.run(soak(server, plan, asked.output))
     return report(read(asked.output))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from tools.benchmarks.soak import (
     GROWTH_LIMITS,
     SAMPLE_INTERVAL,
     UNDISTURBED,
+    Load,
     growth,
     read,
     report,
@@ -139,3 +141,9 @@ def test_run_that_was_interrupted_is_reported(tmp_path: Path) -> None:
     path.write_text("".join(json.dumps(each) + "\n" for each in samples))
     assert read(path) == samples
     assert report(read(path)) == 0
+
+
+def test_load_multiplies_the_clients_and_not_the_probes() -> None:
+    once, thrice = (Counter(each.__name__ for each in Load(0, times).clients()) for times in (1, 3))
+    probes = once.pop("<lambda>")
+    assert thrice == Counter({name: 3 * count for name, count in once.items()} | {"<lambda>": probes})
