@@ -11,6 +11,7 @@ import gunicorn_drain.prometheus
 from app.notices import notices
 from app.settings import PROBES, WORKER_CONNECTIONS, settings_or_exit
 from gunicorn_drain import flags, listeners
+from gunicorn_fast.malloc import limit_arenas
 
 given = flags.given()
 environment = flags.environment(given)
@@ -45,8 +46,12 @@ def on_starting(server: Any) -> None:
 
 
 def when_ready(server: Any) -> None:
-    """Exclude loaded objects from garbage collection, which would copy them into each worker's memory."""
+    """Keep the workers' memory small: share what is loaded, and limit malloc's arenas.
+
+    A garbage collection writes to every object that is not frozen, and so copies it into each worker.
+    """
     gc.freeze()
+    limit_arenas()
 
 
 listeners.separate_families()

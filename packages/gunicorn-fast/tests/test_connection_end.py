@@ -1,15 +1,16 @@
-"""What a connection does after the response, over a pair of sockets."""
+"""What a connection reads, and what it does after the response, over a pair of sockets."""
 
 from __future__ import annotations
 
 import selectors
 import socket
+import tracemalloc
 from collections.abc import Iterator
 
 import pytest
 from gunicorn.config import Config
 
-from gunicorn_fast.connection import LINGER_BYTES, Connection
+from gunicorn_fast.connection import LINGER_BYTES, RECEIVE_BYTES, Connection
 
 
 @pytest.fixture
@@ -19,6 +20,21 @@ def pair() -> Iterator[tuple[Connection, socket.socket]]:
     server.setblocking(False)
     with client, server:
         yield Connection(Config(), server, ("", 0), ("", 0)), client
+
+
+def test_receive_allocates_no_more_than_the_data(pair: tuple[Connection, socket.socket]) -> None:
+    """A buffer for each read, shrunk to the data, would fragment the heap while the headers are kept."""
+    conn, client = pair
+    request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+    client.sendall(request)
+    tracemalloc.start()
+    try:
+        assert conn.receive()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert conn.headers == request
+    assert peak < RECEIVE_BYTES / 16
 
 
 def test_discard_ends_when_the_client_closes(pair: tuple[Connection, socket.socket]) -> None:

@@ -29,6 +29,13 @@ RECEIVE_BYTES = 65536
 LINGER_BYTES = 65536
 """Maximum number of bytes to discard from a client that keeps sending after our close."""
 
+_received = memoryview(bytearray(RECEIVE_BYTES))
+"""Memory for the data of one read, which only the event loop uses.
+
+`recv(RECEIVE_BYTES)` allocates that much for each request and shrinks it to the data. The headers that a kept
+connection holds then lie between free pieces that are too small for the next read, and the heap grows.
+"""
+
 END_OF_HEADERS = b"\r\n\r\n"
 BARE_LF = re.compile(rb"(?<!\r)\n")
 
@@ -132,15 +139,15 @@ class Connection(TConn):
         `headers` has them otherwise.
         """
         try:
-            data = self.sock.recv(RECEIVE_BYTES)
+            received = self.sock.recv_into(_received)
         except BlockingIOError:
             return False
         except OSError:
-            data = b""
-        if not data:
+            received = 0
+        if not received:
             self.closed = True
             return True
-        return self.has_headers(data)
+        return self.has_headers(bytes(_received[:received]))
 
     def has_headers(self, data: bytes) -> bool:
         """Append `data`; return whether Gunicorn's parser can finish without waiting, if only to refuse."""
@@ -178,7 +185,7 @@ class Connection(TConn):
     def discard(self) -> bool:
         """Discard received data; return whether the client has closed, or has sent more than LINGER_BYTES."""
         try:
-            received = len(self.sock.recv(LINGER_BYTES))
+            received = self.sock.recv_into(_received)
         except BlockingIOError:
             return False
         except OSError:

@@ -28,6 +28,7 @@ from gunicorn.workers.gthread import DEFAULT_WORKER_DATA_TIMEOUT, ThreadWorker
 from gunicorn_drain import get_drain, limit_connections
 from gunicorn_fast.connection import Callback, Connection, HeaderLimits
 from gunicorn_fast.deadlines import DeadlineQueue, Deadlines
+from gunicorn_fast.malloc import limit_arenas
 from gunicorn_fast.probe_pools import ProbePools
 from gunicorn_fast.unsupported import unsupported
 
@@ -75,6 +76,7 @@ class ProbeLaneWorker(ThreadWorker):
 
     def init_process(self) -> None:
         """Limit the connections to the number of files that can be open: one too many ends the worker."""
+        limit_arenas()  # before the first thread
         # A reload does not check the worker class; Gunicorn then exits with this status.
         if (sentence := unsupported(self.cfg)) is not None:
             self.log.critical("%s", sentence)
