@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from app.settings import WORKER_CLASSES
+from gunicorn_fast import LEADER_WORKER, PROBE_LANE_WORKER
 from gunicorn_fast.malloc import ARENAS
 from tests.process.clients import Connection
 from tests.process.service import Service
+from tests.process.test_unfinished import resident
 
 ARENA_BYTES = 64 * 2**20
 """Address space that glibc reserves for each arena but the first, in bytes; it begins at a multiple."""
@@ -46,3 +48,18 @@ def arenas(pid: int) -> int:
 
 def maps(pid: int) -> str:
     return Path(f"/proc/{pid}/maps").read_text()
+
+
+@pytest.mark.parametrize("worker_class", [LEADER_WORKER, PROBE_LANE_WORKER])
+def test_idle_connection_holds_no_body(worker_class: str) -> None:
+    count, size = 300, 60_000
+    request = b"POST /api HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size + bytes(size)
+    with Service(WORKER_CLASS=worker_class, WORKERS=1, THREADS=2) as service, contextlib.ExitStack() as stack:
+        port, worker = service.ready().port, service.workers[0]
+        before = resident(worker)
+        for _ in range(count):
+            kept = stack.enter_context(Connection(port))
+            kept.socket.sendall(request)
+            response = kept.answer()
+            assert (response.status, response.closes) == (405, False)
+        assert resident(worker) - before < count * size / 3

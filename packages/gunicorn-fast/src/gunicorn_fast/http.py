@@ -146,8 +146,9 @@ class ConnectionParser(RequestParser):
         headers, self.headers = self.headers, b""
         # A client that keeps its connection mostly repeats its headers.
         if headers != self._last:
-            self._last = headers
             self.simple_headers = self._fast.read(headers, self._slow_path_headers)
+            # Others may have 64 KB of a body, which an idle connection must not hold.
+            self._last = b"" if self.simple_headers is None else headers
         if self.simple_headers is None:
             self.unreader.unread(headers)
             return super().__next__()

@@ -111,6 +111,7 @@ class LeaderWorker(ProbeLaneWorker):
 
     def finish(self, conn: LeaderConnection, keep: bool) -> None:
         """Keep the connection or close it; an exception costs this connection alone."""
+        conn.last = b""
         try:
             self.keep_or_close(conn, keep)
         except Exception:  # noqa: BLE001 - it is logged
