@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -69,3 +71,16 @@ def test_report_that_is_none_is_told(tmp_path: Path) -> None:
         assert (done.returncode, done.stdout) == (2, "")
         assert "is no report" in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_result_takes_the_place_of_the_counts_on_a_terminal() -> None:
+    program = (
+        "from kubectl_lossless.measure.command import Terminal; terminal = Terminal(); "
+        "terminal.progress('9 requests'); terminal.result('1 of 10 lost')"
+    )
+    ours, theirs = pty.openpty()
+    subprocess.run([sys.executable, "-c", program], stdout=theirs, stderr=theirs, check=True, timeout=60)
+    os.close(theirs)
+    shown = os.read(ours, 4096).decode()
+    os.close(ours)
+    assert shown == "\r\033[K9 requests\r\033[K1 of 10 lost\r\n"

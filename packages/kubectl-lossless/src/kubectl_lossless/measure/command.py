@@ -47,6 +47,11 @@ class Terminal(Console):
             self._due = time.monotonic() + PROGRESS_LINE_EVERY
             print(f"  {text}", file=sys.stderr, flush=True)
 
+    def result(self, text: str) -> None:
+        """Print the result to stdout, in place of the counts."""
+        print(self._clear(), end="", file=sys.stderr, flush=True)
+        print(text, flush=True)
+
     def _clear(self) -> str:
         return "\r\033[K" if self._terminal else ""
 
@@ -415,7 +420,7 @@ def interrupted(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def run(options: argparse.Namespace, console: Console) -> int:
+def run(options: argparse.Namespace, console: Terminal) -> int:
     """Measure, report; return the exit status."""
     plan, action = plan_of(options), action_of(options)
     kubectl, namespace = cluster_of(options)
@@ -444,12 +449,12 @@ def run(options: argparse.Namespace, console: Console) -> int:
     write_report(folder, report, summary.goal)
     for name, text in summary.files().items():
         (folder / name).write_text(text)
-    print(summary.text_of(options.output), flush=True)
+    console.result(summary.text_of(options.output))
     console.say(f"{folder}/index.html")
     return COULD_NOT_RUN if outcome.blind else HELD if held else NOT_HELD
 
 
-def guarded(work: Callable[[Console], int], what: str) -> int:
+def guarded(work: Callable[[Terminal], int], what: str) -> int:
     """Run the work; return its exit status, or that of the error that ended it, printed as a sentence."""
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, interrupted)
