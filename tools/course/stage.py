@@ -10,8 +10,9 @@ from pathlib import Path
 from types import TracebackType
 
 from kubectl_lossless.kubectl import Kubectl, KubectlError, Object, documents, to_list
-from kubectl_lossless.measure.load.connection import Connection, Lost
+from kubectl_lossless.measure.load.connection import Connection
 from kubectl_lossless.measure.load.job import NAME as LOAD_JOB
+from kubectl_lossless.measure.load.lost import Lost
 from kubectl_lossless.measure.rollout import wait_for_rollout
 from kubectl_lossless.measure.watch import Watch
 from kubectl_lossless.measure.workload import RolloutError

@@ -7,8 +7,8 @@ from contextlib import ExitStack
 import pytest
 from servers import Serve
 
-from kubectl_lossless.measure.load.connection import Connection, Lost, Target
-from kubectl_lossless.measure.load.record import Kind
+from kubectl_lossless.measure.load.connection import Connection, Target
+from kubectl_lossless.measure.load.lost import Kind, Lost
 from tests.waiting import wait_until
 
 Connect = Callable[[str], Connection]

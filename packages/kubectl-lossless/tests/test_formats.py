@@ -9,7 +9,8 @@ from dataclasses import replace
 
 import pytest
 
-from kubectl_lossless.measure.load.record import Answer, Failure, Kind, Result
+from kubectl_lossless.measure.load.lost import Kind
+from kubectl_lossless.measure.load.record import Answer, Failure, Result
 from kubectl_lossless.measure.report.formats import FORMATS, SCHEMA, Summary
 from kubectl_lossless.measure.report.model import Report
 from kubectl_lossless.measure.report.page import Collection, Part, page

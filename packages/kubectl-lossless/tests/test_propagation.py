@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from kubectl_lossless.measure.load.record import Answer, Failure, Kind, Result
+from kubectl_lossless.measure.load.lost import Kind
+from kubectl_lossless.measure.load.record import Answer, Failure, Result
 from kubectl_lossless.measure.propagation import ENDPOINTS, leave_of, refuse_unseen
 from kubectl_lossless.measure.watch import Mark, Pod, State
 from kubectl_lossless.measure.workload import RolloutError

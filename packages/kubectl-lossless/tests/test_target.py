@@ -17,8 +17,8 @@ import pytest
 
 from kubectl_lossless.measure.load.clients import Plan, general, slow
 from kubectl_lossless.measure.load.connection import Connection
-from kubectl_lossless.measure.load.record import Kind
-from kubectl_lossless.measure.load.target import Lost, Target, ranges
+from kubectl_lossless.measure.load.lost import Kind, Lost
+from kubectl_lossless.measure.load.target import Target, ranges
 
 TARGET = Target.of("http://x")
 

@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from kubectl_lossless.measure.load.record import Answer, Closed, Failure, Kind, Result
+from kubectl_lossless.measure.load.lost import Kind
+from kubectl_lossless.measure.load.record import Answer, Closed, Failure, Result
 from kubectl_lossless.measure.verdict import Advice, Evidence, Verdict, verdict
 from kubectl_lossless.measure.watch import Mark, Pod, State
 from kubectl_lossless.measure.workload import Facts

@@ -16,7 +16,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from kubectl_lossless.measure.load.record import Failure, Kind, Result
+from kubectl_lossless.measure.load.lost import Kind
+from kubectl_lossless.measure.load.record import Failure, Result
 from kubectl_lossless.measure.watch import Happening, Mark, Pod, State
 from kubectl_lossless.measure.workload import Facts
 

@@ -10,9 +10,10 @@ threads do not wait for those of the caller, or a Job in the cluster.
 """
 
 from kubectl_lossless.measure.load.clients import KINDS, Client, Mix, Plan, general, slow
+from kubectl_lossless.measure.load.lost import Kind, Lost
 from kubectl_lossless.measure.load.process import Load, LoadError, Local
-from kubectl_lossless.measure.load.record import Answer, Closed, Failure, Kind, Result
-from kubectl_lossless.measure.load.target import Lost, Target, ranges
+from kubectl_lossless.measure.load.record import Answer, Closed, Failure, Result
+from kubectl_lossless.measure.load.target import Target, ranges
 
 __all__ = [
     "KINDS",

@@ -26,7 +26,8 @@ import time
 from collections.abc import Callable
 
 from kubectl_lossless.measure.load.clients import Client, Plan
-from kubectl_lossless.measure.load.connection import Connection, Lost
+from kubectl_lossless.measure.load.connection import Connection
+from kubectl_lossless.measure.load.lost import Lost
 from kubectl_lossless.measure.load.process import PLAN
 from kubectl_lossless.measure.load.record import Answer, Closed, Failure, Record, to_line
 from kubectl_lossless.measure.load.target import Target

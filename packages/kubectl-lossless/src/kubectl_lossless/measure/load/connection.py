@@ -14,8 +14,8 @@ import select
 import socket
 import ssl
 
-from kubectl_lossless.measure.load.record import Kind
-from kubectl_lossless.measure.load.target import Lost, Target
+from kubectl_lossless.measure.load.lost import Kind, Lost
+from kubectl_lossless.measure.load.target import Target
 
 __all__ = ["Connection", "Lost", "Target", "lost_by"]
 

@@ -10,27 +10,10 @@ import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
-from enum import StrEnum
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
-if TYPE_CHECKING:
-    from kubectl_lossless.measure.load.clients import Client
-
-
-class Kind(StrEnum):
-    """Kind of a loss."""
-
-    REFUSED = "refused"
-    RESET = "reset"
-    CLOSED = "closed before a response"
-    SERVER_ERROR = "5xx"
-    TIMEOUT = "timeout"
-    OTHER = "other"
-
-    @classmethod
-    def _missing_(cls, value: object) -> Kind | None:
-        """Read reports of before 0.2.0."""
-        return cls.CLOSED if value == "closed before an answer" else None
+from kubectl_lossless.measure.load.clients import Client
+from kubectl_lossless.measure.load.lost import Kind
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from kubectl_lossless.measure.load.record import Kind
+from kubectl_lossless.measure.load.lost import Kind, Lost
 
 Ranges = tuple[tuple[int, int], ...]
 """Statuses: pairs of the first and the last of a range."""
@@ -25,24 +25,6 @@ POD_FIELDS = ("pod", "hostname")
 
 LARGEST_JSON = 65536
 """Bytes of a body that are searched for the fields at most."""
-
-
-class Lost(Exception):  # noqa: N818 - a lost request is what it is called everywhere here
-    """A request without a good response, and how it was lost.
-
-    `phase`: "connecting", "handshake" (of TLS), or "waiting" for the response, once the connection stood.
-    `status` and `via`, the Server header, are the response's where there was one.
-    """
-
-    def __init__(
-        self, kind: Kind, detail: str, *, phase: str = "waiting", status: int = 0, via: str = ""
-    ) -> None:
-        super().__init__(f"{kind}: {detail}")
-        self.kind = kind
-        self.detail = detail
-        self.phase = phase
-        self.status = status
-        self.via = via
 
 
 @dataclass(frozen=True)

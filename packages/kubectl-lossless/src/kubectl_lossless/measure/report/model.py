@@ -28,7 +28,8 @@ from pathlib import Path
 from typing import Any
 
 from kubectl_lossless.measure.load.clients import Client
-from kubectl_lossless.measure.load.record import Answer, Closed, Failure, Kind, Result
+from kubectl_lossless.measure.load.lost import Kind
+from kubectl_lossless.measure.load.record import Answer, Closed, Failure, Result
 from kubectl_lossless.measure.verdict import Verdict
 from kubectl_lossless.measure.watch import Pod, State
 
