@@ -79,7 +79,18 @@ def test_variables_of_a_service_called_drain_are_no_settings() -> None:
         ({"DRAIN": "yes"}, "DRAIN is 'yes'; allowed is one of on, off"),
         ({"DRAIN_MIN": "1e3"}, "DRAIN_MIN is '1e3'; allowed are seconds from 0 to 3600, whole or decimal"),
         ({"DRAIN_MAX": "3601"}, "DRAIN_MAX is '3601'; allowed are seconds from 0 to 3600, whole or decimal"),
-        ({"DRAIN_MIN": "20"}, "DRAIN_MIN is 20; allowed is at most DRAIN_MAX, which is 15"),
+        (
+            {"DRAIN_MIN": "20", "DRAIN_MAX": "10"},
+            "DRAIN_MIN is 20; allowed is at most DRAIN_MAX, which is 10",
+        ),
+        (
+            {"DRAIN_MIN": "20"},
+            "DRAIN_MIN is 20; allowed is at most DRAIN_MAX, which is 15 where it is not set",
+        ),
+        (
+            {"DRAIN_MAX": "3"},
+            "DRAIN_MIN is 5 where it is not set; allowed is at most DRAIN_MAX, which is 3",
+        ),
     ],
 )
 def test_wrong_variable_is_named_with_allowed_values(environ: dict[str, str], sentence: str) -> None:

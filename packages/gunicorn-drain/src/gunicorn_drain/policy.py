@@ -62,7 +62,11 @@ class DrainPolicy:
                 wrong.append(f"{name} is {text!r}; allowed are seconds from 0 to {LIMIT:g}, whole or decimal")
         minimum, quiet, maximum = seconds.values()
         if not wrong and minimum > maximum:
-            wrong.append(f"DRAIN_MIN is {minimum:g}; allowed is at most DRAIN_MAX, which is {maximum:g}")
+            unset = {name: "" if environ.get(name) else " where it is not set" for name in seconds}
+            wrong.append(
+                f"DRAIN_MIN is {minimum:g}{unset['DRAIN_MIN']}; "
+                f"allowed is at most DRAIN_MAX, which is {maximum:g}{unset['DRAIN_MAX']}"
+            )
         if wrong:
             raise PolicyError("\n".join(wrong))
         return cls(minimum, quiet, maximum) if SWITCH[switch] else None
