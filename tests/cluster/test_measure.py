@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import yaml
 
 from kubectl_lossless.kubectl import Kubectl, to_list
 from kubectl_lossless.measure.propagation import Propagation
@@ -23,6 +24,7 @@ from tests.cluster import argo
 from tests.cluster.conftest import ROUTED
 from tests.cluster.relay import Relay
 from tests.cluster.workloads import WORKLOADS, Workload
+from tests.process.service import ROOT
 from tests.waiting import wait_until
 from tools.course.stage import Rung, Stage
 
@@ -405,6 +407,43 @@ def test_pods_that_may_be_listed_and_not_watched_are_listed(shop: Shop, web: str
     assert status == 1, said
     assert_causes(found, GUNICORN)
     assert any(note.startswith("Listed, not watched: pods.") for note in found["notes"])
+
+
+def documented_rules() -> list[dict[str, Any]]:
+    """Return the rules of the Role in docs/lossless.md."""
+    page = (ROOT / "docs" / "lossless.md").read_text()
+    block = page.split("## The rights it needs")[1].split("```yaml\n")[1].split("```")[0]
+    rules: list[dict[str, Any]] = yaml.safe_load(block)["rules"]
+    return rules
+
+
+@matrix
+@pytest.mark.parametrize("place", ["here", "in the cluster"])
+def test_documented_role_has_the_rights_of_a_measurement(
+    shop: Shop, web: str, load_image: str, place: str
+) -> None:
+    path = kubeconfig_of(shop, "documented", *documented_rules())
+    load = ["--url", web] if place == "here" else ["--url", "http://web/"]
+    if place != "here":
+        load += ["--in-cluster", "--load-image", load_image]
+    status, found, said = shop.measure("deploy/web", *load, "--yes", "--rps", "100", KUBECONFIG=path)
+    assert status == 1, said
+    assert_causes(found, GUNICORN)
+    assert "cannot be watched" not in said
+    assert not [note for note in found["notes"] if note.startswith(("Not seen", "Listed"))]
+
+
+@matrix
+def test_documented_role_has_the_rights_of_propagation(shop: Shop, web: str) -> None:
+    path = kubeconfig_of(shop, "documented", *documented_rules())
+    command = [
+        *(sys.executable, "-m", "kubectl_lossless", "propagation", "deploy/web", "-n", NAMESPACE),
+        *("--context", str(shop.kubectl.context), "--report", str(shop.folder), "--url", web),
+        *("--yes", "--pods", "3", "--rps", "100"),
+    ]
+    environment = {**os.environ, "KUBECONFIG": path}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=200, env=environment)
+    assert done.returncode == 0, done.stderr
 
 
 @matrix

@@ -85,9 +85,10 @@ def run(options: argparse.Namespace, console: Console) -> int:
     for plan in plans.values():
         check_targets(plan, Local())
     alone = " It has one replica: the service is away in between." if Facts.of(workload).replicas == 1 else ""
+    pods = "1 pod" if options.pods == 1 else f"{options.pods} pods"
     question = (
         f"context {kubectl.context} ({kubectl.server}), namespace {namespace}\n"
-        f"delete {options.pods} pods of {reference}, one after the other, each when the one before is "
+        f"delete {pods} of {reference}, one after the other, each when the one before is "
         f"replaced.{alone}"
     )
     if not ask(question, console, yes=options.yes):
