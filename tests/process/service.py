@@ -87,7 +87,9 @@ class Service:
         self.process = subprocess.Popen(
             [*program, *own, *flags],
             cwd=directory,
-            env={**environment, MARK: self._mark},
+            # Bytecode is read and not written: a configuration that a test changes twice within a second, to
+            # the same length, would be read from the bytecode of the first change.
+            env={**environment, MARK: self._mark, "PYTHONDONTWRITEBYTECODE": "1"},
             stdin=subprocess.DEVNULL,
             stdout=self._output.fileno(),
             stderr=self._log.fileno(),
