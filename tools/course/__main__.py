@@ -301,7 +301,7 @@ def growth(options: argparse.Namespace, stage: Stage, console: Console) -> int:
         report = run(each, stage, console)
         write_report(where / f"{len(report.old)}-pods", report)
         rows.append(replicas.Row.of(report, each.source, pace))
-        console.say(terminal.table([replicas.HEADINGS, *(row.cells() for row in rows)]))
+        console.say(f"{each.name}: {rows[-1]}")
     print(terminal.table([replicas.HEADINGS, *(row.cells() for row in rows)]))
     print(f"\n{where}", flush=True)
     return HELD if all(row.lost == 0 and row.old_gone is not None for row in rows) else NOT_HELD

@@ -98,6 +98,10 @@ class Row:
             figures.requests,
         )
 
+    def __str__(self) -> str:
+        gone = "not gone" if self.old_gone is None else f"gone after {self.old_gone:.1f} s"
+        return f"the last old pod is {gone}, the floor is {self.floor:.1f} s"
+
     def cells(self) -> list[str]:
         """Return the row as text."""
         gone = self.old_gone
