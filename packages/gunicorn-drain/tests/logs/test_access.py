@@ -57,6 +57,18 @@ def test_client_is_the_last_address_that_no_trusted_proxy_has(
     assert access.client(environ(peer, forwarded), cfg) == client
 
 
+@pytest.mark.parametrize(("peer", "client"), [("192.0.2.9", "192.0.2.9"), ("", "203.0.113.7")])
+def test_peer_without_a_port_is_trusted_only_without_an_address(peer: str, client: str) -> None:
+    asgi = {"REMOTE_ADDR": peer, "HTTP_X_FORWARDED_FOR": "203.0.113.7"}  # no worker for ASGI logs a port
+    assert access.client(asgi, configuration("10.0.0.0/8")) == client
+
+
+def test_client_is_found_with_the_configuration_of_gunicorn_before_25() -> None:
+    older: Any = SimpleNamespace(forwarded_allow_ips=["10.0.0.0/8", "127.0.0.1"])
+    assert access.client(environ("10.0.0.1", "203.0.113.7"), older) == "203.0.113.7"
+    assert access.client(environ("192.0.2.9", "203.0.113.7"), older) == "192.0.2.9"
+
+
 def test_client_is_the_first_address_where_everything_is_trusted() -> None:
     forwarded = environ("203.0.113.1", "192.0.2.1, 203.0.113.7")
     assert access.client(forwarded, configuration("*")) == "192.0.2.1"

@@ -74,3 +74,43 @@ def test_any_service_logs_json_lines_with_request_ids_and_counts_refusals(tmp_pa
         metrics = get(port, "/metrics").body
         assert b'http_requests_refused_total{status="400"} 1.0' in metrics
         assert b"http_responses_stalled_total 0.0" in metrics
+
+
+WSGI = """
+def app(environ, start_response):
+    start_response("200 OK", [("Content-Length", "5")])
+    return [b"Hello"]
+"""
+
+ASGI = """
+async def app(scope, receive, send):
+    assert scope["type"] == "http"
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5")]})
+    await send({"type": "http.response.body", "body": b"Hello"})
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("worker_class", "application"),
+    [
+        ("asgi", ASGI),
+        ("uvicorn_worker.UvicornWorker", ASGI),
+        ("tornado", WSGI),
+        ("gevent", WSGI),
+        ("sync", WSGI),
+    ],
+)
+def test_every_worker_class_serves_with_the_logs(worker_class: str, application: str, tmp_path: Path) -> None:
+    (tmp_path / "service.py").write_text(application)
+    (tmp_path / "gunicorn.conf.py").write_text(
+        f"import gunicorn_drain.logs\nworker_class, graceful_timeout = {worker_class!r}, 3\n"
+        "gunicorn_drain.logs.install(globals(), log_format='text', access_log=True)\n"
+        "policy = gunicorn_drain.DrainPolicy(0.2, 0.1, 5)\n"
+        "gunicorn_drain.install(globals(), readiness='/ready', policy=policy)\n"
+    )
+    with Service("service:app", directory=tmp_path) as service:
+        assert get(service.ready("/ready").port, "/").body == b"Hello"
+        service.begin_drain("/ready")
+        service.wait()
+        assert service.said("Stopped: every request completed") == 1, service.log

@@ -18,7 +18,6 @@ FORMAT = '%(client)s "%(r)s" %(s)s %(b)s %(duration)s ms %(id)s %(state)s'
 MAX_PROXIES = 32
 """Maximum number of entries of X-Forwarded-For that are checked, from the last one on."""
 
-_MILLISECOND = timedelta(milliseconds=1)
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -37,7 +36,8 @@ def fields(response: Any, environ: dict[str, Any], duration: timedelta, cfg: Con
         "protocol": environ["SERVER_PROTOCOL"],
         "status": int(status) if str(status).isdecimal() else status,
         "bytes": getattr(response, "sent", None),
-        "duration_ms": round(duration / _MILLISECOND, 3),
+        # Of ASGI workers it is no timedelta, and has these two attributes only.
+        "duration_ms": round(duration.seconds * 1000 + duration.microseconds / 1000, 3),
         "request_id": environ.get(ENVIRON, "-"),
         "state": str(get_drain().state),
     }
@@ -75,10 +75,18 @@ def client(environ: dict[str, Any], cfg: Config) -> str:
     if forwarded is None:
         return _plain(peer)
     # Gunicorn trusts the peers of a Unix socket, which have neither address nor port.
-    unix = "REMOTE_PORT" not in environ
-    return _client(
-        peer, forwarded, unix, "*" in cfg.forwarded_allow_ips, tuple(cfg.forwarded_allow_networks())
-    )
+    # ASGI workers never log a port.
+    unix = "REMOTE_PORT" not in environ and _address(peer) is None
+    return _client(peer, forwarded, unix, "*" in cfg.forwarded_allow_ips, _trusted(cfg))
+
+
+def _trusted(cfg: Config) -> tuple[Network, ...]:
+    try:
+        return tuple(cfg.forwarded_allow_networks())
+    except AttributeError:  # before Gunicorn 25
+        return tuple(
+            ipaddress.ip_network(each, strict=False) for each in cfg.forwarded_allow_ips if each != "*"
+        )
 
 
 @lru_cache(1024)

@@ -50,7 +50,8 @@ class ServiceLogger(Logger):
         for handler in [each for each in root.handlers if getattr(each, "_gunicorn", False)]:
             root.removeHandler(handler)
         super().setup(cfg)
-        if cfg.logconfig or cfg.logconfig_json or cfg.logconfig_dict:
+        # Gunicorn 20 has no logconfig_json.
+        if cfg.logconfig or getattr(cfg, "logconfig_json", None) or cfg.logconfig_dict:
             self._propagate_unconfigured()
             return
         if self.access_log_on and cfg.accesslog is None:

@@ -84,8 +84,12 @@ class RequestIdFilter(logging.Filter):
 
 
 def forget_after_requests(worker: Any) -> None:
-    """Reset the ID after each request, for log lines between two. Call it in the worker's process."""
-    worker.handle = partial(_handle, worker.handle)
+    """Reset the ID after each request, for log lines between two. Call it in the worker's process.
+
+    ASGI workers and tornado's have no such method: each of their requests is a task with its own context.
+    """
+    if hasattr(worker, "handle"):
+        worker.handle = partial(_handle, worker.handle)
 
 
 def _handle(handle: Callable[..., Any], *args: Any) -> Any:
