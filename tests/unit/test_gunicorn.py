@@ -76,6 +76,7 @@ LEANT_ON = [
     ("workers.gasgi", "ASGIWorker._serve", "986a7a4ab51c", f"{ASGI}: mark_ready_when_serving"),
     ("workers.gasgi", "ASGIWorker._shutdown", "9598f4e44fba", IDLE),
     ("asgi.protocol", "ASGIProtocol.connection_made", "9113fc16d379", IDLE),
+    ("asgi.protocol", "ASGIProtocol.connection_lost", "b13789445158", IDLE),
     ("asgi.protocol", "ASGIProtocol.data_received", "cd5471b9a336", IDLE),
     ("asgi.protocol", "ASGIProtocol._handle_connection", "9e8aa1729b5a", IDLE),
     ("asgi.protocol", "_post_request_hook", "d3c6bf561bb6", f"{ASGI}: restore_post_request"),

@@ -221,7 +221,7 @@ def take_over_sigterm(worker: Any, drain: Drain) -> None:
         return  # uvicorn sets its handlers when it begins to serve
     from gunicorn.asgi.protocol import ASGIProtocol
 
-    idle = IdleConnections(worker.loop, ASGIProtocol)
+    idle = IdleConnections(worker, ASGIProtocol)
 
     def stop(*_: Any) -> None:
         worker.handle_exit_signal()

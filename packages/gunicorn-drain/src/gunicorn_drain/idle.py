@@ -21,12 +21,13 @@ POLL = 0.1
 class IdleConnections:
     """Connections of one worker, and the time at which each was last received from."""
 
-    def __init__(self, loop: Any, protocol: type) -> None:
+    def __init__(self, worker: Any, protocol: Any) -> None:
         """Observe the connections of `protocol`, the class that Gunicorn creates for each one."""
-        self._loop = loop
+        self._loop = worker.loop
         self._received: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
         for name in ("connection_made", "data_received"):
             setattr(protocol, name, self._observed(getattr(protocol, name)))
+        protocol.connection_lost = _counted_out(worker, protocol.connection_lost)
 
     def _observed(self, method: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
         received, time = self._received, self._loop.time
@@ -48,6 +49,19 @@ class IdleConnections:
             if now - received >= IDLE and not _is_busy(protocol):
                 protocol.transport.close()
         self.close_from_now_on(POLL)
+
+
+def _counted_out(worker: Any, lost: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
+    """Stop counting connections that the worker has closed itself, which Gunicorn 25 keeps counting."""
+
+    @wraps(lost)
+    def call(protocol: Any, error: Any) -> None:
+        before = worker.nr_conns
+        lost(protocol, error)
+        if worker.nr_conns == before:
+            worker.nr_conns -= 1
+
+    return call
 
 
 def _is_busy(protocol: Any) -> bool:
