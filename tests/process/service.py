@@ -129,7 +129,8 @@ class Service:
         if self.process.poll() is None:
             self.process.kill()
         for each in self.processes():
-            each.kill()
+            with contextlib.suppress(psutil.NoSuchProcess):  # it has just exited
+                each.kill()
         self.process.wait()
 
     def processes(self) -> list[psutil.Process]:
