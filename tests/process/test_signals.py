@@ -286,7 +286,10 @@ def test_sigterm_during_a_reload_begins_the_drain() -> None:
     with Service(**QUICK) as service, in_flight(service.ready(), 4) as (slow,):
         service.signal(signal.SIGHUP)
         # The master now waits for the old worker, and the old worker for its request.
-        wait_until(lambda: len(service.workers) == 3, "new workers beside an old one")
+        wait_until(
+            lambda: service.said("Reload succeeded") == 1 and len(service.workers) == 3,
+            "new workers beside an old one",
+        )
         assert service.get("/health/ready").status == 200
         service.begin_drain()
         # The master does not wait for the old worker any longer.
