@@ -95,7 +95,8 @@ def test_draining_service_serves_and_announces_the_close(worker_class: str) -> N
 
 
 def test_metrics_cover_all_workers() -> None:
-    with Service(WORKERS=2, **QUICK) as service:
+    # The metrics are read again after the requests of 1.5 s, while the drain still lasts.
+    with Service(WORKERS=2, **{**QUICK, "DRAIN_MIN": 5}) as service:
         service.ready()
 
         def same(**values: float) -> None:
