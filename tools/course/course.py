@@ -46,6 +46,13 @@ def onto_itself(rung: Rung) -> Rung:
     return replace(rung, version=f"{rung.version or rung.name}{NEW}")
 
 
+def of_size(base: Experiment, rung: Rung, replicas: int, strategy: str | None = None) -> Experiment:
+    """Return an update of a rung with so many pods onto itself, otherwise as `base`."""
+    source = replace(rung, replicas=replicas, strategy=strategy)
+    title = f"{rung.name} → {rung.name}, {replicas} replicas" + (f", {strategy}" if strategy else "")
+    return replace(base, source=source, destination=onto_itself(source), title=title)
+
+
 def parts(base: Experiment, names: Sequence[str]) -> list[Part]:
     """Return the parts of the course with these names; `base` has everything except the rungs."""
     image = base.source.image
@@ -62,11 +69,6 @@ def parts(base: Experiment, names: Sequence[str]) -> list[Part]:
     def paced(strategy: str) -> Experiment:
         source = replace(rung("v5", 0), strategy=strategy)
         return replace(base, source=source, destination=onto_itself(source), title=f"v5 → v5, {strategy}")
-
-    def of_size(name: str, replicas: int, strategy: str | None = None) -> Experiment:
-        source = replace(rung(name, min_ready_seconds=0), replicas=replicas, strategy=strategy)
-        title = f"{name} → {name}, {replicas} replicas" + (f", {strategy}" if strategy else "")
-        return replace(base, source=source, destination=onto_itself(source), title=title)
 
     long = {**base.clients, **LONG_MIX}
     every = [
@@ -106,9 +108,12 @@ def parts(base: Experiment, names: Sequence[str]) -> list[Part]:
             "they start, and they leave. v3 has the default of 25% for maxSurge and maxUnavailable; v5 "
             "takes one after the other, and then up to a quarter at once (maxSurge/maxUnavailable).",
             [
-                *(of_size(name, replicas) for name in ("v3", "v5") for replicas in REPLICAS),
+                *(of_size(base, rung(name, 0), replicas) for name in ("v3", "v5") for replicas in REPLICAS),
                 # A quarter of the first is v5's own 1.
-                *(of_size("v5", replicas, f"{math.ceil(replicas / 4)}/0") for replicas in REPLICAS[1:]),
+                *(
+                    of_size(base, rung("v5", 0), replicas, f"{math.ceil(replicas / 4)}/0")
+                    for replicas in REPLICAS[1:]
+                ),
             ],
         ),
     ]

@@ -8,14 +8,15 @@ in addition is the time of the controllers, the kubelets and the processors.
 
 import math
 import statistics
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 from gunicorn_drain import DrainPolicy
 from kubectl_lossless.measure.report import Report
 from kubectl_lossless.measure.report.figures import Figures
 from kubectl_lossless.measure.watch import State
-from tools.course.course import onto_itself
+from kubectl_lossless.rolling_update import amount
+from tools.course.course import of_size
 from tools.course.experiment import Experiment
 from tools.course.stage import Rung
 
@@ -38,7 +39,7 @@ class Pace:
         surge, slash, unavailable = text.partition("/")
         if not slash:
             raise ValueError(f"{text!r} is no strategy; allowed is SURGE/UNAVAILABLE, such as 1/0 or 25%/0")
-        found = cls(_pods(surge, replicas, math.ceil), _pods(unavailable, replicas, math.floor))
+        found = cls(_pods(surge, replicas, up=True), _pods(unavailable, replicas, up=False))
         if not found.surge and not found.unavailable:
             raise ValueError(f"{text!r} replaces no pod; allowed is a sum of 1 or more")
         return found
@@ -56,11 +57,10 @@ class Pace:
         return waves * available_after + leave
 
 
-def _pods(text: str, replicas: int, rounded: Callable[[float], int]) -> int:
-    number, percent = text.removesuffix("%"), text.endswith("%")
-    if not number.isdecimal():
+def _pods(text: str, replicas: int, *, up: bool) -> int:
+    if not text.removesuffix("%").isdecimal():
         raise ValueError(f"{text!r} is no number of pods; allowed are whole numbers and percentages")
-    return rounded(int(number) * replicas / 100) if percent else int(number)
+    return amount(text, replicas, up=up)
 
 
 @dataclass(frozen=True)
@@ -136,6 +136,4 @@ def updates(base: Experiment, numbers: Iterable[int], strategy: str) -> Iterator
     """
     for replicas in numbers:
         pace = Pace.of(strategy, replicas)
-        source = replace(base.source, replicas=replicas, strategy=str(pace))
-        title = f"{source.name} → {source.name}, {replicas} replicas, {pace}"
-        yield replace(base, source=source, destination=onto_itself(source), title=title), pace
+        yield of_size(base, base.source, replicas, str(pace)), pace

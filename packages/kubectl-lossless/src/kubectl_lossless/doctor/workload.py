@@ -47,6 +47,9 @@ MONITORING_PORT = re.compile(r"metric|prom|health|probe|liveness|readiness|telem
 MONITORING_SERVICE = re.compile(r"(^|-)(metrics|monitoring|health)$")
 """Names of Services of the same kind."""
 
+PORT_HANDLERS = ("httpGet", "tcpSocket", "grpc")
+"""Handlers of probes that ask a port."""
+
 HTTP_PORT = re.compile(r"http|web|api|www", re.IGNORECASE)
 HTTP_PORTS = {80, 443, 3000, 4000, 5000, 8000, 8001, 8008, 8080, 8081, 8443, 8888, 9000, 9090}
 
@@ -187,12 +190,21 @@ class Container:
         return [each for each in self.spec.get("ports") or () if "containerPort" in each]
 
     @property
+    def has_known_server(self) -> bool:
+        """True for a server that is known to be one, as not every Python program is."""
+        python = self.server.kind is not None and self.server.kind.name == "A Python program"
+        return bool(self.server.name) and not python
+
+    @property
     def serves_clients(self) -> bool:
         """True for a known server, unless the ports that it declares are for monitoring."""
-        python = self.server.kind is not None and self.server.kind.name == "A Python program"
-        return (
-            bool(self.server.name) and not python and (not self.ports or any(map(takes_requests, self.ports)))
-        )
+        return self.has_known_server and (not self.ports or any(map(takes_requests, self.ports)))
+
+    def probed_ports(self, *kinds: str) -> list[object]:
+        """Return the ports that its probes of these kinds ask, by name or number."""
+        probes = [self.probe(kind) or {} for kind in kinds]
+        found = [(probe.get(handler) or {}).get("port") for probe in probes for handler in PORT_HANDLERS]
+        return [port for port in found if port is not None]
 
     def probe(self, kind: str) -> Object | None:
         """Return the container's probe: "readiness", "liveness" or "startup"."""
@@ -216,12 +228,7 @@ class Container:
         """Return whether its probes or its command line have a port's number."""
         if not isinstance(port, int):
             return False
-        probes = [self.probe(kind) or {} for kind in ("readiness", "liveness", "startup")]
-        asked = [
-            (probe.get(handler) or {}).get("port")
-            for probe in probes
-            for handler in ("httpGet", "tcpSocket", "grpc")
-        ]
+        asked = self.probed_ports("readiness", "liveness", "startup")
         number = re.compile(rf"(?<![0-9.]){port}(?![0-9.])")
         return port in asked or any(number.search(word) for word in self.start.words)
 
@@ -475,6 +482,12 @@ class Workload:
         return server.overridden(self.app.server, known.drain, known.graceful, known.keepalive)
 
     @property
+    def serving_on(self) -> float:
+        """Seconds for which the server in `app` still serves after the pod's deletion, as far as known."""
+        hook = self.app.pre_stop
+        return (hook.wait or 0.0 if hook else 0.0) + (self.server.drain or 0.0)
+
+    @property
     def way_in(self) -> Container | None:
         """The first container that the Services' ports lead to, None where none is known to."""
         return self.ways_in[0] if self.ways_in else None
@@ -560,10 +573,7 @@ class Workload:
         return (
             asked
             or any(takes_requests(port) for each in self.plain if not each.helper for port in each.ports)
-            or any(
-                each.server.name and not (each.server.kind and each.server.kind.name == "A Python program")
-                for each in self.plain
-            )
+            or any(each.has_known_server for each in self.plain)
         )
 
     @cached_property

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from kubectl_lossless.kubectl import Kubectl, Object
+from kubectl_lossless.rolling_update import amount
 
 ROLLOUT = "rollouts.argoproj.io"
 """Argo Rollouts' kind, with its group: kubectl's `rollout` is a command."""
@@ -134,12 +134,16 @@ class Facts:
         elif kind == "rollout":
             canary = (spec.get("strategy") or {}).get("canary")
             strategy = "blueGreen" if canary is None else "canary"
-            unavailable = 0 if canary is None else amount(canary.get("maxUnavailable", "25%"), replicas)
+            unavailable = (
+                0 if canary is None else amount(canary.get("maxUnavailable", "25%"), replicas, up=False)
+            )
         else:
             strategy = str(spec.get("strategy", {}).get("type", "RollingUpdate"))
             rolling = spec.get("strategy", {}).get("rollingUpdate") or {}
             unavailable = (
-                replicas if strategy == "Recreate" else amount(rolling.get("maxUnavailable", "25%"), replicas)
+                replicas
+                if strategy == "Recreate"
+                else amount(rolling.get("maxUnavailable", "25%"), replicas, up=False)
             )
         hooks = [pre_stop_of(each) for each in serving]
         return cls(
@@ -155,13 +159,6 @@ class Facts:
             container=str(serving[0]["name"]),
             image=str(serving[0].get("image", "")),
         )
-
-
-def amount(value: int | str, of: int) -> int:
-    """Return maxUnavailable as a number of pods: a percentage is rounded down."""
-    if isinstance(value, str) and value.endswith("%"):
-        return math.floor(of * float(value[:-1]) / 100)
-    return int(value)
 
 
 def pre_stop_of(container: Mapping[str, Any]) -> float | None:

@@ -6,15 +6,6 @@ import pytest
 
 from doctor.helpers import ADVICE, LOSES, RISKS, base, brief, dump, findings
 from doctor.kinds import added, kind, of_container, spec
-from kubectl_lossless.doctor.checks.rollout_strategy import amount
-
-
-@pytest.mark.parametrize(
-    ("value", "of", "up", "pods"),
-    [("25%", 3, False, 0), ("25%", 3, True, 1), (2, 3, True, 2), ("100%", 3, False, 3)],
-)
-def test_percentage_is_rounded_as_by_the_controller(value: object, of: int, up: bool, pods: int) -> None:
-    assert amount(value, of, up) == pods
 
 
 def test_suggested_seconds_stay_below_the_deadline() -> None:

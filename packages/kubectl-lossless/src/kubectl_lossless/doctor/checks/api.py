@@ -9,17 +9,16 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from kubectl_lossless.doctor.checks.rollout_strategy import amount
 from kubectl_lossless.doctor.documents import Document, Object
 from kubectl_lossless.doctor.finding import REMOVE, Change, Finding, Path, Severity
-from kubectl_lossless.doctor.workload import Container, Workload
+from kubectl_lossless.doctor.workload import PORT_HANDLERS, Container, Workload
+from kubectl_lossless.rolling_update import amount
 
 LONGEST_PORT_NAME = 15
 """Characters."""
 
 PROBES = ("readinessProbe", "livenessProbe", "startupProbe")
 HANDLERS = ("exec", "httpGet", "tcpSocket", "grpc", "sleep")
-WITH_PORT = ("httpGet", "tcpSocket", "grpc")
 ZERO = (0, "0", "0%")
 
 NOT_SERVED = {
@@ -345,7 +344,7 @@ def _handler(path: Path, found: Object) -> Iterator[Finding]:
         yield _refusal(f"{where} has {len(handlers)} handlers, {' and '.join(handlers)}", path)
     for name in handlers:
         port = found[name].get("port") if isinstance(found[name], dict) else None
-        if port is None and name in WITH_PORT:
+        if port is None and name in PORT_HANDLERS:
             yield _refusal(
                 f"{name} of {where} has no port", (*path, name, "port"), advice="the server's port"
             )

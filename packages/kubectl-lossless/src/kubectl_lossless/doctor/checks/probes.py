@@ -68,9 +68,7 @@ def _asks_for(container: Container, workload: Workload) -> bool:
     app = workload.app
     if container is app or not (container in workload.servers or container.helper):
         return True
-    probe = container.probe("readiness") or {}
-    asked = [(probe.get(handler) or {}).get("port") for handler in ("httpGet", "tcpSocket", "grpc")]
-    return any(app.has_port(port) for port in asked if port is not None)
+    return any(map(app.has_port, container.probed_ports("readiness")))
 
 
 def readiness_probe(workload: Workload) -> Iterator[Finding]:

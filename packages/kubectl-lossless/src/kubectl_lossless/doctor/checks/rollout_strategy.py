@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator
 
 from kubectl_lossless.doctor.checks.probes import failing_after, number
 from kubectl_lossless.doctor.finding import REMOVE, Change, Finding, Severity
 from kubectl_lossless.doctor.workload import Workload, selects
+from kubectl_lossless.rolling_update import amount
 
 PROGRESS_DEADLINE = 600
 """Seconds, Kubernetes' default for progressDeadlineSeconds."""
@@ -23,14 +23,6 @@ MIGRATIONS = re.compile(
     r"\bmanage\.py\s+migrate\b|\bdjango-admin\s+migrate\b|\balembic\s+upgrade\b|\bflask\s+db\s+upgrade\b"
     r"|\bdb:migrate\b|\bprisma\s+migrate\s+deploy\b|\bknex\s+migrate|\bflyway\b.*\bmigrate\b|\bsequelize\s+db:migrate"
 )
-
-
-def amount(value: object, of: int, up: bool) -> int:
-    """Return a number of pods, or a percentage of them as the Deployment controller rounds it."""
-    if isinstance(value, str) and value.endswith("%"):
-        share = of * int(value[:-1]) / 100
-        return math.ceil(share) if up else math.floor(share)
-    return int(str(value))
 
 
 def replicas(workload: Workload) -> Iterator[Finding]:

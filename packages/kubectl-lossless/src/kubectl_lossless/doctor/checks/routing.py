@@ -16,12 +16,6 @@ DEREGISTRATION = 15
 """Duration for which a load balancer that sends to pods itself still uses a terminating one, in seconds."""
 
 
-def _serving_on(workload: Workload) -> float:
-    """Return for how many seconds after the pod's deletion its server still serves, as far as it is known."""
-    hook = workload.app.pre_stop
-    return (hook.wait or 0.0 if hook else 0.0) + (workload.server.drain or 0.0)
-
-
 def service_selector(workload: Workload) -> Iterator[Finding]:
     """A Service whose selector misses the pods by a label sends them nothing, or sends it elsewhere."""
     for service in workload.of_kind("Service", group=""):
@@ -217,7 +211,7 @@ def _traffic_policy_of_daemonset(workload: Workload) -> Iterator[Finding]:
     if workload.rolling_update.get("maxSurge", 0) not in (0, "0%"):
         return
     fields = ["internalTrafficPolicy"]
-    if _serving_on(workload) < DEREGISTRATION:  # else load balancers have noticed
+    if workload.serving_on < DEREGISTRATION:  # else load balancers have noticed
         fields.append("externalTrafficPolicy")
     path = workload.rolling_update_path
     taken = workload.pod.get("hostNetwork") or any(
@@ -249,7 +243,7 @@ def pod_targets(workload: Workload) -> Iterator[Finding]:
         if _sends_to_pods(each.annotations)
         and (each.kind == "Service" or names & {name for name, _ in backends(each.data)})
     ]
-    wait = _serving_on(workload)
+    wait = workload.serving_on
     if marked and wait < DEREGISTRATION:
         yield Finding(
             Severity.RISKS,

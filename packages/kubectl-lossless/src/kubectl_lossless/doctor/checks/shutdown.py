@@ -69,7 +69,7 @@ def _wait(workload: Workload) -> float | None:
 
 def serving_on(workload: Workload) -> float:
     """Return for how many seconds after the pod's deletion its servers still serve, as far as it is known."""
-    return max((_wait(view) or 0.0) + (view.server.drain or 0.0) for view in workload.of_servers)
+    return max(view.serving_on for view in workload.of_servers)
 
 
 def _needs_prestop(workload: Workload) -> bool:
