@@ -101,6 +101,24 @@ class Shop:
         assert "Traceback" not in done.stderr, done.stderr
         return done.returncode, json.loads(done.stdout or "{}"), done.stderr
 
+    def propagation(
+        self, url: str, timeout: float = 300, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Measure the propagation to the route `url` for three pods, within `timeout` seconds."""
+        command = [
+            *(sys.executable, "-m", "kubectl_lossless", "propagation", "deploy/web", "-n", NAMESPACE),
+            *("--context", str(self.kubectl.context), "--report", str(self.folder), "--url", url),
+            *("--yes", "--pods", "3", "--rps", "100"),
+        ]
+        return subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=timeout,
+            env={**os.environ, **environment},
+        )
+
     def measure_from_elsewhere(
         self, release: Callable[[], object], *arguments: str
     ) -> tuple[int, dict[str, Any], str]:
@@ -436,13 +454,7 @@ def test_documented_role_has_the_rights_of_a_measurement(
 @matrix
 def test_documented_role_has_the_rights_of_propagation(shop: Shop, web: str) -> None:
     path = kubeconfig_of(shop, "documented", *documented_rules())
-    command = [
-        *(sys.executable, "-m", "kubectl_lossless", "propagation", "deploy/web", "-n", NAMESPACE),
-        *("--context", str(shop.kubectl.context), "--report", str(shop.folder), "--url", web),
-        *("--yes", "--pods", "3", "--rps", "100"),
-    ]
-    environment = {**os.environ, "KUBECONFIG": path}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=200, env=environment)
+    done = shop.propagation(web, timeout=200, KUBECONFIG=path)
     assert done.returncode == 0, done.stderr
 
 
@@ -667,17 +679,7 @@ def test_propagation_measures_the_time_that_each_route_leads_to_a_terminating_po
     shop: Shop, web: str
 ) -> None:
     before = objects(shop.kubectl)
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "kubectl_lossless", "propagation", "deploy/web", "-n", NAMESPACE),
-            *("--context", str(shop.kubectl.context), "--report", str(shop.folder), "--url", web),
-            *("--yes", "--pods", "3", "--rps", "100"),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
+    done = shop.propagation(web)
     assert done.returncode == 0, done.stderr
     found = Propagation.read(shop.folder / "propagation.json")
     assert found.ways() == ["EndpointSlice", web]

@@ -1,4 +1,4 @@
-"""A WSGI application without Flask, as adopters of gunicorn-drain have one, and the kinds of its clients."""
+"""Applications without Flask, as adopters of gunicorn-drain have them, and the kinds of their clients."""
 
 from __future__ import annotations
 
@@ -13,6 +13,24 @@ def application(environ, start_response):
     start_response("200 OK", [("Content-Length", "5")])
     return [b"Hello"]
 """
+
+DJANGO_PROJECT = """
+import django
+from django.conf import settings
+from django.http import JsonResponse
+from django.urls import path
+
+settings.configure(
+    ALLOWED_HOSTS=["*"],
+    ROOT_URLCONF=__name__,
+    MIDDLEWARE=["django.middleware.security.SecurityMiddleware", "django.middleware.common.CommonMiddleware"],
+    SECRET_KEY="of a test",
+)
+
+def index(request):
+    return JsonResponse({"message": "Hello"})
+"""
+"""A Django project in one file, without its application and URLs."""
 
 
 def kinds(pause: tuple[float, float] = (0.0, 0.01)) -> tuple[Kind, ...]:

@@ -11,6 +11,7 @@ import pytest
 
 from gunicorn_fast import PROBE_LANE_WORKER
 from tests.process.clients import Crowd, Kind, get
+from tests.process.plain import DJANGO_PROJECT
 from tests.process.service import ROOT, Service
 from tests.waiting import wait_until
 
@@ -28,27 +29,17 @@ def healthz():
     return {"alive": True}
 """
 
-DJANGO = """
-import django
-from django.conf import settings
+DJANGO = (
+    DJANGO_PROJECT
+    + """
 from django.core.wsgi import get_wsgi_application
-from django.http import JsonResponse
-from django.urls import path
 
-settings.configure(
-    ALLOWED_HOSTS=["*"],
-    ROOT_URLCONF=__name__,
-    MIDDLEWARE=["django.middleware.security.SecurityMiddleware", "django.middleware.common.CommonMiddleware"],
-    SECRET_KEY="of a test",
-)
 application = get_wsgi_application()
-
-def index(request):
-    return JsonResponse({"message": "Hello"})
 
 def healthz(request):
     return JsonResponse({"alive": True})
 """
+)
 
 DJANGO_URLS = """
 urlpatterns = [path("", index), path("healthz", healthz)]

@@ -15,6 +15,7 @@ from wsproto.events import TextMessage
 
 from gunicorn_drain.asgi import SERVICE_RESTART
 from tests.process.clients import Connection, Crowd, Kind
+from tests.process.plain import DJANGO_PROJECT
 from tests.process.service import Service
 from tests.process.streams import EventStream, Socket
 from tests.waiting import wait_until
@@ -119,23 +120,13 @@ async def ws(websocket: WebSocket):
             await websocket.send_text(await websocket.receive_text())
 """
 
-DJANGO = """
-import django
-from django.conf import settings
+DJANGO = (
+    DJANGO_PROJECT
+    + """
 from django.core.asgi import get_asgi_application
-from django.http import JsonResponse, StreamingHttpResponse
-from django.urls import path
+from django.http import StreamingHttpResponse
 
-settings.configure(
-    ALLOWED_HOSTS=["*"],
-    ROOT_URLCONF=__name__,
-    MIDDLEWARE=["django.middleware.security.SecurityMiddleware", "django.middleware.common.CommonMiddleware"],
-    SECRET_KEY="of a test",
-)
 application = get_asgi_application()
-
-def index(request):
-    return JsonResponse({"message": "Hello"})
 
 async def slow(request):
     await asyncio.sleep(0.5)
@@ -156,6 +147,7 @@ urlpatterns = [
     path(each.__name__ if each is not index else "", each) for each in (index, slow, long, stream, sse)
 ]
 """
+)
 
 
 @dataclass(frozen=True)

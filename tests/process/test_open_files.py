@@ -51,7 +51,7 @@ def test_gthread_accepts_no_more_connections_than_files_can_be_open() -> None:
 
 
 @pytest.mark.parametrize("worker_class", OURS)
-def test_service_with_a_low_limit_serves_fewer_connections_at_a_time_and_logs_it(worker_class: str) -> None:
+def test_service_with_a_low_limit_logs_the_limit_and_serves_fewer_connections(worker_class: str) -> None:
     with Service("-k", worker_class, program=limited(FILES), WORKERS=1) as service:
         port = service.ready().port
         assert f"Open files are limited to {FILES}: too few for worker_connections" in service.log

@@ -15,7 +15,7 @@ from tests.waiting import CONDITION_TIMEOUT, wait_until
 
 FAILED = "A worker could not be started"
 
-# Every second start after a reload fails, as a fork does at the limit of processes.
+# The second start after a reload fails, as a fork does at the limit of processes.
 SECOND_START_FAILS = """
 import errno
 starts = 0

@@ -20,7 +20,7 @@ from tools.course.stage import Rung
         ("0/1", 3, Pace(0, 1)),
     ],
 )
-def test_strategy_is_rounded_as_kubernetes_rounds_it(text: str, replicas: int, pace: Pace) -> None:
+def test_percentages_of_a_strategy_are_rounded_as_by_kubernetes(text: str, replicas: int, pace: Pace) -> None:
     assert Pace.of(text, replicas) == pace
 
 

@@ -61,7 +61,7 @@ def test_finding_has_the_file_and_line_of_its_object() -> None:
     assert text[found.line - 1].strip() == "externalTrafficPolicy: Local"
 
 
-def test_findings_name_the_server_that_they_are_about() -> None:
+def test_findings_name_their_server() -> None:
     twice = (command(*THREADS), no_hook, second(command=[*THREADS], lifecycle=None), second_service())
     found = [each for each in findings(dump(base(*twice))) if each.check == "drain"]
     assert [(each.what[:23], each.path[4]) for each in found] == [
