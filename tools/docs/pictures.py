@@ -175,9 +175,8 @@ def pace_picture(rows: Sequence[Row]) -> str:
             at_x += seconds * scale
         parts.append(_text(at_x + 6, y + BAR - 2, f"{end:.0f} s", "name"))
     said = "; ".join(
-        f"{row.title}: {row.lost} lost, {row.complete - row.pace:.1f} s replacing pods, "
-        f"{row.pace:.0f} s of chosen pace, "
-        f"{max(0.0, row.gone - row.complete):.1f} s until the last old pod is gone"
+        f"{row.title}: {row.lost} lost, {row.complete - row.pace:.1f} s replacing pods, {row.pace:.0f} s of "
+        f"chosen pace, {max(0.0, row.gone - row.complete):.1f} s until the last old pod is gone"
         for row in rows
     )
     return _svg(

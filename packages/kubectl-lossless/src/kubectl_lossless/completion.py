@@ -98,9 +98,8 @@ def parser() -> argparse.ArgumentParser:
     """Return the options of `completion`."""
     found = argparse.ArgumentParser(
         prog="kubectl lossless completion",
-        description=f"Print the script that completes {PROGRAM} in a shell. "
-        "`kubectl lossless` is completed by kubectl's own script (kubectl completion --help), which runs "
-        "kubectl_complete-lossless.",
+        description=f"Print the script that completes {PROGRAM} in a shell. `kubectl lossless` is completed "
+        "by kubectl's own script (kubectl completion --help), which runs kubectl_complete-lossless.",
         epilog=f'eval "$({PROGRAM} completion bash)" in ~/.bashrc, or with zsh in ~/.zshrc behind compinit.',
     )
     complete_with(found.add_argument("shell", choices=SHELLS), choices(*SHELLS))

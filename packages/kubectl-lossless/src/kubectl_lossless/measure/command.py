@@ -181,10 +181,8 @@ def parser() -> argparse.ArgumentParser:
         description="Roll a workload under a light load and report how many requests the rollout loses, and "
         "why.",
         epilog="Exit status: 0 the rollout completed and lost no more than --max-lost, 1 it did not, 2 it "
-        "could not be "
-        "measured, 130 interrupted. Nothing in the cluster is changed but what you ask for; a load in the "
-        "cluster is "
-        "removed at the end.",
+        "could not be measured, 130 interrupted. Nothing in the cluster is changed but what you ask for; a "
+        "load in the cluster is removed at the end.",
     )
     add_cluster(made)
     add_requests(made)

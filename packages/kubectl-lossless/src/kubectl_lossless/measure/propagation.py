@@ -118,9 +118,8 @@ def refuse_unseen(results: Mapping[str, Result]) -> None:
     for way, result in results.items():
         if not names_pods(result) and not result.failures:
             raise RolloutError(
-                f"{way}: responses do not name their pod, and no request was lost, so nothing shows for "
-                f"how long "
-                "the pods still got new connections. --pod-header or --pod-field names the pod."
+                f"{way}: responses do not name their pod, and no request was lost, so nothing shows for how "
+                "long the pods still got new connections. --pod-header or --pod-field names the pod."
             )
 
 

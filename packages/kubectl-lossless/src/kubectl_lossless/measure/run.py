@@ -197,9 +197,8 @@ def stale_template(before: Object, after: Object, lost: int) -> list[str]:
     if not lost or (old.pre_stop, old.grace, old.image) == (new.pre_stop, new.grace, new.image):
         return []
     return [
-        "The pods that terminated had the template from before this rollout. A change of how pods stop "
-        "shows from the "
-        "next rollout on."
+        "The pods that terminated had the template from before this rollout. A change of how pods stop shows "
+        "from the next rollout on."
     ]
 
 

@@ -340,9 +340,8 @@ class Judge:
         match cause:
             case "drain" if not slept:
                 return (
-                    "the server stops accepting connections as soon as it gets SIGTERM, while the routes "
-                    "to the pod "
-                    "(kube-proxy, an ingress) still lead new ones to it",
+                    "the server stops accepting connections as soon as it gets SIGTERM, while the routes to "
+                    "the pod (kube-proxy, an ingress) still lead new ones to it",
                     f"{hook}: {{sleep: {{seconds: {max(5, math.ceil(2 * longest))}}}}}, or a drain in the "
                     f"server",
                 )
@@ -357,24 +356,21 @@ class Judge:
                     "the server closes kept connections when it stops, without having announced it by "
                     "`Connection: close`; a preStop sleep does not move them",
                     "a drain in the server that announces the close before it stops (for Gunicorn: "
-                    "gunicorn-drain), or a "
-                    "proxy in front that retries requests on connections that turn out closed",
+                    "gunicorn-drain), or a proxy in front that retries requests on connections that turn out "
+                    "closed",
                 )
             case "in-flight":
                 longest_ms = max(failure.ms for failure, _ in losses)
                 return (
-                    f"requests that were under way, the longest for {longest_ms / 1000:.1f} s, were cut "
-                    f"off: the server "
-                    "does not wait for them when it stops, or not long enough",
+                    f"requests that were under way, the longest for {longest_ms / 1000:.1f} s, were cut off: "
+                    "the server does not wait for them when it stops, or not long enough",
                     "a graceful shutdown that waits for requests in flight, within "
-                    "terminationGracePeriodSeconds "
-                    f"({leaving.grace:g} s)",
+                    f"terminationGracePeriodSeconds ({leaving.grace:g} s)",
                 )
             case "killed":
                 return (
-                    f"the pod did not end within its terminationGracePeriodSeconds ({leaving.grace:g} s) "
-                    f"and was killed: "
-                    "its process 1 does not act on SIGTERM, or needs longer",
+                    f"the pod did not end within its terminationGracePeriodSeconds ({leaving.grace:g} s) and "
+                    "was killed: its process 1 does not act on SIGTERM, or needs longer",
                     "let the server be process 1 (`exec` in a shell script, or tini), or give it more time: "
                     "spec.template.spec.terminationGracePeriodSeconds",
                 )
@@ -389,10 +385,8 @@ class Judge:
             case "drain-or-not-listening":
                 return (
                     f"two causes that cannot be distinguished here: the container {coming.container} has no "
-                    f"readinessProbe, so "
-                    "new pods get requests before they listen; and the server of the terminating pods "
-                    "stops accepting "
-                    "connections as soon as it gets SIGTERM",
+                    "readinessProbe, so new pods get requests before they listen; and the server of the "
+                    "terminating pods stops accepting connections as soon as it gets SIGTERM",
                     f"spec.template.spec.containers[name={coming.container}].readinessProbe, and {hook}: "
                     f"{{sleep: {{seconds: 5}}}}",
                 )
@@ -463,15 +457,14 @@ class Judge:
             )
             found.append(
                 f"Tested with {during.requests:,} requests from the rollout's start on ({sent}) while "
-                f"{len(replaced)} "
-                f"pod{'' if len(replaced) == 1 else 's'} terminated. With none lost of so many, a share of "
-                f"{percent(3 / during.requests)} or more would have shown, with 95 % confidence."
+                f"{len(replaced)} pod{'' if len(replaced) == 1 else 's'} terminated. With none lost of so "
+                f"many, a share of {percent(3 / during.requests)} or more would have shown, with 95 % "
+                "confidence."
             )
         if load.closed:
             found.append(
                 f"{len(load.closed)} idle connection{'' if len(load.closed) == 1 else 's'} closed by the "
-                f"server without "
-                "notice: no request was on them, but one would have been lost."
+                "server without notice: no request was on them, but one would have been lost."
             )
         names = {
             "pods": "pods",
