@@ -8,9 +8,10 @@ from dataclasses import replace
 
 import pytest
 
+from kubectl_lossless.measure.evidence import Advice, Evidence
 from kubectl_lossless.measure.load.lost import Kind
 from kubectl_lossless.measure.load.record import Answer, Closed, Failure, Result
-from kubectl_lossless.measure.verdict import Advice, Evidence, Verdict, verdict
+from kubectl_lossless.measure.verdict import Verdict, verdict
 from kubectl_lossless.measure.watch import Mark, Pod, State
 from kubectl_lossless.measure.workload import Facts
 
@@ -234,3 +235,8 @@ def test_closed_idle_connections_are_noted() -> None:
 def test_verdict_survives_its_json() -> None:
     found = judged([lost(1010.1), lost(1025)])
     assert Verdict.from_json(json.loads(json.dumps(found.to_json()))) == found
+
+
+def test_headline_tells_losses_before_the_rollout_from_unexplained_ones() -> None:
+    found = judged([lost(ZERO - 5), lost(ZERO + 500)])
+    assert found.headline.endswith("requests lost: 1 before the rollout began, 1 unexplained.")

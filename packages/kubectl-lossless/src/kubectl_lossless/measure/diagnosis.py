@@ -9,7 +9,7 @@ import sys
 from typing import Any
 
 from kubectl_lossless.kubectl import Kubectl
-from kubectl_lossless.measure.verdict import Advice
+from kubectl_lossless.measure.evidence import Advice
 from kubectl_lossless.measure.workload import Reference
 
 TIMEOUT = 90.0

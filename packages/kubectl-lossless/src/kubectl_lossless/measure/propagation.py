@@ -16,9 +16,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from kubectl_lossless.kubectl import Kubectl
+from kubectl_lossless.measure.judge import SPREAD
 from kubectl_lossless.measure.load import Load, Result
 from kubectl_lossless.measure.report.figures import percentile
-from kubectl_lossless.measure.verdict import SPREAD
 from kubectl_lossless.measure.watch import Mark, Pod, State, Watch
 from kubectl_lossless.measure.workload import Reference, RolloutError
 

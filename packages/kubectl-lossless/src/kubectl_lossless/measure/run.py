@@ -9,13 +9,14 @@ from textwrap import shorten
 
 from kubectl_lossless.kubectl import Kubectl, KubectlError, Object
 from kubectl_lossless.measure.diagnosis import diagnose
+from kubectl_lossless.measure.evidence import Evidence
 from kubectl_lossless.measure.load import Load, LoadError, Local, Lost, Plan, Target
 from kubectl_lossless.measure.load.connection import Connection
 from kubectl_lossless.measure.load.process import Place
 from kubectl_lossless.measure.report import Report
 from kubectl_lossless.measure.rollout import wait_for_rollout
-from kubectl_lossless.measure.verdict import Advice, Evidence, verdict
-from kubectl_lossless.measure.watch import Pod, State, Watch
+from kubectl_lossless.measure.verdict import verdict
+from kubectl_lossless.measure.watch import State, Watch
 from kubectl_lossless.measure.workload import Facts, Reference, RolloutError, refuse_unrollable, template
 
 LEAD = 5.0
@@ -380,6 +381,3 @@ def made(  # noqa: PLR0913, PLR0917 - the parts of a report
         pods=pods,
         old=old_names,
     )
-
-
-__all__ = ["Action", "Advice", "Console", "Measurement", "Outcome", "Pod", "measure"]
