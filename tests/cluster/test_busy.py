@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from kubectl_lossless.measure.watch import State, Watch
+from kubectl_lossless.measure.pod import State
+from kubectl_lossless.measure.watch import Watch
 from tests.cluster.conftest import Deploy
 from tools.course.stage import Rung, Stage
 

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from kubectl_lossless.kubectl import Kubectl, KubectlError
-from kubectl_lossless.measure.watch import State, Watch
+from kubectl_lossless.measure.pod import State
+from kubectl_lossless.measure.watch import Watch
 from tests.cluster.conftest import NAME, ROLLED_OUT, Deploy, nothing_lost, way_in
 from tests.waiting import wait_until
 from tools.course.load import Load

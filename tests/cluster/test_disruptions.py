@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from kubectl_lossless.kubectl import KubectlError
-from kubectl_lossless.measure.watch import State, Watch
+from kubectl_lossless.measure.pod import State
+from kubectl_lossless.measure.watch import Watch
 from tests.cluster.conftest import NAME, ROLLED_OUT, Deploy, nothing_lost
 from tests.waiting import wait_until
 from tools.course.load import LONG_MIX, Load

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from kubectl_lossless.kubectl import Kubectl
-from kubectl_lossless.measure.watch import version_of
+from kubectl_lossless.measure.pod import version_of
 from tests.cluster.conftest import K8S, way_in
 from tools.course.experiment import Experiment, run
 from tools.course.namespace import JOURNAL, get_namespace

@@ -17,7 +17,8 @@ import yaml
 
 from kubectl_lossless.kubectl import Kubectl, KubectlError
 from kubectl_lossless.measure.load.connection import Connection, Target
-from kubectl_lossless.measure.watch import State, Watch
+from kubectl_lossless.measure.pod import State
+from kubectl_lossless.measure.watch import Watch
 from tests.cluster.conftest import NAMESPACE, ROLLED_OUT, Deploy
 from tests.process.prometheus import Labels, Prometheus, needs_prometheus
 from tests.waiting import wait_until

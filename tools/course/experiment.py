@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from kubectl_lossless.measure.load import LoadError, Local, Mix
 from kubectl_lossless.measure.load.job import Job
 from kubectl_lossless.measure.load.process import Place
+from kubectl_lossless.measure.pod import State
 from kubectl_lossless.measure.report import Report
 from kubectl_lossless.measure.rollout import wait_for_rollout
-from kubectl_lossless.measure.watch import State, Watch
+from kubectl_lossless.measure.watch import Watch
 from kubectl_lossless.measure.workload import RolloutError
 from tools.course.load import DEFAULT_MIX, Load
 from tools.course.namespace import EXPERIMENT, MADE_BY

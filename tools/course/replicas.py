@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from gunicorn_drain import DrainPolicy
+from kubectl_lossless.measure.pod import State
 from kubectl_lossless.measure.report import Report
 from kubectl_lossless.measure.report.figures import Figures
-from kubectl_lossless.measure.watch import State
 from kubectl_lossless.rolling_update import amount
 from tools.course.course import of_size
 from tools.course.experiment import Experiment

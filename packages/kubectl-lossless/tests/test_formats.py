@@ -9,16 +9,17 @@ from dataclasses import replace
 
 import pytest
 
+from kubectl_lossless.measure.judge import Cause
 from kubectl_lossless.measure.load.lost import Kind
 from kubectl_lossless.measure.load.record import Answer, Failure, Result
+from kubectl_lossless.measure.pod import Pod, State
 from kubectl_lossless.measure.report.formats import FORMATS, SCHEMA, Summary
 from kubectl_lossless.measure.report.model import Report
 from kubectl_lossless.measure.report.page import Collection, Part, page
 from kubectl_lossless.measure.verdict import Group, Verdict
-from kubectl_lossless.measure.watch import Pod, State
 
 GROUP = Group(
-    cause="drain",
+    cause=Cause.DRAIN,
     count=2,
     how={"connection refused": 1, "status 502 by <edge|1>": 1},
     pods=["web-a"],
@@ -29,7 +30,7 @@ GROUP = Group(
     do="spec.x: 1",
     check="drain",
 )
-UNEXPLAINED = Group("unexplained", 1, {"timeout": 1}, [], 9.0, 9.0, "", "no pod was terminating then")
+UNEXPLAINED = Group(Cause.UNEXPLAINED, 1, {"timeout": 1}, [], 9.0, 9.0, "", "no pod was terminating then")
 
 
 def summary(lost: int, max_lost: int = 0, problem: str | None = None) -> Summary:

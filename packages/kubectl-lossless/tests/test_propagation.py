@@ -6,8 +6,8 @@ import pytest
 
 from kubectl_lossless.measure.load.lost import Kind
 from kubectl_lossless.measure.load.record import Answer, Failure, Result
+from kubectl_lossless.measure.pod import Mark, Pod, State
 from kubectl_lossless.measure.propagation import ENDPOINTS, leave_of, refuse_unseen
-from kubectl_lossless.measure.watch import Mark, Pod, State
 from kubectl_lossless.measure.workload import RolloutError
 
 POD = Pod(

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from kubectl_lossless.measure.load import Answer, Closed, Failure, Kind, Result
+from kubectl_lossless.measure.pod import Pod, State
 from kubectl_lossless.measure.report import Report, terminal
 from kubectl_lossless.measure.report.chart import chart
 from kubectl_lossless.measure.report.compare import HEADINGS, Goal, Published, row_of, rows_as_cells
 from kubectl_lossless.measure.report.figures import Figures, latency_of, percentile, pod_counts
 from kubectl_lossless.measure.report.overview import overview
 from kubectl_lossless.measure.report.page import Collection, Part, page, write_report
-from kubectl_lossless.measure.watch import Pod, State
 
 RECORDED = Path(__file__).with_name("recorded-v2-v3.json")
 """The report.json of a real update from v2 to v3; to keep it small, with every eighth answer only."""

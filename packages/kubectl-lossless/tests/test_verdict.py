@@ -11,8 +11,8 @@ import pytest
 from kubectl_lossless.measure.evidence import Advice, Evidence
 from kubectl_lossless.measure.load.lost import Kind
 from kubectl_lossless.measure.load.record import Answer, Closed, Failure, Result
+from kubectl_lossless.measure.pod import Mark, Pod, State
 from kubectl_lossless.measure.verdict import Verdict, verdict
-from kubectl_lossless.measure.watch import Mark, Pod, State
 from kubectl_lossless.measure.workload import Facts
 
 FACTS = Facts(

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from kubectl_lossless.kubectl import Kubectl, documents, follow, unpacked
-from kubectl_lossless.measure.watch import Mark, Pod, State, Watch, state_of, stuck_of, version_of
+from kubectl_lossless.measure.pod import Mark, Pod, State, state_of, stuck_of, version_of
+from kubectl_lossless.measure.watch import Watch
 
 
 def pod(phase: str = "Running", ready: bool = False, **more: Any) -> dict[str, Any]:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from kubectl_lossless.measure.load import Answer, Failure, Kind, Result
+from kubectl_lossless.measure.pod import Pod, State
 from kubectl_lossless.measure.report import Report
-from kubectl_lossless.measure.watch import Pod, State
 from tools.course.course import ENOUGH, PARTS, REPLICAS, STRATEGIES, WITHOUT_PACE, goals, onto_itself, parts
 from tools.course.experiment import Experiment
 from tools.course.load import LONG_MIX, mix_from_text

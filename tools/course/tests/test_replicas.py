@@ -3,8 +3,8 @@
 import pytest
 
 from kubectl_lossless.measure.load import Result
+from kubectl_lossless.measure.pod import Pod, State
 from kubectl_lossless.measure.report import Report
-from kubectl_lossless.measure.watch import Pod, State
 from tools.course.experiment import Experiment
 from tools.course.replicas import HEADINGS, Pace, Row, updates
 from tools.course.stage import Rung

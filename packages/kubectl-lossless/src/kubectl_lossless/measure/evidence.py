@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kubectl_lossless.measure.load.record import Result
-from kubectl_lossless.measure.watch import Happening, Pod
+from kubectl_lossless.measure.pod import Pod
+from kubectl_lossless.measure.watch import Happening
 from kubectl_lossless.measure.workload import Facts
 
 

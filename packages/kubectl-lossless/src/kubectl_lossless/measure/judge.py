@@ -17,7 +17,7 @@ from enum import StrEnum
 from kubectl_lossless.measure.evidence import Evidence
 from kubectl_lossless.measure.load.lost import Kind
 from kubectl_lossless.measure.load.record import Failure
-from kubectl_lossless.measure.watch import Mark, Pod, State
+from kubectl_lossless.measure.pod import Mark, Pod, State
 
 EARLY = 1.0
 """Seconds by which a change may be observed here later than the requests felt it."""

@@ -18,8 +18,9 @@ from pathlib import Path
 from kubectl_lossless.kubectl import Kubectl
 from kubectl_lossless.measure.judge import SPREAD
 from kubectl_lossless.measure.load import Load, Result
+from kubectl_lossless.measure.pod import Mark, Pod, State
 from kubectl_lossless.measure.report.figures import percentile
-from kubectl_lossless.measure.watch import Mark, Pod, State, Watch
+from kubectl_lossless.measure.watch import Watch
 from kubectl_lossless.measure.workload import Reference, RolloutError
 
 MARGIN = 2.0

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from kubectl_lossless.measure.watch import State, Watch
+from kubectl_lossless.measure.pod import State
+from kubectl_lossless.measure.watch import Watch
 from kubectl_lossless.measure.workload import RolloutError
 
 STUCK_FOR = 10.0

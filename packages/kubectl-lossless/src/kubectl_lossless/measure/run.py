@@ -13,10 +13,11 @@ from kubectl_lossless.measure.evidence import Evidence
 from kubectl_lossless.measure.load import Load, LoadError, Local, Lost, Plan, Target
 from kubectl_lossless.measure.load.connection import Connection
 from kubectl_lossless.measure.load.process import Place
+from kubectl_lossless.measure.pod import State
 from kubectl_lossless.measure.report import Report
 from kubectl_lossless.measure.rollout import wait_for_rollout
 from kubectl_lossless.measure.verdict import verdict
-from kubectl_lossless.measure.watch import State, Watch
+from kubectl_lossless.measure.watch import Watch
 from kubectl_lossless.measure.workload import Facts, Reference, RolloutError, refuse_unrollable, template
 
 LEAD = 5.0

@@ -13,7 +13,7 @@ from kubectl_lossless.measure.evidence import Advice, Evidence
 from kubectl_lossless.measure.explanation import CHECKS, OWN_ADVICE, PHRASES, explain, kind_of, when_of
 from kubectl_lossless.measure.judge import EARLY, Blame, Cause, Judge, moment
 from kubectl_lossless.measure.load.record import Failure
-from kubectl_lossless.measure.watch import State
+from kubectl_lossless.measure.pod import State
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from kubectl_lossless.kubectl import Kubectl, KubectlError, Object, to_list
 from kubectl_lossless.measure.load.process import PLAN, LoadError
-from kubectl_lossless.measure.watch import State, state_of, stuck_of
+from kubectl_lossless.measure.pod import State, state_of, stuck_of
 
 NAME = "lossless-load"
 LABELS = {"app.kubernetes.io/name": NAME, "app.kubernetes.io/managed-by": "kubectl-lossless"}

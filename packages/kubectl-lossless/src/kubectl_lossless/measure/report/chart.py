@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from markupsafe import escape
 
+from kubectl_lossless.measure.pod import State
 from kubectl_lossless.measure.report.figures import percentile
 from kubectl_lossless.measure.report.model import Report
-from kubectl_lossless.measure.watch import State
 
 STYLE = """
 :root { --paper: #ffffff; --ink: #1c2733; --soft: #566573; --line: #dde3e8; --shade: #f3f6f8;

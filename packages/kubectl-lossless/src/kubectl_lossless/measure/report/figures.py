@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from kubectl_lossless.measure.pod import Pod, State
 from kubectl_lossless.measure.report.model import Report
-from kubectl_lossless.measure.watch import Pod, State
 
 
 @dataclass(frozen=True)

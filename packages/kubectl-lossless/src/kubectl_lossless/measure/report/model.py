@@ -30,8 +30,8 @@ from typing import Any
 from kubectl_lossless.measure.load.clients import Client
 from kubectl_lossless.measure.load.lost import Kind
 from kubectl_lossless.measure.load.record import Answer, Closed, Failure, Result
+from kubectl_lossless.measure.pod import Pod, State
 from kubectl_lossless.measure.verdict import Verdict
-from kubectl_lossless.measure.watch import Pod, State
 
 FORMAT = 1
 
