@@ -99,6 +99,31 @@ def test_first_example_of_the_readme_serves_and_drains(
         assert service.said("Drain ended: quiet") == 1
 
 
+@pytest.mark.parametrize(
+    ("statement", "module", "extra"),
+    [
+        ("import gunicorn_drain.logs", "pythonjsonlogger", "logs"),
+        ("import gunicorn_drain.streams", "wsproto", "streams"),
+        ("from gunicorn_drain.streams.flask import DetachedResponse", "wsproto", "streams"),
+        ("from gunicorn_drain.prometheus import DrainCollector", "prometheus_client", "prometheus"),
+        ("import gunicorn_drain.prometheus as p; p.install({})", "prometheus_client", "prometheus"),
+    ],
+)
+def test_missing_extra_is_named(environment: Path, statement: str, module: str, extra: str) -> None:
+    ended = subprocess.run(
+        [environment / "python", "-I", "-c", statement],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines()[-1] == (
+        f"ModuleNotFoundError: gunicorn_drain.{extra} needs {module}, which is not installed: "
+        f"install gunicorn-drain[{extra}]"
+    )
+
+
 def test_packages_have_one_version(wheels: Path) -> None:
     versions = {wheel.name.split("-")[1] for wheel in wheels.glob("*.whl")}
     assert len(versions) == 1, versions

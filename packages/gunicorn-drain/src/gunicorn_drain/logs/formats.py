@@ -5,7 +5,10 @@ from __future__ import annotations
 import logging
 import time
 
-from pythonjsonlogger.json import JsonFormatter
+from gunicorn_drain.extras import extra
+
+with extra("logs"):
+    from pythonjsonlogger.json import JsonFormatter
 
 TEXT = "%(asctime)s [%(process)d] %(levelname)s %(message)s"
 JSON = "%(asctime)s %(levelname)s %(name)s %(process)d %(message)s"

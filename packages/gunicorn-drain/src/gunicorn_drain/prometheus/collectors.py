@@ -7,15 +7,17 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.multiprocess import MultiProcessCollector
-from prometheus_client.registry import Collector
-
 from gunicorn_drain.drain import Drain
+from gunicorn_drain.extras import extra
 from gunicorn_drain.prometheus.directory import FILE
 from gunicorn_drain.prometheus.exited import merges
 from gunicorn_drain.shared import StreamCounter
+
+with extra("prometheus"):
+    from prometheus_client import CollectorRegistry
+    from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+    from prometheus_client.multiprocess import MultiProcessCollector
+    from prometheus_client.registry import Collector
 
 FILE_TIMEOUT = 1.0
 """Maximum time for which a worker's new file may be empty, in seconds."""

@@ -26,6 +26,7 @@ from typing import Any
 
 from gunicorn import util
 
+from gunicorn_drain.extras import require
 from gunicorn_drain.hooks import chain, exit_with
 from gunicorn_drain.prometheus.exited import MERGES, ExitedWorkers
 
@@ -368,7 +369,9 @@ def install(namespace: MutableMapping[str, Any], environ: Mapping[str, str] = os
     Call it before `gunicorn_drain.install()`, and before anything imports prometheus_client. Hooks that the
     file has are kept. `environ`: has PROMETHEUS_MULTIPROC_DIR if a directory is chosen; without it, one is
     created in memory and removed at the end. An unusable directory ends the process with status 2.
+    ModuleNotFoundError without the extra.
     """
+    require("prometheus", "prometheus_client")  # which a worker's exit would need first
     DIRECTORY.prepare(environ)
     for name in ("on_starting", "pre_exec", "post_worker_init", "child_exit"):
         namespace[name] = chain(name, getattr(DIRECTORY, name), namespace.get(name))

@@ -8,13 +8,15 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from flask import Request, Response, current_app
-from werkzeug.exceptions import BadRequest, HTTPException, ServiceUnavailable
-from werkzeug.exceptions import NotImplemented as NotSupported
-from werkzeug.wsgi import ClosingIterator
-from wsproto.handshake import WEBSOCKET_VERSION
-
+from gunicorn_drain.extras import extra
 from gunicorn_drain.streams.detach import ConnectionOwner, StreamRefusedError, check, detach
+
+with extra("streams"):
+    from flask import Request, Response, current_app
+    from werkzeug.exceptions import BadRequest, HTTPException, ServiceUnavailable
+    from werkzeug.exceptions import NotImplemented as NotSupported
+    from werkzeug.wsgi import ClosingIterator
+    from wsproto.handshake import WEBSOCKET_VERSION
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment

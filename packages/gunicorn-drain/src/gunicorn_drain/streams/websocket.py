@@ -10,22 +10,24 @@ import asyncio
 import json
 from dataclasses import dataclass
 
-from wsproto import ConnectionType, WSConnection
-from wsproto.connection import ConnectionState
-from wsproto.events import (
-    AcceptConnection,
-    BytesMessage,
-    CloseConnection,
-    Event,
-    Ping,
-    Pong,
-    Request,
-    TextMessage,
-)
-from wsproto.frame_protocol import CloseReason
-from wsproto.handshake import WEBSOCKET_VERSION
-
+from gunicorn_drain.extras import extra
 from gunicorn_drain.streams.loop import Stream, StreamLoop
+
+with extra("streams"):
+    from wsproto import ConnectionType, WSConnection
+    from wsproto.connection import ConnectionState
+    from wsproto.events import (
+        AcceptConnection,
+        BytesMessage,
+        CloseConnection,
+        Event,
+        Ping,
+        Pong,
+        Request,
+        TextMessage,
+    )
+    from wsproto.frame_protocol import CloseReason
+    from wsproto.handshake import WEBSOCKET_VERSION
 
 FAILED_TIMEOUT = 2.0
 """Timeout for the client's close of a failed connection, in seconds; the connection is then reset."""
