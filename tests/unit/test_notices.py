@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from app.notices import notices
 from app.settings import NAMES, Settings
+from tests.service_links import service_links
 
 
 @pytest.mark.parametrize(
@@ -28,16 +29,6 @@ def test_typo_is_reported_and_has_no_effect(name: str, meant: str) -> None:
     assert notices(environ) == [f"{name} is not a setting and has no effect; {meant} may be meant"]
 
 
-def test_unknown_variable_of_the_drain_is_reported_with_the_known_ones() -> None:
-    (sentence,) = notices({"DRAIN_FOO_BAR": "1"})
-    assert sentence.startswith("DRAIN_FOO_BAR is not a setting")
-    assert sentence.endswith("DRAIN, DRAIN_MIN, DRAIN_QUIET, DRAIN_MAX")
-
-
-def test_foreign_variables_are_not_reported() -> None:
-    assert notices({"PATH": "/bin", "HOSTNAME": "pod-1", "HOME": "/", "TZ": "UTC", "LANG": "C"}) == []
-
-
 @given(st.from_regex(r"[a-z]([a-z0-9-]{0,20}[a-z0-9])?", fullmatch=True), st.integers(1, 65535))
 @example("drain", 80)
 @example("drain-min", 80)
@@ -45,17 +36,7 @@ def test_foreign_variables_are_not_reported() -> None:
 @example("workers", 80)
 @example("log-level", 80)
 def test_service_of_any_name_changes_no_setting(service: str, port: int) -> None:
-    name = service.upper().replace("-", "_")
-    environ = {
-        f"{name}_SERVICE_HOST": "10.43.0.9",
-        f"{name}_SERVICE_PORT": str(port),
-        f"{name}_SERVICE_PORT_DRAIN_MIN": str(port),
-        f"{name}_PORT": f"tcp://10.43.0.9:{port}",
-        f"{name}_PORT_{port}_UDP": f"udp://10.43.0.9:{port}",
-        f"{name}_PORT_{port}_UDP_PROTO": "udp",
-        f"{name}_PORT_{port}_UDP_PORT": str(port),
-        f"{name}_PORT_{port}_UDP_ADDR": "10.43.0.9",
-    }
+    environ = service_links(service, port)
     assert Settings.from_environment(environ) == Settings()
     assert notices(environ) == []
 

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from gunicorn_drain import DrainPolicy, Probe, install
 from gunicorn_drain.install import OURS_FIRST, OURS_LAST
 from gunicorn_drain.support import unsupported_version
+from tests.service_links import service_links
 from tests.waiting import CONDITION_TIMEOUT, wait_until
 
 APPLICATION = """
@@ -29,12 +31,18 @@ class Started:
     """Gunicorn with a test's configuration, on a port that the kernel chooses."""
 
     def __init__(
-        self, directory: Path, configuration: str, *flags: str, application: str = APPLICATION, **environ: str
+        self,
+        directory: Path,
+        configuration: str,
+        *flags: str,
+        application: str = APPLICATION,
+        program: Sequence[str] = ("-m", "gunicorn", "-b", "127.0.0.1:0"),
+        **environ: str,
     ) -> None:
         (directory / "gunicorn.conf.py").write_text(configuration)
         (directory / "service.py").write_text(application)
         self.log = directory / "log"
-        command = [sys.executable, "-m", "gunicorn", "-b", "127.0.0.1:0", *flags, "service:application"]
+        command = [sys.executable, *program, *flags, "service:application"]
         with self.log.open("w") as log:
             environ = {"DRAIN_MIN": "0.2", "DRAIN_QUIET": "0.1", **environ}
             self.process = subprocess.Popen(command, cwd=directory, stderr=log, stdout=log, env=environ)
@@ -331,3 +339,73 @@ def test_wrong_variable_is_one_sentence(start: Any) -> None:
     assert service.log.read_text() == (
         "gunicorn-drain: DRAIN_MAX is 'soon'; allowed are seconds from 0 to 3600, whole or decimal\n"
     )
+
+
+@pytest.mark.slow
+def test_likely_misspelt_variables_are_warnings_at_the_start(start: Any) -> None:
+    service = start(INSTALL, DRAIN_MIM="9", DRAIN_PROBES="/healthz", **service_links("drain", 80))
+    service.wait_for("Booting worker")
+    found = re.findall(r"\[WARNING\] gunicorn-drain: (.*)", service.log.read_text())
+    assert found == [
+        "DRAIN_MIM is not a setting and has no effect; DRAIN_MIN may be meant",
+        "DRAIN_PROBES is not a setting and has no effect; "
+        "the settings of the drain are DRAIN, DRAIN_MIN, DRAIN_QUIET, DRAIN_MAX",
+    ]
+
+
+@pytest.mark.slow
+def test_variable_without_a_configuration_file_is_known(start: Any) -> None:
+    variables = {"DRAIN_PROBES": "/healthz", "DRAIN_READINES": "/up"}
+    service = start("", "-c", "python:gunicorn_drain.config", **variables)
+    service.wait_for("Booting worker")
+    found = re.findall(r"\[WARNING\] gunicorn-drain: (.*)", service.log.read_text())
+    assert found == ["DRAIN_READINES is not a setting and has no effect; DRAIN_READINESS may be meant"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("configuration", "flags"),
+    [
+        ("raw_env = ['DRAIN_MIN=0.1', 'DRAIN_MAX=7']\n" + INSTALL, ()),
+        (INSTALL, ("--env", "DRAIN_MIN=0.1", "--env", "DRAIN_MAX=7")),
+        ("raw_env = ['DRAIN_MAX=8']\n" + INSTALL, ("-e", "DRAIN_MIN=0.1", "-e", "DRAIN_MAX=7")),
+        ("", ("-e", "DRAIN_MIN=0.1", "-e", "DRAIN_MAX=7", "-c", "python:gunicorn_drain.config")),
+    ],
+    ids=["a list", "flags", "flags over a list", "no file"],
+)
+def test_gunicorns_own_environment_has_settings(start: Any, configuration: str, flags: Sequence[str]) -> None:
+    service = start(configuration, *flags, DRAIN_MIN="9", DRAIN_MAX="9")
+    service.wait_for("Booting worker")
+    assert b'"drain": {"min": 0.1, "quiet": 0.1, "max": 7.0}' in service.get("/ready")
+
+
+PROGRAM = """
+import sys
+from gunicorn.app.base import BaseApplication
+import gunicorn_drain, gunicorn_drain.logs
+import service
+
+class Program(BaseApplication):
+    def load_config(self):
+        options = {"bind": "127.0.0.1:0"}
+        gunicorn_drain.logs.install(options, log_format="text")
+        gunicorn_drain.install(options, readiness="/ready")
+        for name, value in options.items():
+            self.cfg.set(name, value)
+
+    def load(self):
+        return service.application
+
+assert sys.argv[1:] == ["-v", "--workers=many", "service:application"]
+Program().run()
+"""
+
+
+@pytest.mark.slow
+def test_program_that_starts_gunicorn_has_arguments_of_its_own(start: Any, tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(PROGRAM)
+    service = start("", program=["program.py", "-v", "--workers=many"])
+    service.wait_for("Booting worker")
+    assert b'"state": "ready"' in service.get("/ready")
+    assert service.stop() == 0
+    service.wait_for("Drain ended: quiet")

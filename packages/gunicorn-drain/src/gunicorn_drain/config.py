@@ -7,8 +7,7 @@ Gunicorn's own settings come from its flags.
 
 from __future__ import annotations
 
-import os
-
+from gunicorn_drain import flags
 from gunicorn_drain.hooks import exit_with
 from gunicorn_drain.install import install
 from gunicorn_drain.probes import wrong_path
@@ -16,8 +15,9 @@ from gunicorn_drain.probes import wrong_path
 # After a drain of 15 s, Gunicorn's default of 30 s is too long for the 30 s that Kubernetes gives a pod.
 graceful_timeout = 10
 
-_readiness = os.environ.get("DRAIN_READINESS") or "/ready"
-_probes = [path.strip() for path in os.environ.get("DRAIN_PROBES", "").split(",") if path.strip()]
+_environ = flags.environment(flags.given())
+_readiness = _environ.get("DRAIN_READINESS") or "/ready"
+_probes = [path.strip() for path in _environ.get("DRAIN_PROBES", "").split(",") if path.strip()]
 _wrong = [wrong_path("DRAIN_PROBES", path) for path in _probes] + [wrong_path("DRAIN_READINESS", _readiness)]
 if _sentences := [each for each in _wrong if each is not None]:
     exit_with("\n".join(_sentences))

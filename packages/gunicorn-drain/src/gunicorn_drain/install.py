@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import sys
+from collections import ChainMap
 from collections.abc import Collection, MutableMapping
 from functools import partial
-from types import FrameType
 from typing import Any, Final
 
 import gunicorn
-from gunicorn import util
 
-from gunicorn_drain import support
+from gunicorn_drain import flags, support
+from gunicorn_drain.callers import application_is_imported
 from gunicorn_drain.drain import Drain, get_drain
 from gunicorn_drain.hooks import Hook, chain, exit_with, guarded
-from gunicorn_drain.policy import DrainPolicy, PolicyError
+from gunicorn_drain.policy import SETTINGS, DrainPolicy, PolicyError
 from gunicorn_drain.probes import Probe, wrong_path
 from gunicorn_drain.reload import close_removed_listeners, take_over_sighup
 from gunicorn_drain.send_timeout import SendTimeout
+from gunicorn_drain.variables import misspelt
 from gunicorn_drain.wsgi import with_readiness
 
 FROM_ENVIRONMENT: Final = object()
 """Default of `policy`: read DRAIN, DRAIN_MIN, DRAIN_QUIET and DRAIN_MAX."""
+
+WITHOUT_FILE: Final = {"gunicorn_drain.config": ("DRAIN_READINESS", "DRAIN_PROBES")}
+"""More variables that are settings, by the name of the module that is the configuration file."""
 
 OURS_FIRST: Final = ("on_starting", "when_ready", "pre_fork", "post_fork", "post_worker_init", "pre_request")
 """Hooks of which the drain's part runs before the configuration's own, which then finds the drain set up."""
@@ -53,7 +57,8 @@ def install(
     `probes`: requests of the platform, for which a drain does not wait: paths such as "/healthz", or `Probe`.
     `readiness`: a path to which the drain itself responds, with 200 while the service is ready and 503 from
     SIGTERM on. It is a probe too.
-    `policy`: durations of the drain; None switches the drain off.
+    `policy`: durations of the drain; None switches the drain off. By default the environment has them, with
+    the variables of Gunicorn's `raw_env` and `--env`; likely misspelt ones are warnings at the start.
     `send_timeout`: timeout of a response without progress, in seconds. The connection of a client that does
     not read is then closed, so that it holds no thread; readiness is also false while requests wait and no
     thread becomes free. None: no timeout. WSGI workers on Linux only.
@@ -64,7 +69,7 @@ def install(
     """
     if not isinstance(namespace, MutableMapping):
         raise TypeError(f"namespace is {namespace!r}; allowed is globals() of the configuration file")
-    if _application_is_imported():
+    if application_is_imported():
         raise RuntimeError(
             "gunicorn_drain.install() was called while Gunicorn imports the application, too late for its "
             "hooks; call it in gunicorn.conf.py"
@@ -77,11 +82,14 @@ def install(
             raise ValueError(sentence)
     if readiness is not None and (sentence := wrong_path("readiness", readiness)) is not None:
         raise ValueError(sentence)
+    ignored: list[str] = []
     if policy is FROM_ENVIRONMENT:
+        environ = flags.environment(ChainMap(flags.given(), namespace))
         try:
-            policy = DrainPolicy.from_environment()
+            policy = DrainPolicy.from_environment(environ)
         except PolicyError as error:
             exit_with(str(error))
+        ignored = misspelt(environ, (*SETTINGS, *WITHOUT_FILE.get(str(namespace.get("__name__")), ())))
     if policy is not None and not isinstance(policy, DrainPolicy):
         raise TypeError(f"policy is {policy!r}; allowed is a DrainPolicy, or None for no drain")
     if send_timeout is not None and not (isinstance(send_timeout, int | float) and send_timeout > 0):
@@ -100,7 +108,10 @@ def install(
 
     # Functions, because `gunicorn --print-config` reads the name of each hook.
     def on_starting(server: Any) -> None:
-        _on_starting(installed, drain, send_timeout, server)
+        _check(installed, drain, server)
+        restrictions = support.restrictions(server.cfg, send_timeout) if drain.policy is not None else []
+        for each in (*restrictions, *ignored):
+            server.log.warning("gunicorn-drain: %s", each)
 
     def when_ready(server: Any) -> None:
         _when_ready(installed, drain, server)
@@ -126,22 +137,6 @@ def install(
 def _own_hook(hook: object) -> object:
     """Return the configuration's own hook, which an earlier call of install() may have replaced by `hook`."""
     return _own[id(hook)][1] if id(hook) in _own else hook
-
-
-def _application_is_imported() -> bool:
-    frame: FrameType | None = sys._getframe()
-    while frame is not None:
-        if frame.f_code is util.import_app.__code__:
-            return True
-        frame = frame.f_back
-    return False
-
-
-def _on_starting(installed: dict[str, Hook], drain: Drain, send_timeout: float | None, server: Any) -> None:
-    _check(installed, drain, server)
-    if drain.policy is not None:
-        for each in support.restrictions(server.cfg, send_timeout):
-            server.log.warning("gunicorn-drain: %s", each)
 
 
 def _when_ready(installed: dict[str, Hook], drain: Drain, server: Any) -> None:

@@ -14,6 +14,9 @@ DECIMAL = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 LIMIT = 3600.0
 """Maximum of each duration that is read from the environment, in seconds."""
 
+SETTINGS = ("DRAIN", "DRAIN_MIN", "DRAIN_QUIET", "DRAIN_MAX")
+"""Variables of the environment from which a policy is read."""
+
 SWITCH = {"on": True, "off": False}
 """Values of a setting that is a switch."""
 
