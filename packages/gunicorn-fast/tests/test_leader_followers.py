@@ -24,6 +24,9 @@ from tests.waiting import wait_until
 LIMIT = 30.0
 """Timeout of everything that a test waits for, in seconds."""
 
+MORE_THAN_THE_ADDRESS_SPACE = 1 << 50
+"""Stack size with which no thread can be started."""
+
 
 @dataclass(eq=False)
 class Request:
@@ -159,6 +162,28 @@ def links(first: Request) -> Iterator[Request]:
         request = request.then
 
 
+@contextmanager
+def thread_limit(model: Model, started: int | None) -> Iterator[None]:
+    """Let starts of threads fail when the pool has started a number of them."""
+    if started is None:
+        yield
+        return
+    slow = [Request(str(number), slow=True) for number in range(started - 1)]
+    for each in slow:  # one more thread than serves them
+        model.send(each)
+    model.run_until(lambda: model.pool._started_threads >= min(started, model.threads + 1))
+    before = threading.stack_size(MORE_THAN_THE_ADDRESS_SPACE)
+    try:
+        for each in slow:
+            each.release.set()
+        model.run_until(lambda: all(model.completed[each] for each in slow))
+        for each in slow:
+            del model.completed[each], model.served[each]
+        yield
+    finally:
+        threading.stack_size(before)
+
+
 requests = st.builds(
     Request, kind=st.sampled_from("abc"), may_block=st.booleans(), slow=st.sampled_from([False, False, True])
 )
@@ -170,14 +195,15 @@ steps = st.one_of(
 Schedule = list[list[Request] | str]
 
 
-def play(model: Model, schedule: Schedule, sent: list[Request]) -> None:
-    """Execute a schedule's steps beside the main thread."""
+def play(model: Model, schedule: Schedule, sent: list[Request], may_settle: bool = True) -> None:
+    """Execute a schedule's steps beside the main thread. `may_settle`: whether threads can be started."""
     for step in schedule:
         if isinstance(step, list):
             sent.extend(each for first in step for each in links(first))
             model.send(*step)
         elif step == "settle":
-            model.settle()
+            if may_settle:
+                model.settle()
         elif step.startswith("release"):
             slow = [each for each in sent if each.slow and model.served[each] and not each.release.is_set()]
             if slow:
@@ -185,21 +211,30 @@ def play(model: Model, schedule: Schedule, sent: list[Request]) -> None:
         else:
             model.stopping = step == "stop"
             model.pool.wake()
-    model.settle()
+    if may_settle:
+        model.settle()
     for each in sent:
         each.release.set()
 
 
 @settings(max_examples=60, deadline=None)
-@given(threads=st.integers(1, 3), schedule=st.lists(steps, min_size=3, max_size=20))
-def test_each_request_is_served_once_and_the_loop_by_one_thread(threads: int, schedule: Schedule) -> None:
+@given(
+    threads=st.integers(1, 3),
+    schedule=st.lists(steps, min_size=3, max_size=20),
+    started=st.one_of(st.none(), st.integers(1, 3)),
+)
+def test_each_request_is_served_once_and_the_loop_by_one_thread(
+    threads: int, schedule: Schedule, started: int | None
+) -> None:
+    """Also if no more than `started` threads can be started."""
     for step in schedule:  # hypothesis may use a list again
         for request in (each for first in step for each in links(first)) if isinstance(step, list) else ():
             request.release, request.left = threading.Event(), False
     model, sent = Model(threads), list[Request]()
-    player = threading.Thread(target=play, args=(model, schedule, sent))
+    player = threading.Thread(target=play, args=(model, schedule, sent, started is None))
     player.start()
-    model.run_until(lambda: not player.is_alive() and len(model.completed) == len(sent))
+    with thread_limit(model, started):
+        model.run_until(lambda: not player.is_alive() and len(model.completed) == len(sent))
     player.join(LIMIT)
     model.pool.close()
     assert model.faults == []
@@ -232,6 +267,38 @@ def test_requests_beyond_the_threads_wait_in_the_queue() -> None:
     model.run_until(lambda: len(model.completed) == 5)
     model.pool.close()
     assert model.faults == []
+
+
+def test_sole_thread_of_a_pool_serves_requests_that_others_should(caplog: pytest.LogCaptureFixture) -> None:
+    model, slow = Model(4), Request(slow=True)
+    with thread_limit(model, 1):
+        later = [Request("other"), Request("other", may_block=True)]
+        model.send(slow)
+        model.run_until(lambda: model.served[slow] == 1)
+        model.send(*later)
+        model.run_until(lambda: len(model.pool._arrived) == 2)  # the main thread polls meanwhile
+        slow.release.set()
+        model.run_until(lambda: len(model.completed) == 3)
+    model.run_until(lambda: time.monotonic() > model.pool._start_after)
+    slow_again = Request(slow=True)
+    model.send(slow_again, Request("last"))
+    model.run_until(lambda: len(model.completed) == 4)
+    assert not model.completed[slow_again]
+    slow_again.release.set()
+    model.run_until(lambda: len(model.completed) == 5)
+    model.pool.close()
+    assert model.faults == []
+    assert len(caplog.messages) == 1
+    assert caplog.messages[0].startswith("A thread could not be started, 1 of 5 run: can't start new thread.")
+
+
+def test_pool_without_any_thread_raises_the_error() -> None:
+    before = threading.stack_size(MORE_THAN_THE_ADDRESS_SPACE)
+    try:
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            Model(2).pool.run(1)
+    finally:
+        threading.stack_size(before)
 
 
 def test_exception_in_the_loop_ends_run() -> None:

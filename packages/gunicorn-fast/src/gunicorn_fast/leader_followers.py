@@ -19,6 +19,8 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
+from gunicorn_fast.threads import log_not_started
+
 BLOCKED_AFTER = 0.005
 """Interval between two checks by the main thread, in seconds. A leader that serves the same request at both
 is blocked."""
@@ -37,6 +39,9 @@ SLOW_KINDS_MAX = 1024
 
 TURN = 0.002
 """Duration for which the leader serves requests before it polls again, in seconds."""
+
+START_RETRY = 1.0
+"""Interval after which the start of a thread is tried again where one has failed, in seconds."""
 
 
 class Request(Protocol):
@@ -115,10 +120,11 @@ class LeaderFollowers(Generic[R]):
         """Create the pool. `stopping`: returns whether to give the loop back after each poll."""
         self._threads, self._poll, self._serve, self._defer = threads, poll, serve, defer
         self._stopping = stopping
-        self._lock = threading.Lock()  # guards the next six
+        self._lock = threading.Lock()  # guards the next seven
         self._leader: PoolThread | None = None  # None while the main thread has the loop
         self._followers: list[PoolThread] = []
         self._started_threads = 0
+        self._start_after = 0.0  # in seconds of time.monotonic(); 0.0 unless the last start has failed
         self._serving: R | None = None  # which request the leader itself serves
         self._queued: deque[R] = deque()  # requests that wait for a follower
         self._slow: dict[Hashable, Backoff] = {}
@@ -155,7 +161,11 @@ class LeaderFollowers(Generic[R]):
         Ends sooner when `stopping()` changes, and then after each poll.
         """
         with self._lock:
-            self._call_follower()
+            has_leader = self._call_follower()
+        if not has_leader:
+            self._poll(False)
+            self.wait(BLOCKED_AFTER)
+            return
         end = time.monotonic() + timeout
         seen, quiet = self._served, 0
         stopping = self._stopping()
@@ -220,25 +230,49 @@ class LeaderFollowers(Generic[R]):
             self._serving = None
             self._call_follower()
 
-    def _call_follower(self) -> None:
-        """Give the loop to a follower. Needs the lock; there is a spare thread: see `_has_spare`."""
-        self._leader = self._follower()
-        self._leader.call.release()
+    def _call_follower(self) -> bool:
+        """Give the loop to a follower, without one to the main thread; return whether one has it.
 
-    def _follower(self) -> PoolThread:
-        """Choose a thread to be called. Needs the lock, and a spare thread."""
+        Needs the lock. There is a follower unless no thread can be started: see `_has_spare`.
+        """
+        self._leader = self._follower()
+        if self._leader is None:
+            return False
+        self._leader.call.release()
+        return True
+
+    def _follower(self) -> PoolThread | None:
+        """Choose a thread to be called; None if there is none and none can be started. Needs the lock."""
         if self._followers:
             return self._followers.pop()
+        return self._start_thread() if self._may_start() else None
+
+    def _may_start(self) -> bool:
+        if self._started_threads > self._threads:
+            return False
+        return not self._start_after or time.monotonic() >= self._start_after
+
+    def _start_thread(self) -> PoolThread | None:
+        """Start a thread; None if there are others to serve instead. RuntimeError if there are none."""
+        thread = PoolThread(self._lead, self._started_threads + 1)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            if not self._start_after:
+                log_not_started(self._started_threads, self._threads + 1, error)
+            self._start_after = time.monotonic() + START_RETRY
+            if not self._started_threads:
+                raise
+            return None
+        self._start_after = 0.0
         self._started_threads += 1
-        thread = PoolThread(self._lead, self._started_threads)
-        thread.start()
         return thread
 
     # ---- a thread of the pool ------------------------------------------------------------------------
 
     def _has_spare(self) -> bool:
         """Return whether a thread is left for the loop if the leader serves a request. Needs the lock."""
-        return bool(self._followers) or self._started_threads <= self._threads
+        return bool(self._followers) or self._may_start()
 
     def _lead(self, me: PoolThread) -> bool:
         """Run the loop until it passes to another thread or the main thread; then serve the queue."""
@@ -287,13 +321,15 @@ class LeaderFollowers(Generic[R]):
                 spare = self._has_spare()
                 offload = backoff is not None and backoff.left > 0
                 if not spare or offload or request.may_block:
-                    request.leave_loop()
-                    self._queued.append(request)
-                    if spare:
-                        if backoff is not None and offload:
+                    follower = self._follower() if spare else None
+                    if follower is not None or self._started_threads > 1:
+                        request.leave_loop()
+                        self._queued.append(request)
+                        if backoff is not None and offload and follower is not None:
                             backoff.left -= 1
-                        self._follower().call.release()
-                    continue
+                        if follower is not None:
+                            follower.call.release()
+                        continue
                 self._serving = request
                 self._served += 1
             if self._idle:

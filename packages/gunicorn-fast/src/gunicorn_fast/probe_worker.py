@@ -30,6 +30,7 @@ from gunicorn_fast.connection import Callback, Connection, HeaderLimits
 from gunicorn_fast.deadlines import DeadlineQueue, Deadlines
 from gunicorn_fast.malloc import limit_arenas
 from gunicorn_fast.probe_pools import ProbePools
+from gunicorn_fast.threads import ThreadPool
 from gunicorn_fast.unsupported import unsupported
 
 HEADER_TIMEOUT = 10.0
@@ -64,7 +65,7 @@ class ProbeLaneWorker(ThreadWorker):
         self.keepalived_conns, self.pending_conns = self.deadlines.idle, self.deadlines.partial
         self.probes = get_drain().probes
         self.probe_pools = ProbePools()
-        self.unread_pool = ThreadPoolExecutor(UNREAD_THREADS, thread_name_prefix="unread")
+        self.unread_pool = ThreadPool(UNREAD_THREADS, thread_name_prefix="unread")
 
     @classmethod
     def check_config(cls, cfg: Config, log: Logger) -> None:
@@ -84,6 +85,10 @@ class ProbeLaneWorker(ThreadWorker):
         limit_connections(self)
         self.limits = HeaderLimits(self.cfg)
         super().init_process()
+
+    def get_thread_pool(self) -> ThreadPool:
+        """Create a pool that serves with fewer threads where no more can be started (gthread: ends)."""
+        return ThreadPool(self.cfg.threads)
 
     def handle_quit(self, sig: int, frame: FrameType | None) -> None:
         """Exit without the pool's lock: the signal may have interrupted its holder (gthread: hangs then)."""
@@ -224,7 +229,11 @@ class ProbeLaneWorker(ThreadWorker):
         conn.init()
         if headers:  # else the parser is a Refusal
             conn.parser.unreader.unread(headers)
-        future = pool.submit(self.handle, conn)
+        try:
+            future = pool.submit(self.handle, conn)
+        except RuntimeError:  # the pool has no thread and cannot start one
+            self.abandon(conn)
+            return
         future.add_done_callback(lambda done: self.method_queue.defer(self.finish_request, conn, done))
 
     # ---- after a response ----------------------------------------------------------------------------
