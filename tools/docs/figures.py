@@ -22,7 +22,7 @@ import yaml
 
 from gunicorn_drain import DrainPolicy
 from kubectl_lossless.measure.propagation import Propagation
-from kubectl_lossless.measure.report import Report
+from kubectl_lossless.measure.report import report_json
 from kubectl_lossless.measure.report.figures import Figures, percentile
 from tools.course.published import published
 from tools.docs import editions, pictures
@@ -301,7 +301,7 @@ def keep(courses: Iterable[Path], propagation: Path | None) -> None:
     for folder in courses:
         parts: dict[str, list[Experiment]] = {}
         for path in sorted(folder.glob("*/report.json")):
-            report = Report.read(path)
+            report = report_json.read(path)
             part = path.parent.name.partition("-")[0]
             parts.setdefault(part, []).append(
                 {

@@ -42,7 +42,7 @@ def bin_directory(tmp_path: Path) -> Path:
     home.mkdir()
     for name, module, function in (
         ("kubectl-lossless", "cli", "main"),
-        ("kubectl_complete-lossless", "completion", "main_plugin"),
+        ("kubectl_complete-lossless", "cli", "main_plugin"),
     ):
         program = home / name
         program.write_text(

@@ -48,7 +48,9 @@ def usage() -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a subcommand and return its exit status."""
     if "_ARGCOMPLETE" in os.environ and arguments is None:  # a shell asks; argcomplete is imported only then
-        importlib.import_module("kubectl_lossless.completion").respond(COMMANDS)
+        from kubectl_lossless.completion import respond
+
+        respond(COMMANDS)
         return 0
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words[:1] in (["-h"], ["--help"], ["help"]):
@@ -63,3 +65,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return CANNOT
     module, _ = COMMANDS[words[0]]
     return int(importlib.import_module(module).main(words[1:]))
+
+
+def main_plugin() -> int:
+    """Complete for kubectl: the program `kubectl_complete-lossless`."""
+    from kubectl_lossless.completion import plugin
+
+    print(plugin(COMMANDS, sys.argv[1:]))
+    return 0

@@ -12,7 +12,6 @@ import importlib
 import io
 import os
 import shlex
-import sys
 from collections.abc import Mapping, Sequence
 
 import argcomplete
@@ -104,11 +103,3 @@ def parser() -> argparse.ArgumentParser:
     )
     complete_with(found.add_argument("shell", choices=SHELLS), choices(*SHELLS))
     return found
-
-
-def main_plugin() -> int:
-    """Complete for kubectl: the program `kubectl_complete-lossless`."""
-    from kubectl_lossless.cli import COMMANDS
-
-    print(plugin(COMMANDS, sys.argv[1:]))
-    return 0

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kubectl_lossless.completers import complete_with, files
 from kubectl_lossless.measure.command import COULD_NOT_RUN, HELD
-from kubectl_lossless.measure.report.model import Report
+from kubectl_lossless.measure.report import report_json
 from kubectl_lossless.measure.report.page import write_report
 
 
@@ -30,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
 def build(path: Path) -> int:
     """Build the page of a report.json again; return the exit status."""
     try:
-        write_report(path.parent, Report.read(path))
+        write_report(path.parent, report_json.read(path))
     except (OSError, ValueError, KeyError, TypeError) as error:
         print(f"{path} is no report: {error}", file=sys.stderr)
         return COULD_NOT_RUN

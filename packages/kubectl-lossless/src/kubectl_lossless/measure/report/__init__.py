@@ -1,5 +1,5 @@
 """Results of an experiment: `Report`, and its forms (figures, terminal table, chart, page)."""
 
-from kubectl_lossless.measure.report.model import FORMAT, Report
+from kubectl_lossless.measure.report.model import Report
 
-__all__ = ["FORMAT", "Report"]
+__all__ = ["Report"]

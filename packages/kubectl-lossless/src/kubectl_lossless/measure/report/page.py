@@ -8,6 +8,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
+from kubectl_lossless.measure.report import report_json
 from kubectl_lossless.measure.report.chart import STYLE, chart
 from kubectl_lossless.measure.report.compare import Goal, Published, Row, row_of, rows_as_cells
 from kubectl_lossless.measure.report.figures import Figures
@@ -91,7 +92,7 @@ def page(course: Collection) -> str:
 def write_report(folder: Path, report: Report, goal: Goal | None = None) -> None:
     """Write report.json, index.html and chart.svg of one experiment."""
     folder.mkdir(parents=True, exist_ok=True)
-    report.write(folder / "report.json")
+    report_json.write(report, folder / "report.json")
     (folder / "chart.svg").write_text(chart(report, WIDE, style=True))
     (folder / "index.html").write_text(
         page(Collection(report.title, [Part("", "", [report])], [goal] if goal else []))
