@@ -18,7 +18,6 @@ environment = flags.environment(given)
 settings = settings_or_exit(environment, given.get("worker_class"))
 
 wsgi_app = "app:create_app()"
-bind = settings.binds
 workers = settings.workers
 worker_class = settings.worker_class
 threads = settings.threads_per_worker
@@ -54,7 +53,7 @@ def when_ready(server: Any) -> None:
     limit_arenas()
 
 
-listeners.separate_families()
+listeners.install(globals(), settings.bind.split(","), settings.port)
 gunicorn_drain.logs.install(globals(), log_format=settings.log_format, access_log=settings.access_log)
 gunicorn_drain.prometheus.install(globals(), environment)
 gunicorn_drain.install(

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import Any
 
 from app import rules
 from gunicorn_drain import DrainPolicy, Probe
 from gunicorn_drain.listeners import ALL as ALL_ADDRESSES
-from gunicorn_drain.listeners import binds
+from gunicorn_drain.logs import exit_with
 from gunicorn_drain.policy import SWITCH
 from gunicorn_fast import LEADER_WORKER, PROBE_LANE_WORKER
 
@@ -126,11 +125,6 @@ class Settings:
         return DrainPolicy(self.drain_min, self.drain_quiet, self.drain_max) if self.drain else None
 
     @property
-    def binds(self) -> list[str]:
-        """Addresses to listen at, in the form of Gunicorn's `bind`."""
-        return binds(self.bind.split(","), self.port)
-
-    @property
     def is_sync(self) -> bool:
         """True for Gunicorn's worker class sync."""
         return self.worker_class == "sync" or self.worker_class.endswith("SyncWorker")
@@ -163,27 +157,18 @@ def _variable(setting: str, environ: Mapping[str, str]) -> str | None:
     return next((name for name in (setting, ALIASES.get(setting, "")) if environ.get(name)), None)
 
 
-def _refuse_renamed(worker_class: str | None) -> None:
-    # Gunicorn applies its flag later, and would report only that there is no such module.
-    if worker_class in RENAMED:
-        raise SettingsError(f"-k is {worker_class!r}; its name is {RENAMED[worker_class]} now")
-
-
 def settings_or_exit(environ: Mapping[str, str] = os.environ, worker_class: str | None = None) -> Settings:
     """Read the settings of `environ`; report the wrong ones and exit with status 2.
 
     `worker_class`: value of Gunicorn's flag, which may be any class and takes precedence.
     """
+    report = partial(exit_with, logger="settings", log_format=environ.get("LOG_FORMAT", ""))
     try:
         settings = Settings.from_environment(environ)
-        _refuse_renamed(worker_class)
     except SettingsError as error:
-        from gunicorn_drain.logs import line as log_line  # the logger does not exist yet
-
-        for sentence in str(error).splitlines():
-            line = log_line(
-                environ.get("LOG_FORMAT", ""), logging.CRITICAL, "settings", f"settings: {sentence}"
-            )
-            print(line, file=sys.stderr)
-        sys.exit(2)
-    return settings if worker_class is None else replace(settings, worker_class=worker_class)
+        report(str(error))
+    if worker_class is None:
+        return settings
+    if worker_class in RENAMED:  # of which Gunicorn would report only that there is no such module
+        report(f"-k is {worker_class!r}; its name is {RENAMED[worker_class]} now")
+    return replace(settings, worker_class=worker_class)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import time
-from dataclasses import dataclass
+from collections.abc import Iterable
 
-from flask import Blueprint, Request, Response, request
+from flask import Blueprint, Response, request
 
 from app.settings import Settings
 from gunicorn_drain import Drain
@@ -19,23 +20,21 @@ from gunicorn_drain.streams import (
     WebSocket,
     WebSocketLimits,
 )
-from gunicorn_drain.streams.flask import DetachedResponse, UpgradeRequired, handshake_key
+from gunicorn_drain.streams.flask import (
+    DetachedResponse,
+    UpgradeRequired,
+    handshake_key,
+    last_event_ids,
+)
 
 FUTURE = 5
 """Maximum time by which another pod's clock may be ahead of ours, in seconds."""
 
-DIGITS = 12
-"""Maximum number of digits of an id: more than a tick's number will have for 30,000 years."""
+NUMBER = re.compile("[0-9]{1,12}")
+"""Pattern of a tick's number; 12 digits last for 30,000 years."""
 
 SHOWN = 100
 """Maximum number of characters of a wrong id that are sent back."""
-
-ID_PARAMETERS = frozenset({"last", "lasteventid", "evslasteventid"})
-"""Names of the query parameter with the last event id, in lower case, without `_` and `-`.
-
-`last_event_id` and `last` are ours; `lastEventId` and `evs_last_event_id` are sent by polyfills of
-EventSource, `Last-Event-ID` and `lastEventID` by others that can set no header.
-"""
 
 
 def blueprint(settings: Settings, drain: Drain) -> Blueprint:
@@ -55,7 +54,7 @@ def blueprint(settings: Settings, drain: Drain) -> Blueprint:
     @streams.get("/api/events")
     def events() -> Response:
         stream = TickEvents(loop, request.environ["SERVER_PROTOCOL"])
-        stream.begin(ticks, _resume(request))
+        stream.begin(ticks, last_event_ids(request))
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         return DetachedResponse(stream, request.environ, content_type="text/event-stream", headers=headers)
 
@@ -66,7 +65,7 @@ def blueprint(settings: Settings, drain: Drain) -> Blueprint:
     @streams.get("/api/ws", websocket=True)
     def websocket() -> Response:
         stream = TickSocket(loop, handshake_key(request), limits)
-        stream.begin(ticks, _resume(request))
+        stream.begin(ticks, last_event_ids(request))
         return DetachedResponse(stream, request.environ, status=101)
 
     return streams
@@ -126,11 +125,11 @@ class TickStream(Stream):
     encoding: object
     """Key of the encoding: streams with the same key send the same bytes."""
 
-    def begin(self, ticks: Ticks, start: Resume) -> None:
+    def begin(self, ticks: Ticks, ids: Iterable[tuple[str, list[str]]]) -> None:
         """Set the tick after which the client resumes."""
         self.ticks = ticks
-        self.after = now() - 1 if start.after is None else start.after
-        self._problem = start.problem
+        after, self._problem = resume(ids)
+        self.after = now() - 1 if after is None else after
 
     def encode_message(self, kind: str, message: dict[str, object], number: int | None = None) -> bytes:
         """Return the bytes of a message; `number` is a tick's."""
@@ -149,9 +148,9 @@ class TickStream(Stream):
 class TickEvents(TickStream, EventStream):
     """Stream of GET /api/events."""
 
-    def begin(self, ticks: Ticks, start: Resume) -> None:
+    def begin(self, ticks: Ticks, ids: Iterable[tuple[str, list[str]]]) -> None:
         """Set the tick after which the client resumes, and the data of the last event."""
-        super().begin(ticks, start)
+        super().begin(ticks, ids)
         self.encoding = type(self), self.chunked
         self.go_away_data = dump({"reason": "service restart", "pod": ticks.pod})
 
@@ -174,51 +173,21 @@ class TickSocket(TickStream, WebSocket):
         self.send(message if isinstance(message, bytes) else dump({"type": "echo", "message": message}))
 
 
-# ---- resuming --------------------------------------------------------------------------------------------
+def resume(given: Iterable[tuple[str, list[str]]]) -> tuple[int | None, str]:
+    """Return the last tick that a client has, or None and, if it sent an id, the sentence to report.
 
-
-@dataclass(frozen=True)
-class Resume:
-    """Beginning of a client's stream."""
-
-    after: int | None = None
-    """Number of the last tick that the client has; None: begin with the present one."""
-    problem: str = ""
-    """Reason for None although the client sent an id."""
-
-
-def resume(*given: tuple[str, list[str]]) -> Resume:
-    """Read the ids that a client sends: the sources by precedence, each a name and its values.
-
-    Nothing is refused: a browser takes a refusal as final and never reconnects. An empty id counts as none,
-    as in the HTML standard. An id that no tick has, such as one of an earlier service at the same address,
-    is reported in the stream.
+    `given`: as last_event_ids() returns it. Nothing is refused: a browser takes a refusal as final and never
+    reconnects. An id that no tick has may be one of an earlier service at the same address.
     """
     highest = now() + FUTURE
-    problem = ""
+    wrong = ""
     for name, values in given:
-        numbers = []
-        for text in filter(None, (value.strip() for value in values)):
-            if text.isascii() and text.isdigit() and len(text) <= DIGITS and int(text) <= highest:
-                numbers.append(int(text))
-            elif not problem:
-                problem = (
-                    f"{name} is {text[:SHOWN]!r}; allowed is the number of a tick, up to {highest}. "
-                    "The stream begins with the present tick."
-                )
+        numbers = [int(text) for text in values if NUMBER.fullmatch(text) and int(text) <= highest]
         if numbers:
-            return Resume(max(numbers))  # a client may add its later id to an address with an id
-    return Resume(None, problem)
-
-
-def _resume(request: Request) -> Resume:
-    """Read the tick after which a client resumes. Other parameters, such as cache busters, are ignored."""
-    header = request.headers.get("Last-Event-ID", "")
-    query = [
-        value
-        for name, values in request.args.lists()
-        if name.lower().replace("_", "").replace("-", "") in ID_PARAMETERS
-        for value in values
-    ]
-    # The header wins: a browser's EventSource keeps the address that it was created with.
-    return resume(("Last-Event-ID", header.split(",")), ("The last event id in the query", query))
+            return max(numbers), ""  # a client may add its later id to an address with an id
+        if values and not wrong:
+            wrong = (
+                f"{name} is {values[0][:SHOWN]!r}; allowed is the number of a tick, up to {highest}. "
+                "The stream begins with the present tick."
+            )
+    return None, wrong

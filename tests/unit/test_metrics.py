@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import struct
-import threading
 import time
 from collections import Counter
-from pathlib import Path
-from typing import Any
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from prometheus_client import CollectorRegistry
-from prometheus_client.mmap_dict import MmapedDict, mmap_key
-from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_flask_exporter import PrometheusMetrics
 
 from gunicorn_drain import Drain
-from gunicorn_drain.prometheus import WorkersCollector
 
 
 def samples(client: FlaskClient) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
@@ -108,20 +101,3 @@ def test_openmetrics_is_negotiated_and_ends_once(client: FlaskClient) -> None:
     response = client.get("/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
     assert response.mimetype == "application/openmetrics-text"
     assert response.data.count(b"# EOF") == 1
-
-
-def test_scrape_waits_for_a_file_that_is_being_created(tmp_path: Path) -> None:
-    (tmp_path / "counter_1.db").touch()
-    with pytest.raises(struct.error):  # the error that the scrape has to avoid by waiting
-        MultiProcessCollector(CollectorRegistry(), str(tmp_path)).collect()  # type: ignore[no-untyped-call]
-
-    def created() -> None:
-        file: Any = MmapedDict(str(tmp_path / "counter_1.db"))  # type: ignore[no-untyped-call]
-        file.write_value(mmap_key("asked", "asked_total", [], [], "Requests."), 3, 0)
-        file.close()
-
-    timer = threading.Timer(0.1, created)
-    timer.start()
-    (found,) = WorkersCollector(CollectorRegistry(), str(tmp_path)).collect()
-    timer.join()
-    assert found.samples[0].value == 3

@@ -1,13 +1,15 @@
 """Addresses to listen at: both IP families where the kernel has them.
 
 Two listeners and not one for both families, because one would report IPv4 clients as `::ffff:192.0.2.1`,
-which matches no rule and no log query for `192.0.2.1`.
+which matches no rule and no log query for `192.0.2.1`. In gunicorn.conf.py:
+
+    gunicorn_drain.listeners.install(globals(), gunicorn_drain.listeners.ALL, 8080)
 """
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, MutableMapping
 from typing import Any
 
 from gunicorn import sock, util
@@ -49,6 +51,10 @@ class _TCP6Socket(sock.TCP6Socket):
         super().bind(sock)
 
 
-def separate_families() -> None:
-    """Let Gunicorn create IPv6 listeners in addition to IPv4 ones at the same port."""
+def install(namespace: MutableMapping[str, Any], addresses: Iterable[str], port: int) -> None:
+    """Set `bind` in the configuration file whose `globals()` are `namespace`.
+
+    Gunicorn creates IPv6 listeners in addition to IPv4 ones at the same port from then on.
+    """
     sock.TCP6Socket = _TCP6Socket  # type: ignore[misc] # Gunicorn has no setting for it
+    namespace["bind"] = binds(addresses, port)

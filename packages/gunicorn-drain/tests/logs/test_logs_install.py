@@ -23,9 +23,9 @@ gunicorn_drain.install(globals(), readiness="/ready", policy=gunicorn_drain.Drai
 SERVICE = """
 import gunicorn_drain
 from gunicorn_drain.logs import with_request_ids
-from gunicorn_drain.prometheus import DrainCollector, WorkersCollector, directory
+from gunicorn_drain.prometheus import scrape_registry
 from flask import Flask
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import generate_latest
 
 app = Flask(__name__)
 app.wsgi_app = with_request_ids(app.wsgi_app)
@@ -37,16 +37,23 @@ def index():
 
 @app.get("/metrics")
 def metrics():
-    registry = CollectorRegistry()
-    registry.register(DrainCollector(gunicorn_drain.get_drain()))
-    registry.register(WorkersCollector(CollectorRegistry(), directory()))
-    return generate_latest(registry)
+    return generate_latest(scrape_registry(gunicorn_drain.get_drain()))
 """
 
 
 def test_unknown_format_is_refused() -> None:
     with pytest.raises(ValueError, match="log_format is 'xml'; allowed is one of text, json"):
         logs.install({}, log_format="xml")
+
+
+def test_exit_reports_each_sentence_in_the_format_of_the_log(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        logs.exit_with("PORT is 'x'\nWORKERS is 'y'", "settings", "json")
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert [(line["level"], line["logger"], line["message"]) for line in lines] == [
+        ("CRITICAL", "settings", "settings: PORT is 'x'"),
+        ("CRITICAL", "settings", "settings: WORKERS is 'y'"),
+    ]
 
 
 @pytest.mark.slow

@@ -22,7 +22,7 @@ from gunicorn_drain import flags
 from gunicorn_drain.hooks import chain
 from gunicorn_drain.logs.access import FORMAT
 from gunicorn_drain.logs.errors import PROBLEM, report_errors
-from gunicorn_drain.logs.formats import FORMATS, line
+from gunicorn_drain.logs.formats import FORMATS, exit_with
 from gunicorn_drain.logs.logger import ServiceLogger, StatsdLogger
 from gunicorn_drain.logs.request_id import (
     RequestIdFilter,
@@ -31,7 +31,15 @@ from gunicorn_drain.logs.request_id import (
     with_request_ids,
 )
 
-__all__ = ["PROBLEM", "RequestIdFilter", "ServiceLogger", "current", "install", "line", "with_request_ids"]
+__all__ = [
+    "PROBLEM",
+    "RequestIdFilter",
+    "ServiceLogger",
+    "current",
+    "exit_with",
+    "install",
+    "with_request_ids",
+]
 
 
 def install(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
+from typing import NoReturn
 
 from gunicorn_drain.extras import extra
 
@@ -50,6 +52,9 @@ def formatter(log_format: str) -> logging.Formatter:
     return JsonLinesFormatter(JSON, rename_fields=NAMES) if log_format == "json" else TextFormatter(TEXT)
 
 
-def line(log_format: str, level: int, logger: str, message: str) -> str:
-    """Return the line of a message from before the configuration of the log."""
-    return formatter(log_format).format(logging.LogRecord(logger, level, "", 0, message, None, None))
+def exit_with(sentences: str, logger: str, log_format: str) -> NoReturn:
+    """Report sentences on stderr as lines of `logger`, which need not exist yet, and exit with status 2."""
+    for each in sentences.splitlines():
+        record = logging.LogRecord(logger, logging.CRITICAL, "", 0, f"{logger}: {each}", None, None)
+        print(formatter(log_format).format(record), file=sys.stderr)
+    sys.exit(2)

@@ -7,10 +7,13 @@ The drain's series, in the application:
 The values are those of the whole service, whichever worker responds to the scrape.
 
 With prometheus_client each worker counts separately, unless the workers share a directory. This creates one
-in memory and removes it at the end; WorkersCollector reads it. In gunicorn.conf.py, before
-`gunicorn_drain.install()`:
+in memory and removes it at the end. In gunicorn.conf.py, before `gunicorn_drain.install()`:
 
     gunicorn_drain.prometheus.install(globals())
+
+The view of a scrape then responds with all series, those of the application too:
+
+    generate_latest(scrape_registry(gunicorn_drain.get_drain()))
 
 Nothing here imports prometheus_client before it is used: its import decides how it counts.
 """
@@ -32,7 +35,12 @@ from gunicorn_drain.prometheus.directory import (
 )
 
 if TYPE_CHECKING:
-    from gunicorn_drain.prometheus.collectors import DrainCollector, StreamCollector, WorkersCollector
+    from gunicorn_drain.prometheus.collectors import (
+        DrainCollector,
+        StreamCollector,
+        WorkersCollector,
+        scrape_registry,
+    )
 
 __all__ = [
     "DIRECTORY",
@@ -46,9 +54,10 @@ __all__ = [
     "directory",
     "install",
     "memory_directory",
+    "scrape_registry",
 ]
 
-_COLLECTORS = {"DrainCollector", "StreamCollector", "WorkersCollector"}
+_COLLECTORS = {"DrainCollector", "StreamCollector", "WorkersCollector", "scrape_registry"}
 
 
 def __getattr__(name: str) -> Any:

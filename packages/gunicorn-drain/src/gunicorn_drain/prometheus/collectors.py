@@ -9,12 +9,12 @@ from pathlib import Path
 
 from gunicorn_drain.drain import Drain
 from gunicorn_drain.extras import extra
-from gunicorn_drain.prometheus.directory import FILE
+from gunicorn_drain.prometheus.directory import FILE, directory
 from gunicorn_drain.prometheus.exited import merges
 from gunicorn_drain.shared import StreamCounter
 
 with extra("prometheus"):
-    from prometheus_client import CollectorRegistry
+    from prometheus_client import REGISTRY, CollectorRegistry
     from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
     from prometheus_client.multiprocess import MultiProcessCollector
     from prometheus_client.registry import Collector
@@ -151,3 +151,20 @@ class WorkersCollector(MultiProcessCollector):
         # Not by glob as in prometheus_client: the path may have brackets in it, and a directory that the
         # user names may have other files.
         return [str(each) for each in Path(self._path).iterdir() if FILE.fullmatch(each.name)]
+
+
+def scrape_registry(
+    drain: Drain, *collectors: Collector, alone: CollectorRegistry = REGISTRY
+) -> CollectorRegistry:
+    """Return the registry of one scrape: the drain's series, those of `collectors`, and the application's.
+
+    The application's are the counts of all workers if they share a directory, else those of `alone`.
+    """
+    registry = CollectorRegistry()
+    for each in (DrainCollector(drain), StreamCollector(drain), *collectors):
+        registry.register(each)
+    if path := directory():
+        WorkersCollector(registry, path)
+    else:
+        registry.register(alone)
+    return registry

@@ -13,6 +13,9 @@ Needs the extra `streams`: `pip install gunicorn-drain[streams]`. A view of Flas
     def clock():
         return DetachedResponse(Clock(loop, request.environ["SERVER_PROTOCOL"]), request.environ)
 
+`last_event_ids(request)` has the ids after which a client resumes, `handshake_key(request)` the key that a
+WebSocket needs, both in `gunicorn_drain.streams.flask`.
+
 The drain counts the connections by kind, asks each client to reconnect at a separate moment, and waits for
 them.
 """

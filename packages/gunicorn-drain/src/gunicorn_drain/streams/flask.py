@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NoReturn
+
+from gunicorn.http.wsgi import Response as GunicornResponse
 
 from gunicorn_drain.extras import extra
 from gunicorn_drain.streams.detach import ConnectionOwner, StreamRefusedError, check, detach
 
 with extra("streams"):
-    from flask import Request, Response, current_app
+    from flask import Request, Response, after_this_request, current_app
     from werkzeug.exceptions import BadRequest, HTTPException, ServiceUnavailable
     from werkzeug.exceptions import NotImplemented as NotSupported
     from werkzeug.wsgi import ClosingIterator
@@ -29,6 +31,16 @@ VERSION = WEBSOCKET_VERSION.decode()
 
 KEY_BYTES = 16
 """Length of the nonce in Sec-WebSocket-Key (RFC 6455, 4.1)."""
+
+LAST_EVENT_ID = "Last-Event-ID"
+"""Header in which a browser's EventSource sends the id of the last event that it has."""
+
+ID_PARAMETERS = frozenset({"last", "lasteventid", "evslasteventid"})
+"""Names of the query parameter with that id, in lower case, without `_` and `-`.
+
+`lastEventId` and `evs_last_event_id` are sent by polyfills of EventSource, `Last-Event-ID` and `lastEventID`
+by others that can set no header; `last_event_id` and `last` are for your own clients.
+"""
 
 
 class DetachedResponse(Response):
@@ -77,9 +89,34 @@ class UpgradeRequired(HTTPException):
         f"Sec-WebSocket-Version: {VERSION}."
     )
 
-    def get_headers(self, *_: object) -> list[tuple[str, str]]:
-        """Return the headers that name the protocol to upgrade to."""
-        return [("Upgrade", "websocket"), ("Sec-WebSocket-Version", VERSION)]
+    def __init__(self, description: str | None = None) -> None:
+        super().__init__(description)
+        # Whatever response an error handler of the application creates.
+        after_this_request(_UpgradeResponse.force_type)
+
+    def get_headers(self, *of: Any) -> list[tuple[str, str]]:
+        """Return the headers, with those that name the protocol to upgrade to."""
+        return [*super().get_headers(*of), ("Upgrade", "websocket"), ("Sec-WebSocket-Version", VERSION)]
+
+
+class _UpgradeResponse(Response):
+    """A response whose Upgrade header is announced by `Connection: Upgrade` (RFC 9110, 7.8)."""
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Add `Connection: Upgrade` to Gunicorn's own response.
+
+        An application does not set Connection (PEP 3333). Gunicorn accepts "Upgrade" in it, but then sends
+        no `Connection: close`, which a drain needs. Two Connection headers count as one list.
+        """
+
+        def start(status: str, headers: list[tuple[str, str]], *more: Any) -> Callable[[bytes], object]:
+            write = start_response(status, headers, *more)
+            gunicorns = getattr(start_response, "__self__", None)
+            if isinstance(gunicorns, GunicornResponse):
+                gunicorns.headers.append(("Connection", "Upgrade"))
+            return write
+
+        return super().__call__(environ, start)
 
 
 def handshake_key(request: Request) -> str:
@@ -109,3 +146,22 @@ def handshake_key(request: Request) -> str:
     if len(nonce) != KEY_BYTES:
         raise BadRequest(f"Sec-WebSocket-Key is {key!r}; allowed is the base64 of {KEY_BYTES} bytes.")
     return key
+
+
+def last_event_ids(request: Request) -> list[tuple[str, list[str]]]:
+    """Return the ids of last events that a client sends: a name and its values, by precedence.
+
+    The header comes first: a browser's EventSource keeps the address that it was created with. Empty ids
+    count as none, as in the HTML standard; other parameters, such as cache busters, are ignored.
+    """
+    query = [
+        value
+        for name, values in request.args.lists()
+        if name.lower().replace("_", "").replace("-", "") in ID_PARAMETERS
+        for value in values
+    ]
+    header = request.headers.get(LAST_EVENT_ID, "").split(",")
+    return [
+        (name, [value.strip() for value in values if value.strip()])
+        for name, values in ((LAST_EVENT_ID, header), ("The last event id in the query", query))
+    ]
