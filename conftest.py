@@ -12,6 +12,7 @@ from hypothesis import settings
 
 from tests import kubectl_guard
 from tests.order import long_first
+from tests.selection import has_exceptions, is_slow, may_hold
 
 # A shell without job control starts background commands with SIGINT and SIGQUIT ignored, and their child
 # processes inherit that. The tests send both signals to child processes, which start with the default
@@ -46,10 +47,9 @@ def pytest_configure(config: pytest.Config) -> None:
     kubectl_guard.install(context)
 
 
-SLOW_DIRECTORIES = [
-    Path(__file__).parent / "tests" / name for name in ("process", "browser", "examples", "cluster")
-]
-"""Directories whose tests are slow, except tests that are marked fast."""
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out files without a test that `-m slow` or `-m "not slow"` selects."""
+    return None if may_hold(collection_path, config.getoption("markexpr")) else True
 
 
 @pytest.hookimpl(wrapper=True)
@@ -58,8 +58,12 @@ def pytest_collection_modifyitems(
 ) -> Generator[None, None, None]:
     """Mark slow tests by their directory; start with the long ones, once the others are deselected."""
     for item in items:
-        is_slow = any(item.path.is_relative_to(each) for each in SLOW_DIRECTORIES)
-        if is_slow and item.get_closest_marker("fast") is None:
+        exception = "fast" if is_slow(item.path) else "slow"
+        if item.get_closest_marker(exception) is not None and not has_exceptions(item.path):
+            raise pytest.UsageError(
+                f"{item.nodeid} is marked {exception} without mark.{exception} in its file"
+            )
+        if is_slow(item.path) and item.get_closest_marker("fast") is None:
             item.add_marker(pytest.mark.slow)
     yield
     jobs = int(getattr(config, "workerinput", {}).get("workercount", 1))

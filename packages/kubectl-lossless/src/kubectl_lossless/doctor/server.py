@@ -15,7 +15,7 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 from gunicorn.config import Config
@@ -637,6 +637,12 @@ def _own(environment: Mapping[str, str]) -> Server:
     )
 
 
+@cache
+def _parser() -> argparse.ArgumentParser:
+    """Return Gunicorn's parser, whose hundred options take longer to create than a manifest to check."""
+    return DEFAULTS.parser()
+
+
 def _gunicorn_arguments(words: Sequence[str]) -> list[str]:
     """Return Gunicorn's own arguments in a command line."""
     for number, word in enumerate(words):
@@ -698,7 +704,7 @@ def _gunicorn(
         unknown |= dynamic
         try:
             with contextlib.redirect_stderr(io.StringIO()) as said, contextlib.redirect_stdout(io.StringIO()):
-                found, _ = DEFAULTS.parser().parse_known_args(rest)
+                found, _ = _parser().parse_known_args(rest)
         except (SystemExit, argparse.ArgumentError):
             reason = said.getvalue().strip().rpartition("error: ")[2]
             return Server(
