@@ -6,12 +6,17 @@ from doctor.helpers import Object, base
 from doctor.kinds import KINDS
 from doctor.kinds_of_fields import FIELDS
 from doctor.kinds_of_forms import FORMS
+from doctor.kinds_of_hooks import HOOKS
 from doctor.kinds_of_pods import PODS
+from doctor.kinds_of_programs import PROGRAMS
+from doctor.kinds_of_routes import ROUTES
 from doctor.kinds_of_servers import SERVERS
 from doctor.kinds_of_starts import STARTS
 from doctor.kinds_of_updates import UPDATES
+from doctor.kinds_of_workloads import WORKLOADS
 
-ALL = {**KINDS, **STARTS, **FIELDS, **FORMS, **PODS, **SERVERS, **UPDATES}
+PARTS = (KINDS, STARTS, FIELDS, FORMS, PODS, SERVERS, UPDATES, HOOKS, PROGRAMS, ROUTES, WORKLOADS)
+ALL = {name: each for part in PARTS for name, each in part.items()}
 
 
 def manifest(name: str) -> list[Object]:

@@ -155,7 +155,7 @@ PODS: dict[str, tuple[Sequence[Change], set[tuple[Severity, str]]]] = {
                 httpGet={"path": "/", "port": 8000, "host": "127.0.0.1"}, periodSeconds=2, timeoutSeconds=2
             )
         ],
-        set(),
+        {(LOSES, "probe-port")},
     ),
     "liveness aggressive": (
         [

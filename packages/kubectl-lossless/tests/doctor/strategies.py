@@ -165,11 +165,16 @@ container = mapping(
     livenessProbe=probe,
     startupProbe=probe,
     lifecycle=mapping(
-        preStop=mapping(None, **handler, sleep=mapping(seconds=number)), postStart=mapping(None, **handler)
+        preStop=mapping(None, **handler, sleep=mapping(seconds=number)),
+        postStart=mapping(None, **handler),
+        stopSignal=st.sampled_from(["SIGTERM", "SIGQUIT", "SIGKILL", "SIGUSR1", "TERM"]),
     ),
+    workingDir=name,
+    volumeMounts=listed(mapping(name=name, mountPath=name, subPath=name)),
     restartPolicy=st.just("Always"),
     resources=mapping(limits=mapping(cpu=st.sampled_from(["50m", "1", 0.5]))),
 )
+config_map = mapping({"name": name}, items=listed(mapping(key=name, path=name)))
 pod = mapping(
     {"containers": field(st.lists(field(container), min_size=1, max_size=3))},
     initContainers=listed(container),
@@ -178,11 +183,21 @@ pod = mapping(
     enableServiceLinks=st.booleans(),
     affinity=mapping(
         podAntiAffinity=mapping(
-            requiredDuringSchedulingIgnoredDuringExecution=listed(mapping(topologyKey=name))
+            requiredDuringSchedulingIgnoredDuringExecution=listed(
+                mapping(topologyKey=name, labelSelector=selector, matchLabelKeys=listed(name))
+            )
         )
     ),
     topologySpreadConstraints=listed(mapping(maxSkew=number)),
-    volumes=listed(mapping(persistentVolumeClaim=mapping(claimName=name))),
+    volumes=listed(
+        mapping(
+            {"name": name},
+            persistentVolumeClaim=mapping(claimName=name),
+            configMap=config_map,
+            projected=mapping(sources=listed(mapping(configMap=config_map))),
+        )
+    ),
+    os=mapping(name=name),
 )
 metadata = mapping(
     {"name": name},
@@ -198,12 +213,17 @@ metadata = mapping(
 )
 pace = mapping(maxSurge=amount, maxUnavailable=amount)
 strategy = mapping(
-    type=st.sampled_from(["Recreate", "RollingUpdate"]), rollingUpdate=pace, canary=pace, rollingParams=pace
+    type=st.sampled_from(["Recreate", "RollingUpdate"]),
+    rollingUpdate=pace,
+    canary=pace,
+    rollingParams=pace,
+    blueGreen=mapping(activeService=name),
 )
 target = mapping({"name": name}, kind=st.sampled_from(["Deployment", "StatefulSet"]))
 backend = mapping(
     service=mapping(name=name, port=mapping(number=number, name=name)), serviceName=name, servicePort=port
 )
+named_port = mapping({"name": name}, port=port, namespace=name)
 SPECS: dict[tuple[str, str], st.SearchStrategy[Any]] = {
     **{
         each: mapping(
@@ -237,7 +257,9 @@ SPECS: dict[tuple[str, str], st.SearchStrategy[Any]] = {
         selector=selector, maxUnavailable=amount, minAvailable=amount
     ),
     ("autoscaling/v2", "HorizontalPodAutoscaler"): mapping({"scaleTargetRef": target}, minReplicas=number),
-    ("keda.sh/v1alpha1", "ScaledObject"): mapping(scaleTargetRef=target, minReplicaCount=number),
+    ("keda.sh/v1alpha1", "ScaledObject"): mapping(
+        scaleTargetRef=target, minReplicaCount=number, idleReplicaCount=st.just(0)
+    ),
     ("autoscaling.k8s.io/v1", "VerticalPodAutoscaler"): mapping(
         targetRef=target, updatePolicy=mapping(updateMode=name)
     ),
@@ -249,6 +271,28 @@ SPECS: dict[tuple[str, str], st.SearchStrategy[Any]] = {
     ),
     ("gateway.networking.k8s.io/v1", "HTTPRoute"): mapping(
         parentRefs=listed(mapping(name=name)), rules=listed(mapping(backendRefs=listed(mapping(name=name))))
+    ),
+    ("traefik.io/v1alpha1", "IngressRoute"): mapping(routes=listed(mapping(services=listed(named_port)))),
+    ("projectcontour.io/v1", "HTTPProxy"): mapping(
+        routes=listed(mapping(services=listed(named_port))), tcpproxy=mapping(services=listed(named_port))
+    ),
+    ("networking.istio.io/v1", "VirtualService"): mapping(
+        http=listed(
+            mapping(
+                route=listed(
+                    mapping(destination=mapping(host=name, port=mapping(number=number), subset=name))
+                )
+            )
+        )
+    ),
+    ("networking.istio.io/v1", "DestinationRule"): mapping(
+        host=name,
+        subsets=listed(mapping(name=name)),
+        trafficPolicy=mapping(connectionPool=mapping(http=mapping(idleTimeout=name))),
+    ),
+    ("networking.istio.io/v1", "ServiceEntry"): mapping(hosts=listed(name)),
+    ("route.openshift.io/v1", "Route"): mapping(
+        to=mapping(kind=st.just("Service"), name=name), port=mapping(targetPort=port)
     ),
     ("gateway.networking.k8s.io/v1", "Gateway"): mapping(gatewayClassName=name),
     ("networking.istio.io/v1", "Gateway"): mapping(selector=labels),

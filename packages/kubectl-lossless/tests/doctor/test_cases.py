@@ -75,7 +75,7 @@ EXPECTED: dict[str, tuple[int, dict[Severity, set[str]]]] = {
     "n19-service-of-a-rollout": (
         1,
         {
-            LOSES: {"readiness-probe"},
+            LOSES: {"readiness-probe", "refused"},
             RISKS: {"drain", "replicas"},
             ADVICE: {"drain", "min-ready-seconds", "spread"},
         },

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import enum
+import math
 import re
 import shlex
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from kubectl_lossless.doctor import shell
-from kubectl_lossless.doctor.server import SHELLS, program
+from kubectl_lossless.doctor.server import SHELLS, Start, program
 
 SHORTEST_WAIT = 5.0
 """Seconds below which a wait is shorter than endpoints take to reach every node's kube-proxy."""
@@ -19,13 +20,37 @@ SHORTEST_WAIT = 5.0
 FOREVER = 1e9
 """Seconds of `sleep infinity`."""
 
+NODE = ("localhost", "127.0.0.1", "::1", "[::1]")
+"""Hosts of a handler that mean the node, where the kubelet runs, and not the pod."""
+
 UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 STOPPING = re.compile(r"shutdown|/quit|/stop|/exit|/kill|terminate|/abort|quitquitquit", re.IGNORECASE)
+SIGNAL = r"-(s\s+)?(SIG)?(TERM|QUIT|INT|KILL|WINCH|[239]|15)\s+(--\s+)?|-s\s+\w+\s+|-\d+\s+|-SIG\w+\s+"
 STOPS = re.compile(
-    r"\bkill\s+(-(TERM|QUIT|INT|KILL|s\s+\w+|\d+|SIG\w+)\s+)?(1|-1|\$\(pidof|\$\(pgrep|`pidof|`cat|\$\(cat)"
-    r"|\bxargs\s+(-\S+\s+)*kill\b|\bnginx\s+-s\s+(quit|stop)|\bpkill\b|\bkillall\b|\bapachectl\s+(-k\s+)?(stop|graceful-stop)|\buwsgi\s+--stop"
+    rf"\bkill\s+({SIGNAL})?\"?(1|-1|\$\(pidof|\$\(pgrep|`pidof|`pgrep|`cat|\$\(cat|\$\(<)"
+    r"|\bxargs\s+(-\S+\s+)*kill\b|\bnginx\b(\s+-[^s\s]\S*(\s+[^-\s]\S*)?)*\s+-s\s*(quit|stop)\b|\bpkill\b|\bkillall5?\b"
+    r"|\b(apachectl|apache2ctl|httpd|apache2)\s+(-k\s+)?(stop|graceful-stop)\b|\buwsgi\s+--stop"
+    r"|\bsupervisorctl\b.*\s(stop|shutdown)\b|\bservice\s+\S+\s+stop\b|\b(systemctl|sv)\s+stop\b|/etc/init\.d/\S+\s+stop\b"
+    r"|\bcatalina\.sh\s+stop\b|/shutdown\.sh\b|\bpumactl\b.*\s(stop|halt)\b|\b(pm2|caddy)\s+(stop|delete|kill)\b|\bs6-svc\s+-\w*d"
 )
+"""Command lines that stop a server."""
+
+USER_SIGNAL = re.compile(r"\bkill\s+-(s\s+)?(SIG)?(USR1|10)\s+\"?(1\b|\$\(|`)")
+"""Command line that stops HAProxy; other servers reopen their logs or do nothing."""
+
+ENDLESS = re.compile(r"\b(while\s+(true|:|1|\[ 1 \])|until\s+false)\s*(;|\n)\s*do\b")
+
+
+NUMBER = r"([0-9]{1,9}(?:\.[0-9]{1,9})?)"
+SLEEPS = (
+    (r"python[0-9.]*|perl|ruby|php", rf"\bsleep[ (]\s*{NUMBER}(?:\s*\*\s*{NUMBER})?\s*(?![0-9.*+/])", 1.0),
+    (r"perl", rf"\bselect\s*\(\s*undef\s*,\s*undef\s*,\s*undef\s*,\s*{NUMBER}\s*\)", 1.0),
+    (r"node|bun|deno", rf"\bsetTimeout\s*\(.*,\s*{NUMBER}\s*\)", 0.001),
+    (r"powershell|pwsh", rf"(?i:\bstart-sleep\s+(?:-s(?:econds)?\s+)?){NUMBER}", 1.0),
+    (r"powershell|pwsh", rf"(?i:\bstart-sleep\s+-m(?:illiseconds)?\s+){NUMBER}", 0.001),
+)
+"""Programs that are given a sleep as code: their names, the sleep's pattern, and its unit in seconds."""
 
 
 class Effect(enum.Enum):
@@ -56,69 +81,106 @@ class PreStop:
         return self.seconds
 
 
-def judge(hook: dict[str, Any] | None, ports: Collection[str] = ()) -> PreStop | None:
-    """Judge a container's preStop hook; None where it has none. `ports`: names of the container's ports."""
+@dataclass(frozen=True)
+class Place:
+    """The container that a hook belongs to, as far as it matters for the hook."""
+
+    ports: Collection[str | int] = ()
+    """Names and numbers of its ports."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """Texts of the files in it that are known, by their paths."""
+    program: str = ""
+    """Name of its program."""
+    on_node: bool = False
+    """True where it uses the network of its node."""
+
+
+def judge(hook: dict[str, Any] | None, place: Place = Place()) -> PreStop | None:
+    """Judge a container's preStop hook; None where it has none."""
     if not hook:
         return None
     if isinstance(sleep := hook.get("sleep"), dict):
         seconds = float(sleep.get("seconds", 0))
         return PreStop(Effect.WAITS if seconds else Effect.RETURNS, seconds, f"sleep of {seconds:g} s")
     if isinstance(http := hook.get("httpGet"), dict):
-        return _judge_request(http, ports)
+        return _judge_request(http, place)
     if "tcpSocket" in hook:
         return PreStop(Effect.FAILS, 0.0, "tcpSocket hooks are not supported, and do nothing")
     command = (hook.get("exec") or {}).get("command") or []
     if not command:
         return PreStop(Effect.RETURNS, 0.0, "no command")
-    return _judge_command(command)
+    return _judge_command(command, place)
 
 
-def _judge_request(http: dict[str, Any], ports: Collection[str]) -> PreStop:
-    path, port = str(http.get("path", "/")), http.get("port")
-    if isinstance(port, str) and not port.isdigit() and port not in ports:
+def _judge_request(http: dict[str, Any], place: Place) -> PreStop:
+    path, port, host = str(http.get("path", "/")), http.get("port"), str(http.get("host", ""))
+    if isinstance(port, str) and not port.isdigit() and port not in place.ports:
         return PreStop(Effect.FAILS, 0.0, f"the container has no port called {port}")
-    if STOPPING.search(path):
+    if host in NODE and not place.on_node:
+        return PreStop(Effect.FAILS, 0.0, f"the kubelet asks {host} from the node, not in the pod")
+    numbers = [each for each in place.ports if isinstance(each, int)]
+    elsewhere = bool(host) or (isinstance(port, int) and bool(numbers) and port not in numbers)
+    # Envoy's shutdown manager, in a container of its own, responds only when Envoy has drained.
+    if STOPPING.search(path) and not elsewhere:
         return PreStop(Effect.STOPS, 0.0, f"GET {path}")
     return PreStop(Effect.UNKNOWN, None, f"GET {path}")
 
 
-def _judge_command(command: list[str]) -> PreStop:
-    if len(command) == 1 and " " in command[0].strip():
+def _judge_command(command: list[str], place: Place) -> PreStop:
+    if re.search(r"\S\s+\S", command[0]) and "\\" not in command[0]:
         return PreStop(Effect.FAILS, 0.0, f"no program is called {command[0]!r}: a word each, or sh -c")
     command = _behind_wrappers(command)
-    name = Path(command[0]).name
-    if name in SHELLS:
-        script = next((word for word in command[1:] if not word.startswith("-")), "")
-        if len(command) > 1 and re.fullmatch(r"-[a-z]*c[a-z]*", command[1]):
-            return _judge_script(script)
-        return PreStop(Effect.UNKNOWN, None, shlex.join(command))
-    return _judge_commands([command], shlex.join(command), direct=True)
+    if Path(command[0]).name in SHELLS:
+        start = Start(tuple(command), files=place.files)
+        if start.script is None:
+            return PreStop(Effect.UNKNOWN, None, _short(shlex.join(command)))
+        return _judge_script(start.script, place, written=start.script_index is not None)
+    if command[0] in place.files:
+        return _judge_script(place.files[command[0]], place, written=False)
+    return _judge_commands([command], shlex.join(command), place, direct=True)
 
 
-def _judge_script(text: str) -> PreStop:
+def _judge_script(text: str, place: Place, *, written: bool) -> PreStop:
+    """Judge a script. `written`: in the manifest; one in a file may be for another shell."""
     try:
         script = shell.parse(text)
     except (shell.ShellError, RecursionError) as error:
+        if not written:
+            return PreStop(Effect.UNKNOWN, None, _short(text))
         return PreStop(Effect.FAILS, 0.0, f"the shell cannot read {_short(text)!r}: {error}")
     commands = []
     waits = any(command.name == "wait" for command, _ in script.commands())
-    for command, background in script.commands():
+    for command, background in _outside_loops(script):
         words = [word.text for word in command.words]
         if background and not waits:
             words = []
         if words and len(command.words) == 1 and " " in words[0].strip() and not command.words[0].dynamic:
             return PreStop(Effect.FAILS, 0.0, f"no program is called {words[0]!r}")
         commands.append(words)
+    judged = _judge_commands([each for each in commands if each], text, place)
     loops = any(
         isinstance(each, shell.Compound) and each.kind == "loop" for each in shell.all_commands(script)
     )
-    judged = _judge_commands([each for each in commands if each], text)
-    if loops and judged.effect is not Effect.STOPS:
-        return PreStop(Effect.UNKNOWN, None, _short(text))
-    return judged
+    if not loops or judged.effect is Effect.STOPS or (judged.wait or 0.0) >= SHORTEST_WAIT:
+        return judged
+    if ENDLESS.search(text) and not re.search(r"\b(break|exit|return|kill)\b", text):
+        return PreStop(Effect.WAITS, FOREVER, _short(text))
+    return PreStop(Effect.UNKNOWN, None, _short(text))
 
 
-def _judge_commands(commands: list[list[str]], text: str, *, direct: bool = False) -> PreStop:
+def _outside_loops(script: shell.Script) -> Iterator[tuple[shell.Simple, bool]]:
+    """Yield the commands that run once, each with whether it runs in the background."""
+    for item in script.items:
+        for pipeline in item.pipelines:
+            for command in pipeline.commands:
+                if isinstance(command, shell.Simple):
+                    yield command, item.background
+                elif isinstance(command, shell.Compound) and command.kind != "loop":
+                    for body in command.bodies:
+                        yield from ((each, held or item.background) for each, held in _outside_loops(body))
+
+
+def _judge_commands(commands: list[list[str]], text: str, place: Place, *, direct: bool = False) -> PreStop:
     """Judge commands. `direct`: without a shell, so nothing expands variables (nor does Kubernetes)."""
     total: float | None = 0.0
     before = 0.0  # waited before the server is stopped
@@ -128,7 +190,8 @@ def _judge_commands(commands: list[list[str]], text: str, *, direct: bool = Fals
         if seconds is None:
             line = " ".join(words)
             requests = Path(words[0]).name in ("curl", "wget") and STOPPING.search(line)
-            if requests or STOPS.search(line):
+            ends = place.program == "haproxy" and USER_SIGNAL.search(line)
+            if requests or ends or STOPS.search(line):
                 return PreStop(Effect.WAITS if before else Effect.STOPS, before, " ".join(words))
             if Path(words[0]).name == "sleep" and (direct or not re.search(r"[$`]", " ".join(words))):
                 return PreStop(Effect.FAILS, 0.0, f"{shlex.join(words)!r} is no length of time")
@@ -165,11 +228,15 @@ def _within_timeout(words: list[str]) -> float | None:
     return None if longest is None or slept is None else min(longest or slept, slept)
 
 
-def _slept(words: list[str]) -> float | None:
+def _slept(words: list[str]) -> float | None:  # noqa: PLR0911 - a table of programs
     """Return how long a command sleeps; None for one that is no sleep, or of a length that cannot be read."""
-    name = Path(words[0]).name
+    name, rest = Path(words[0]).name.removesuffix(".exe"), " ".join(words[1:])
     if name == "timeout":
         return _within_timeout(words[1:])
+    if name == "tail" and re.search(r"(^|\s)-(\w*[fF]\b|-follow)", rest):
+        return FOREVER
+    if name == "usleep" and re.fullmatch(r"[0-9]{1,12}", rest):
+        return float(rest) / 1e6
     if name == "sleep" and len(words) > 1:
         total = 0.0
         for word in words[1:]:
@@ -180,9 +247,9 @@ def _slept(words: list[str]) -> float | None:
                 return None
             total += float(found[1]) * UNITS[found[2]]
         return total
-    if re.fullmatch(r"python[0-9.]*|perl|ruby|node", name):
-        found = re.search(r"\bsleep[ (]\s*([0-9]{1,9}(?:\.[0-9]{1,9})?)", " ".join(words[1:]))
-        return float(found[1]) if found else None
+    for programs, pattern, unit in SLEEPS:
+        if re.fullmatch(programs, name) and (found := re.search(pattern, rest)):
+            return unit * math.prod(float(each) for each in found.groups() if each)
     return None
 
 

@@ -14,7 +14,7 @@ import io
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
 
@@ -60,13 +60,15 @@ WITH_VALUE = {
 }
 """Options of these programs that take the next word."""
 
-RUNNERS = {"poetry": "run", "pipenv": "run"}
-"""Programs that exec what stands behind `run`."""
+RUNNERS = {"poetry": "run", "pipenv": "run", "bundle": "exec"}
+"""Programs that exec what stands behind a word of theirs."""
 
 WRAPPERS = {
     "npm": "npm starts the script through a shell and stays in front of both",
     "yarn": "yarn stays in front of the script that it starts",
     "pnpm": "pnpm stays in front of the script that it starts",
+    **dict.fromkeys(("mvn", "mvnw"), "Maven stays in front of the program that it starts"),
+    **dict.fromkeys(("gradle", "gradlew"), "Gradle stays in front of the program that it starts"),
     "conda": "`conda run` stays in front of the program that it starts and does not pass SIGTERM on",
     "mamba": "`mamba run` stays in front of the program that it starts and does not pass SIGTERM on",
     "micromamba": "`micromamba run` stays in front of the program that it starts",
@@ -112,6 +114,7 @@ SUBCOMMANDS = {"go run", "dotnet watch", "node --watch", "bun --watch", "bun --h
 WORKERS = {
     *("celery", "rq", "rqworker", "huey_consumer", "huey_consumer.py", "dramatiq", "arq", "procrastinate"),
     *("faust", "beat", "flower_worker", "sidekiq", "airflow-scheduler"),
+    *("good_job", "delayed_job", "resque", "shoryuken", "karafka", "que", "solid_queue", "faktory-worker"),
 }
 """Programs that take their work from a queue and serve no requests."""
 
@@ -120,6 +123,11 @@ WORKER_COMMANDS = {
     "rundramatiq",
 }
 """manage.py's commands of that kind."""
+
+WORKER_TASKS = re.compile(
+    r"(jobs:work|resque:work(ers?)?|solid_queue:start|que:work|queue:(work|listen)|horizon|schedule:work)(\[.*)?"
+)
+"""Tasks of rake, rails and artisan of that kind."""
 
 DATABASES = re.compile(
     r"(^|[-_/])(mysql|mariadb|percona|postgres|postgresql|postgis|timescaledb|mongo|mongodb|redis|valkey|keydb|memcached"
@@ -156,23 +164,53 @@ class Kind:
     """As PID 1, since it installs no handler."""
     variables: str = ""
     """Prefix of the environment variables that it reads its options from, "" where it reads none."""
+    signals: tuple[str, ...] = ("SIGTERM",)
+    """Signals at which it finishes the requests in flight and exits."""
+    quick: tuple[str, ...] = ("SIGINT",)
+    """Signals at which it exits without finishing them."""
+    instead: str = "a production server such as Gunicorn, Uvicorn or Granian"
+    """Server to use in its place."""
 
 
-UVICORN = Kind("Uvicorn", 5, "--timeout-keep-alive", "--timeout-graceful-shutdown", variables="UVICORN_")
+BOTH = ("SIGTERM", "SIGINT")
+UVICORN = Kind(
+    "Uvicorn",
+    5,
+    "--timeout-keep-alive",
+    "--timeout-graceful-shutdown",
+    variables="UVICORN_",
+    signals=BOTH,
+    quick=(),
+)
+PHP = Kind(
+    "PHP's development server", None, development=True, ignores_sigterm=True, instead="PHP-FPM or FrankenPHP"
+)
 KINDS: dict[str, Kind] = {
     "uvicorn": UVICORN,
     "fastapi": replace(UVICORN, variables=""),
-    "hypercorn": Kind("Hypercorn", 5, "--keep-alive", "--graceful-timeout", 3),
-    "granian": Kind("Granian", None, announces_close=True, variables="GRANIAN_"),
+    "litestar": replace(UVICORN, keepalive_option="", graceful_option="", variables=""),
+    "hypercorn": Kind("Hypercorn", 5, "--keep-alive", "--graceful-timeout", 3, signals=BOTH, quick=()),
+    "granian": Kind("Granian", None, announces_close=True, variables="GRANIAN_", signals=BOTH, quick=()),
     "daphne": Kind("Daphne", None, drops_in_flight=True),
     "waitress-serve": Kind("Waitress", 120, drops_in_flight=True, ignores_sigterm=True),
-    "uwsgi": Kind("uWSGI", None, drops_in_flight=True, variables="UWSGI_"),
-    "nginx": Kind("nginx", 75),
+    "uwsgi": Kind("uWSGI", None, drops_in_flight=True, variables="UWSGI_", quick=("SIGINT", "SIGQUIT")),
+    "unicorn": Kind("Unicorn", 0, signals=("SIGQUIT",), quick=BOTH),
+    "nginx": Kind("nginx", 75, signals=("SIGQUIT",), quick=BOTH),
+    "php": PHP,
     "runserver": Kind("Django's development server", None, development=True, ignores_sigterm=True),
     "flask": Kind("Flask's development server", None, development=True, ignores_sigterm=True),
     "http.server": Kind("Python's http.server", None, development=True, ignores_sigterm=True),
     "python": Kind("A Python program", None, ignores_sigterm=True),
 }
+
+
+SPRING = Kind("Spring Boot", None, signals=BOTH, quick=())
+TRAEFIK = Kind("Traefik", 180, signals=BOTH, quick=())
+JAVA_OPTIONS = ("JAVA_OPTS", "JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "JAVA_ARGS", "JAVA_OPTIONS")
+"""Environment variables with options of a Java program."""
+
+GUNICORN = Kind("Gunicorn", None, "--keep-alive", quick=("SIGINT", "SIGQUIT"))
+"""What Gunicorn is at a signal; all else of it is in its settings."""
 
 
 @dataclass(frozen=True)
@@ -201,6 +239,15 @@ class Server:
     """True where it restarts when a file changes, a setting for development."""
     stop_file: str = ""
     """A configuration file that may say whether it stops at SIGTERM, "" where none may."""
+    signal: str = ""
+    """Signal that its stopSignal names, "" where it has none and the image decides."""
+    better_signal: str = ""
+    """Signal at which it would finish its requests, where `signal` is another one."""
+
+    @property
+    def stop_signal(self) -> str:
+        """Signal that it is taken to get."""
+        return self.signal or "SIGTERM"
 
 
 @dataclass(frozen=True)
@@ -212,6 +259,8 @@ class Start:
     alpine: bool = False
     shared: bool = False
     """True where the pod's containers share their process namespace, or have the node's."""
+    files: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """Texts of the files in the container that are known, by their paths."""
 
     @cached_property
     def behind_init(self) -> bool:
@@ -227,8 +276,21 @@ class Start:
     def shell(self) -> Shell | None:
         """The shell that is started, if one is."""
         name = Path(self.program[0]).name if self.program else ""
+        if self.program and self.program[0] in self.files:
+            line = re.match(r"#!\s*(?:/usr/bin/env\s+(?:-\S+\s+)?)?(\S+)", self.files[self.program[0]])
+            name = Path(line[1]).name if line else "sh"
         found = SHELLS.get(name)
         return Shell.BUSYBOX if name == "sh" and self.alpine else found
+
+    @cached_property
+    def script_file(self) -> str:
+        """The path of the script that a shell reads from a known file; "" where it reads none."""
+        if self.shell is None or self.script_index is not None:
+            return ""
+        if self.program[0] in self.files:
+            return self.program[0]
+        named = next((word for word in self.program[1:] if not word.startswith("-")), "")
+        return named if named in self.files else ""
 
     @cached_property
     def script_index(self) -> int | None:
@@ -255,7 +317,9 @@ class Start:
 
     @cached_property
     def script(self) -> str | None:
-        """The script that a shell is given with -c."""
+        """The script that a shell is given with -c, or reads from a known file."""
+        if self.script_file:
+            return self.files[self.script_file]
         return None if self.script_index is None else self.words[self.script_index]
 
     @cached_property
@@ -293,7 +357,11 @@ class Start:
 
     def _with_arguments(self, words: list[str]) -> list[str]:
         """Return a command of the script with the arguments behind the script, its $0 and $@."""
-        name, *rest = self.words[(self.script_index or 0) + 1 :] or ("",)
+        if self.script_file:
+            at = list(self.words).index(self.script_file)
+            name, *rest = self.words[at:]
+        else:
+            name, *rest = self.words[(self.script_index or 0) + 1 :] or ("",)
         found: list[str] = []
         for word in words:
             if word in ("$@", "$*", "${@}", "${*}"):
@@ -380,7 +448,11 @@ def _server_name(words: Sequence[str]) -> str:  # noqa: PLR0911 - a table of com
     if re.fullmatch(r"python[0-9.]*", name):
         return _python_program(_after_python_options(words[1:]))
     if name in ("manage.py", "django-admin"):
-        return "runserver" if "runserver" in words else ""
+        return "runserver" if {"runserver", "runserver_plus"} & set(words) else ""
+    if name == "php":
+        return "php" if words[1:2] == ["-S"] or words[1:3] == ["artisan", "serve"] else ""
+    if name == "litestar":
+        return "litestar" if "run" in words else ""
     if name == "flask":
         return "flask" if "run" in words else ""
     if name == "fastapi":
@@ -413,7 +485,7 @@ def _python_program(rest: list[str]) -> str:  # noqa: PLR0911 - a table
     if not rest or rest[0] == "-c":
         return ""
     if Path(rest[0]).name == "manage.py":
-        return "runserver" if "runserver" in rest else ""
+        return "runserver" if {"runserver", "runserver_plus"} & set(rest) else ""
     if Path(rest[0]).name in ("gunicorn", *KINDS):
         return Path(rest[0]).name
     return "python" if rest[0].endswith(".py") else ""
@@ -439,6 +511,8 @@ def _works(words: Sequence[str]) -> bool:
     if not rest:
         return False
     name = Path(rest[0]).name
+    if name in ("rake", "rails", "php"):
+        return any(WORKER_TASKS.fullmatch(each) for each in rest[1:])
     return (
         (name in WORKERS and "flower" not in rest)
         or (name in ("manage.py", "django-admin") and bool(WORKER_COMMANDS & set(rest[1:2])))
@@ -498,13 +572,104 @@ def known(
         return _other(KINDS[name], words, start, environment)
     if not name and "GUNICORN_CMD_ARGS" in environment:
         found = _gunicorn(words, environment, configuration)
-    return found or Server()
+    return found or _spring(words, environment) or _traefik(words, environment, image) or Server()
+
+
+def _spring(words: Sequence[str], environment: Mapping[str, str]) -> Server | None:
+    """Return Spring Boot's server, which its settings for the shutdown show; None without one of them."""
+    line = " ".join([*words, *(environment.get(each, "") for each in JAVA_OPTIONS)])
+
+    def setting(name: str) -> str:
+        found = re.search(rf"(?:-D|--){re.escape(name)}=(\S+)", line)
+        variable = name.upper().replace(".", "_").replace("-", "_")
+        return (
+            found[1]
+            if found
+            else environment.get(
+                variable, environment.get(variable.replace("PER_SHUTDOWN_PHASE", "PERSHUTDOWNPHASE"), "")
+            )
+        )
+
+    shutdown = setting("server.shutdown").lower()
+    if shutdown not in ("graceful", "immediate"):
+        return None
+    phase = seconds_of(setting("spring.lifecycle.timeout-per-shutdown-phase") or "30s", unit=0.001)
+    kind = replace(SPRING, drops_in_flight=shutdown == "immediate")
+    return Server(
+        kind.name,
+        drain=0.0,
+        graceful=None if shutdown == "immediate" else phase,
+        max_requests=0,
+        setting="env",
+        kind=kind,
+    )
+
+
+def _traefik(words: Sequence[str], environment: Mapping[str, str], image: str) -> Server | None:
+    """Return Traefik with the drain of its entry points; None where a file may have its settings."""
+    if "traefik" not in (_image_name(image), Path(words[0]).name if words else ""):
+        return None
+    options = [word.lower() for word in words if word.startswith("--")]
+    options += [
+        f"--{name[8:].lower().replace('_', '.')}={value}"
+        for name, value in environment.items()
+        if name.startswith("TRAEFIK_")
+    ]
+    entries = [each for each in options if each.startswith("--entrypoints.")]
+    if not entries or any(each.startswith("--configfile") for each in options):
+        return None
+    drains = [seconds_of(each.partition("=")[2]) for each in entries if ".requestacceptgracetimeout=" in each]
+    drain = min((each for each in drains if each is not None), default=0.0)
+    graceful = [seconds_of(each.partition("=")[2]) for each in entries if ".lifecycle.gracetimeout=" in each]
+    return Server(
+        TRAEFIK.name,
+        drain=None if None in drains else drain,
+        graceful=max((each for each in graceful if each is not None), default=10.0),
+        keepalive=TRAEFIK.keepalive,
+        max_requests=0,
+        setting="args",
+        kind=TRAEFIK,
+    )
+
+
+def seconds_of(text: str, unit: float = 1.0) -> float | None:
+    """Return a duration such as 20s, 1m30s, 500ms or PT20S in seconds; `unit` is that of a number alone."""
+    if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text):
+        return float(text) * unit
+    found = re.findall(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h)", text.lower().removeprefix("pt"))
+    if not found or "".join(map("".join, found)) != text.lower().removeprefix("pt"):
+        return None
+    return sum(float(number) * {"ms": 0.001, "s": 1, "m": 60, "h": 3600}[each] for number, each in found)
+
+
+def with_signal(server: Server, signal: str) -> Server:
+    """Return the server as it is at the signal that its container's stopSignal names, "" for none."""
+    if not signal:
+        return server
+    kind = server.kind or (GUNICORN if server.name in (GUNICORN.name, OWN_NAME) else None)
+    server = replace(server, signal=signal)
+    if kind is None:
+        return replace(server, drain=0.0 if signal == "SIGKILL" and server.drain else server.drain)
+    if signal == kind.signals[0] or signal in kind.signals:
+        return server
+    finishes = not (kind.drops_in_flight or kind.ignores_sigterm)
+    quick = signal == "SIGKILL" or signal in kind.quick
+    return replace(
+        server,
+        drain=0.0 if server.drain else server.drain,
+        kind=replace(kind, ignores_sigterm=not quick, drops_in_flight=quick),
+        stop_file="",
+        better_signal=kind.signals[0] if finishes else "",
+    )
 
 
 def _by_image(image: str) -> str:
     """Return what an image of that name starts without a command."""
-    name = Path(image.split("@", maxsplit=1)[0]).name.split(":")[0]
-    return "nginx" if name in ("nginx", "nginx-unprivileged") else ""
+    return "nginx" if _image_name(image) in ("nginx", "nginx-unprivileged") else ""
+
+
+def _image_name(image: str) -> str:
+    return Path(image.split("@", maxsplit=1)[0]).name.split(":")[0]
 
 
 def overridden(
@@ -532,7 +697,10 @@ def _other(kind: Kind, words: Sequence[str], start: Start, environment: Mapping[
     stop_file = ""
     if kind.name == "uWSGI" and not _has_option(words, "--die-on-term") and "--die-on-term" not in variables:
         stop_file = _uwsgi_file(words, variables)
-        kind = replace(kind, ignores_sigterm=not stop_file)
+        said = start.files.get(stop_file)
+        stops = said is not None and bool(DIE_ON_TERM.search(said))
+        stop_file = "" if said is not None else stop_file
+        kind = replace(kind, ignores_sigterm=not (stop_file or stops))
     # The command line has precedence over a variable.
     given = [word for option, value in variables.items() for word in (option, value)] + list(words)
     keepalive = _number(given, kind.keepalive_option, kind.keepalive)
@@ -549,6 +717,10 @@ def _other(kind: Kind, words: Sequence[str], start: Start, environment: Mapping[
         or variables.get("--reload", "").lower() in ("1", "true", "yes", "on"),
         stop_file=stop_file,
     )
+
+
+DIE_ON_TERM = re.compile(r"(?m)^\s*\"?die-on-term\"?\s*[=:]\s*(true|1|yes|on)\b")
+"""The setting of a uWSGI file that lets it stop at SIGTERM."""
 
 
 def _uwsgi_file(words: Sequence[str], variables: Mapping[str, str]) -> str:

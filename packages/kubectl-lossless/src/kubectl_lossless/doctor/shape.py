@@ -218,10 +218,27 @@ CONTAINER = mapping(
         "startupProbe": PROBE,
         "lifecycle": mapping({"preStop": HOOK, "postStart": HOOK, "stopSignal": text}),
         "resources": RESOURCES,
+        "workingDir": text,
+        "volumeMounts": sequence(mapping({"name": text, "mountPath": text, "subPath": text})),
     },
     required=("name",),
 )
-TERMS = mapping({"requiredDuringSchedulingIgnoredDuringExecution": sequence(mapping({"topologyKey": text}))})
+CONFIG_MAP = mapping({"name": text, "items": sequence(mapping({"key": text, "path": text}))})
+VOLUME = mapping(
+    {
+        "name": text,
+        "persistentVolumeClaim": mapping({"claimName": text}),
+        "configMap": CONFIG_MAP,
+        "projected": mapping({"sources": sequence(mapping({"configMap": CONFIG_MAP}))}),
+    }
+)
+TERMS = mapping(
+    {
+        "requiredDuringSchedulingIgnoredDuringExecution": sequence(
+            mapping({"topologyKey": text, "labelSelector": SELECTOR, "matchLabelKeys": texts})
+        )
+    }
+)
 POD_SPEC = mapping(
     {
         "containers": some(CONTAINER),
@@ -235,7 +252,8 @@ POD_SPEC = mapping(
         "affinity": mapping({"podAntiAffinity": TERMS}),
         "topologySpreadConstraints": sequence(mapping()),
         "readinessGates": sequence(mapping()),
-        "volumes": sequence(mapping({"persistentVolumeClaim": mapping({"claimName": text})})),
+        "volumes": sequence(VOLUME),
+        "os": mapping({"name": text}),
     },
     required=("containers",),
 )

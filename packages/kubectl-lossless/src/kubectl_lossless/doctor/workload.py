@@ -14,7 +14,7 @@ from kubectl_lossless.doctor.configuration import Configuration
 from kubectl_lossless.doctor.documents import Document, Object
 from kubectl_lossless.doctor.finding import REMOVE, Change
 from kubectl_lossless.doctor.finding import Path as FieldPath
-from kubectl_lossless.doctor.prestop import PreStop
+from kubectl_lossless.doctor.prestop import Place, PreStop
 from kubectl_lossless.doctor.server import Server, Start
 
 POD: FieldPath = ("spec", "template", "spec")
@@ -140,6 +140,8 @@ class Container:
     """Gunicorn's configuration file in a running pod, where it was seen."""
     readiness: str = ""
     """Body of the response to the readiness probe, where it was seen."""
+    on_node: bool = False
+    """True where its pod uses the network of the node."""
 
     @property
     def name(self) -> str:
@@ -176,13 +178,19 @@ class Container:
         found = server.known(self.start, self.environment, self.image, self.configuration)
         if not found.name and self.observed is not None:
             found = server.known(self.observed, self.environment, self.image, self.configuration)
-        return server.with_readiness(found, self.readiness)
+        return server.with_readiness(server.with_signal(found, self.stop_signal), self.readiness)
+
+    @property
+    def stop_signal(self) -> str:
+        """Signal that its lifecycle names, "" where the image decides."""
+        return str((self.spec.get("lifecycle") or {}).get("stopSignal", ""))
 
     @cached_property
     def pre_stop(self) -> PreStop | None:
         """Its preStop hook."""
-        names = [str(each["name"]) for each in self.ports if "name" in each]
-        return prestop.judge((self.spec.get("lifecycle") or {}).get("preStop"), names)
+        ports = [each[key] for each in self.ports for key in ("name", "containerPort") if key in each]
+        place = Place(ports, self.start.files, server.first_program(self.start), self.on_node)
+        return prestop.judge((self.spec.get("lifecycle") or {}).get("preStop"), place)
 
     @property
     def ports(self) -> list[Object]:
@@ -400,27 +408,58 @@ class Workload:
             shared = bool(self.pod.get("shareProcessNamespace") or self.pod.get("hostPID"))
             alpine = "alpine" in str(spec.get("image", "")) or "busybox" in str(spec.get("image", ""))
             seen = self.observed.get(spec["name"], Observed())
+            files = self._files(spec)
+            words = tuple(_expanded(word, environment) for word in command)
+            start = Start(words, alpine, shared, files)
+            settings = seen.configuration or _settings(start, environment, str(spec.get("workingDir", "")))
             yield Container(
                 spec=spec,
                 path=(*POD, key, number),
                 sidecar=key == "initContainers" and spec.get("restartPolicy") == "Always",
                 environment=environment,
-                start=Start(tuple(_expanded(word, environment) for word in command), alpine, shared),
+                start=start,
                 observed=Start(tuple(seen.process), alpine, shared) if seen.process else None,
-                configuration=configuration.read(seen.configuration) if seen.configuration else None,
+                configuration=configuration.read(settings) if settings else None,
                 readiness=seen.readiness,
+                on_node=bool(self.pod.get("hostNetwork")),
             )
+
+    @cached_property
+    def _maps(self) -> Mapping[str, Mapping[str, str]]:
+        """The data of the ConfigMaps in its namespace, by their names."""
+        return {each.metadata_name: each.data.get("data") or {} for each in self.of_kind("ConfigMap")}
+
+    def _files(self, spec: Object) -> dict[str, str]:
+        """Return the texts of the files that a container has from ConfigMaps, by their paths."""
+        found: dict[str, str] = {}
+        volumes: dict[Any, Object] = {each.get("name"): each for each in self.pod.get("volumes") or ()}
+        for mount in spec.get("volumeMounts") or ():
+            volume = volumes.get(mount.get("name"), {})
+            projected = (volume.get("projected") or {}).get("sources") or ()
+            for source in (volume, *projected):
+                reference = source.get("configMap") or {}
+                data = self._maps.get(str(reference.get("name", "")), {})
+                items: dict[str, str] = {
+                    each.get("key", ""): each.get("path", "") for each in reference.get("items") or ()
+                }
+                names = {items.get(key) or key: data[key] for key in data if not items or key in items}
+                path, part = str(mount.get("mountPath", "")).rstrip("/"), mount.get("subPath")
+                if part:
+                    found |= {path: names[part]} if part in names else {}
+                else:
+                    found |= {f"{path}/{name}": text for name, text in names.items()}
+        return found
 
     def _environment(self, spec: Object) -> dict[str, str]:
         """Return the known part of a container's environment: literal values, and ConfigMaps."""
-        maps = {each.metadata_name: each.data.get("data") or {} for each in self.of_kind("ConfigMap")}
+        maps = self._maps
         found: dict[str, str] = {}
         for source in spec.get("envFrom") or ():
             data = maps.get((source.get("configMapRef") or {}).get("name", ""), {})
             found |= {source.get("prefix", "") + name: value for name, value in data.items()}
         for entry in spec.get("env") or ():
             reference = (entry.get("valueFrom") or {}).get("configMapKeyRef") or {}
-            value = entry.get("value", maps.get(reference.get("name", ""), {}).get(reference.get("key")))
+            value = entry.get("value", maps.get(reference.get("name", ""), {}).get(reference.get("key", "")))
             if value is not None:
                 found[entry["name"]] = value
         return found
@@ -564,17 +603,23 @@ class Workload:
         """
         if any(server.takes_work_from_a_queue(each.start) for each in self.plain) and not self.services:
             return False
-        if self.services:
+        if any(
+            map(takes_requests, (port for each in self.services for port in each.spec.get("ports") or [{}]))
+        ):
             return True
-        probes = [
-            each.probe(kind) or {} for each in self.plain for kind in ("readiness", "liveness", "startup")
-        ]
-        asked = any("httpGet" in probe or "tcpSocket" in probe or "grpc" in probe for probe in probes)
         return (
-            asked
+            any(self._shows_clients(each) for each in self.plain)
             or any(takes_requests(port) for each in self.plain if not each.helper for port in each.ports)
             or any(each.has_known_server for each in self.plain)
         )
+
+    @staticmethod
+    def _shows_clients(container: Container) -> bool:
+        """Return whether its probes ask a port that is not declared as one for monitoring."""
+        asked = container.probed_ports("readiness", "liveness", "startup")
+        monitored = [each for each in container.ports if not takes_requests(each)]
+        names = {each[key] for each in monitored for key in ("name", "containerPort")}
+        return any(port not in names for port in asked)
 
     @cached_property
     def claims(self) -> list[str]:
@@ -679,6 +724,18 @@ def _field(value: Object, name: str) -> Object:
 def takes_requests(port: Object) -> bool:
     """Return whether a port may be for clients: one for metrics or health checks is not."""
     return not MONITORING_PORT.search(str(port.get("name", "")))
+
+
+def _settings(start: Start, environment: Mapping[str, str], folder: str) -> str:
+    """Return the text of Gunicorn's configuration file, "" where no known file is it."""
+    if not start.files or not (path := server.configuration_file(start, environment)):
+        return ""
+    relative = path.removeprefix("/proc/1/cwd/")
+    if relative == path:
+        return start.files.get(path, "")
+    if folder:
+        return start.files.get(f"{folder.rstrip('/')}/{relative}", "")
+    return next((text for each, text in start.files.items() if each.endswith(f"/{relative}")), "")
 
 
 def _expanded(word: str, environment: Mapping[str, str]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from doctor.helpers import ADVICE, LOSES, RISKS, UNKNOWN, base, brief, dump, findings, only
 from doctor.kinds import THREADS, added, command, ingress, of_container
-from kubectl_lossless.doctor.checks.routing import backends, routes
+from kubectl_lossless.doctor.checks.routing import routes_to
 
 
 def test_service_that_misses_the_pods_by_a_label_loses() -> None:
@@ -28,19 +28,9 @@ def test_service_of_other_pods_is_none_of_this_workload() -> None:
         assert "service-selector" not in {each.check for each in found}
 
 
-def test_backends_are_read_in_both_forms() -> None:
-    paths = [{"backend": {"serviceName": "a", "servicePort": "http"}}]
-    spec = {
-        "rules": [{"http": {"paths": paths}}, {}],
-        "defaultBackend": {"service": {"name": "b", "port": {"number": 1}}},
-    }
-    assert backends({"spec": spec}) == [("a", "http"), ("b", 1)]
-    assert backends({}) == []
-
-
 def test_routes_are_those_that_lead_to_the_workload() -> None:
-    assert routes(only(dump(base(ingress("web", {"number": 80}))))) == 1
-    assert routes(only(dump(base(ingress("other", {"number": 80}))))) == 0
+    assert routes_to(only(dump(base(ingress("web", {"number": 80}))))) == 1
+    assert routes_to(only(dump(base(ingress("other", {"number": 80}))))) == 0
 
 
 def test_keepalive_is_compared_with_the_controller_in_front() -> None:

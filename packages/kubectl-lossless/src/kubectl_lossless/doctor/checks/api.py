@@ -31,6 +31,50 @@ NOT_SERVED = {
 }
 """API versions that are no longer served: what to write instead, and since which Kubernetes."""
 
+SIGNALS = {
+    f"SIG{each}"
+    for each in [
+        "ABRT",
+        "ALRM",
+        "BUS",
+        "CHLD",
+        "CLD",
+        "CONT",
+        "FPE",
+        "HUP",
+        "ILL",
+        "INT",
+        "IO",
+        "IOT",
+        "KILL",
+        "PIPE",
+        "POLL",
+        "PROF",
+        "PWR",
+        "QUIT",
+        "SEGV",
+        "STKFLT",
+        "STOP",
+        "SYS",
+        "TERM",
+        "TRAP",
+        "TSTP",
+        "TTIN",
+        "TTOU",
+        "URG",
+        "USR1",
+        "USR2",
+        "VTALRM",
+        "WINCH",
+        "XCPU",
+        "XFSZ",
+        "RTMIN",
+        "RTMAX",
+    ]
+}
+SIGNALS |= {f"SIGRTMIN+{each}" for each in range(1, 16)} | {f"SIGRTMAX-{each}" for each in range(1, 15)}
+"""Signals that a stopSignal may name on Linux."""
+
 OBJECT_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 PORT_NAME = re.compile(r"(?=.*[a-z])[a-z0-9]+(-[a-z0-9]+)*")
 PLACEHOLDER = re.compile(r"[${<%]")
@@ -47,7 +91,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "template": (),
     "pod": ("terminationGracePeriodSeconds", "topologySpreadConstraints", "initContainers"),
     "container": ("lifecycle", *PROBES),
-    "lifecycle": ("preStop", "postStart"),
+    "lifecycle": ("preStop", "postStart", "stopSignal"),
     "probe": (*OF_PROBES, "terminationGracePeriodSeconds"),
     "readinessProbe": OF_PROBES,
     "strategy": ("rollingUpdate",),
@@ -84,7 +128,8 @@ SERVED = {
 def refused(workload: Workload) -> Iterator[Finding]:
     """The API server refuses the manifest, so the update never happens: a port's number in quotes, a strategy
     that may neither add nor remove a pod, two handlers in one probe or hook, a port's name twice, no API
-    version, or one that is not served, a workload without a selector, a field that is misspelt or misplaced.
+    version, or one that is not served, a workload without a selector, a field that is misspelt or misplaced,
+    a stopSignal that is none. So does Argo's controller a Rollout without a strategy of its own.
     """
     autoscalers = [workload.autoscaler] if workload.autoscaler else []
     for document in [workload.document, *workload.services, *workload.budgets, *autoscalers]:
@@ -92,13 +137,17 @@ def refused(workload: Workload) -> Iterator[Finding]:
     yield from _identity(workload)
     yield from _strategy(workload)
     yield from _update_strategy(workload)
+    for finding in _rollout(workload):
+        yield replace(finding, what=finding.what.replace("The API server", "Argo Rollouts"))
     yield from _pod(workload)
     yield from _fields(workload)
     for each in [*workload.containers, *workload.init_containers]:
         yield from _ports(each)
         for path, handlers in _handlers(each):
             yield from _handler(path, handlers)
+        yield from _stop_signal(each, workload)
     for service in workload.services:
+        yield from _ports_of_service(service)
         for number, port in enumerate(service.spec.get("ports") or ()):
             if _quoted(target := port.get("targetPort")):
                 path = ("spec", "ports", number, "targetPort")
@@ -145,14 +194,18 @@ def _identity(workload: Workload) -> Iterator[Finding]:
             + (re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "web"),
         )
     if workload.kind in ("Deployment", "StatefulSet", "DaemonSet") and not workload.spec.get("selector"):
-        path: Path = ("spec", "selector")
-        labels = dict(workload.labels)
-        yield _refusal(
-            "spec.selector is missing",
-            path,
-            Change(path, {"matchLabels": labels}) if labels else None,
-            advice="labels of the pods, and a selector with the same",
-        )
+        yield _without_selector(workload)
+
+
+def _without_selector(workload: Workload) -> Finding:
+    path: Path = ("spec", "selector")
+    labels = dict(workload.labels)
+    return _refusal(
+        "spec.selector is missing",
+        path,
+        Change(path, {"matchLabels": labels}) if labels else None,
+        advice="labels of the pods, and a selector with the same",
+    )
 
 
 def _pod(workload: Workload) -> Iterator[Finding]:
@@ -246,12 +299,16 @@ def _limits(autoscaler: Document) -> Iterator[Finding]:
 
 
 def _refusal(
-    what: str, path: Path, change: Change | None = None, of: str = "", advice: str = "one of them"
+    what: str,
+    path: Path,
+    change: Change | None = None,
+    of: str = "",
+    advice: str = "one of them",
 ) -> Finding:
     return Finding(
         Severity.LOSES,
         f"The API server refuses it: {what}.",
-        "The update never happens.",
+        "It is not applied: what is in the cluster stays as it is." if of else "The update never happens.",
         path,
         (change,) if change else (),
         advice="" if change else advice,
@@ -284,8 +341,81 @@ def _strategy(workload: Workload) -> Iterator[Finding]:
         yield _refusal("maxSurge and maxUnavailable are both 0", path, Change((*path, "maxSurge"), 1))
 
 
+def _rollout(workload: Workload) -> Iterator[Finding]:
+    """Yield what is wrong with the strategy of an Argo Rollout, whose controller then does nothing."""
+    if workload.kind != "Rollout":
+        return
+    path, found = workload.strategy_path, workload.strategy
+    if not workload.spec.get("selector"):
+        yield _without_selector(workload)
+    if {"canary", "blueGreen"} <= found.keys():
+        yield _refusal("canary and blueGreen are both set", path)
+    elif not {"canary", "blueGreen"} & found.keys():
+        pace = found.get("rollingUpdate") or {"maxSurge": 1, "maxUnavailable": 0}
+        what = "a Rollout's strategy is canary or blueGreen"
+        if others := ", ".join(sorted(found)):
+            what += f"; this one has {others}"
+        yield _refusal(what, path, Change(path, {"canary": pace}))
+    elif "blueGreen" in found and not found["blueGreen"].get("activeService"):
+        at: Path = (*path, "blueGreen", "activeService")
+        service = workload.services[0].metadata_name if workload.services else ""
+        change = Change(at, service) if service else None
+        yield _refusal("blueGreen has no activeService", at, change, advice="the name of its Service")
+    elif found.get("canary", {}).get("maxSurge") in ZERO and found["canary"].get("maxUnavailable") in ZERO:
+        at = (*path, "canary", "maxSurge")
+        yield _refusal("maxSurge and maxUnavailable are both 0", at, Change(at, 1))
+
+
+def _stop_signal(container: Container, workload: Workload) -> Iterator[Finding]:
+    """Yield what is wrong with a container's stopSignal (Kubernetes 1.33)."""
+    signal = container.stop_signal
+    path: Path = (*container.path, "lifecycle", "stopSignal")
+    if signal and signal not in SIGNALS and not PLACEHOLDER.search(signal):
+        meant = f"SIG{signal.upper().removeprefix('SIG')}"
+        yield _refusal(
+            f"stopSignal of {container.name} is {signal!r}; allowed is the name of a signal such as SIGTERM",
+            path,
+            Change(path, meant) if meant in SIGNALS else None,
+            advice="SIGTERM or SIGQUIT, whichever the server finishes its requests at",
+        )
+    if signal and not (workload.pod.get("os") or {}).get("name"):
+        at: Path = ("spec", "template", "spec", "os", "name")
+        yield _refusal("stopSignal needs the pod's os.name", at, Change(at, "linux"))
+
+
+def _ports_of_service(service: Document) -> Iterator[Finding]:
+    """Yield ports of a Service without the name that each of several needs, and ports that it has twice."""
+    ports = service.spec.get("ports") or []
+    path: Path = ("spec", "ports")
+    unnamed = [number for number, each in enumerate(ports) if not each.get("name")]
+    if len(ports) > 1 and unnamed:
+        at: Path = (*path, unnamed[0], "name")
+        yield _refusal(
+            f"a Service with {len(ports)} ports needs a name for each",
+            at,
+            None,
+            service.name,
+            "a name such as http",
+        )
+    for (port, protocol), count in Counter(
+        (each.get("port"), each.get("protocol", "TCP")) for each in ports
+    ).items():
+        if count > 1 and port is not None:
+            yield _refusal(f"it has port {port} {count} times by {protocol}", path, None, service.name)
+
+
 def _update_strategy(workload: Workload) -> Iterator[Finding]:
     """Yield what is wrong with a DaemonSet's rolling update: it either adds pods or removes them first."""
+    if workload.kind not in ("DaemonSet", "StatefulSet"):
+        return
+    name = workload.strategy.get("type", "RollingUpdate")
+    if name not in ("RollingUpdate", "OnDelete"):
+        at: Path = (*workload.strategy_path, "type")
+        yield _refusal(
+            f"the strategy {name} is none of a {workload.kind}, which has RollingUpdate and OnDelete",
+            at,
+            Change(at, "RollingUpdate"),
+        )
     if workload.kind != "DaemonSet":
         return
     pace = workload.rolling_update
@@ -358,6 +488,15 @@ def _handler(path: Path, found: Object) -> Iterator[Finding]:
                 (*path, name, "port"),
                 Change((*path, name, "port"), int(str(port))),
             )
+    scheme = (found.get("httpGet") or {}).get("scheme", "HTTP")
+    if scheme not in ("HTTP", "HTTPS") and not PLACEHOLDER.search(scheme):
+        at: Path = (*path, "httpGet", "scheme")
+        right = scheme.upper() if scheme.upper() in ("HTTP", "HTTPS") else None
+        yield _refusal(
+            f"scheme of {where} is {scheme!r}; allowed is HTTP or HTTPS",
+            at,
+            Change(at, right) if right else None,
+        )
     if where in ("livenessProbe", "startupProbe") and found.get("successThreshold", 1) not in (0, 1):
         at = (*path, "successThreshold")
         yield _refusal(f"successThreshold of {where} must be 1", at, Change(at, 1))

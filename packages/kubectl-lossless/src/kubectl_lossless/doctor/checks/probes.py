@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from kubectl_lossless.doctor.documents import Object
-from kubectl_lossless.doctor.finding import Change, Finding, Path, Severity
+from kubectl_lossless.doctor.finding import REMOVE, Change, Finding, Path, Severity
+from kubectl_lossless.doctor.prestop import NODE
 from kubectl_lossless.doctor.shape import quantity
 from kubectl_lossless.doctor.workload import Container, Workload
 
@@ -24,6 +25,9 @@ READINESS = 10
 
 START = 20
 """Seconds that a start may take on a busy node."""
+
+OF_ISTIO = (15020, 15021)
+"""Ports of istio-proxy, to which Istio rewrites the probes of the other containers."""
 
 TRIVIAL = re.compile(r"(\S*/)?(((ba|da|a)?sh -c )?(true|:|exit 0)|(((ba|da|a)?sh -c )?echo\b[^;&|$`]*))")
 """Commands of probes that always succeed."""
@@ -133,11 +137,27 @@ def probe_port(workload: Workload) -> Iterator[Finding]:
                 )
             handler = next((name for name in ("httpGet", "tcpSocket") if name in probe), None)
             asked = probe[handler].get("port") if handler else None
-            if handler is None or asked is None or each.has_port(asked):
+            host = probe[handler].get("host") if handler else None
+            if handler and host in NODE and not workload.pod.get("hostNetwork"):
+                at = (*each.path, f"{kind}Probe", handler, "host")
+                yield Finding(
+                    Severity.LOSES,
+                    f"The {kind} probe of {each.name} asks {host}, which is the node for the kubelet.",
+                    "No container of that pod becomes ready, and the rollout stops."
+                    if kind == "readiness"
+                    else "The container is killed again and again.",
+                    at,
+                    (Change(at, REMOVE),),
+                )
+            if handler is None or asked is None or host or each.has_port(asked):
                 continue
             named = isinstance(asked, str) and not asked.isdigit()
             if not named and not each.ports:
                 continue  # a container need not declare its ports
+            if not named and (
+                asked in OF_ISTIO or any(other.has_port(asked) for other in workload.containers)
+            ):
+                continue  # the containers of a pod have one network
             if isinstance(asked, str) and asked.isdigit() and each.has_port(int(asked)):
                 continue
             have = ", ".join(str(own.get("name") if named else own["containerPort"]) for own in each.ports)

@@ -65,15 +65,20 @@ def replicas(workload: Workload) -> Iterator[Finding]:
 def scale_to_zero(workload: Workload) -> Iterator[Finding]:
     """An autoscaler that may scale to zero leaves nobody to respond until a pod has started again."""
     scaler = workload.autoscaler
-    if scaler is None or workload.replicas:
+    if scaler is None or workload.kind == "DaemonSet":
         return
-    path = ("spec", "minReplicaCount" if scaler.kind == "ScaledObject" else "minReplicas")
+    of_keda = scaler.kind == "ScaledObject"
+    idle = of_keda and scaler.spec.get("idleReplicaCount") == 0
+    if workload.replicas and not idle:
+        return
+    path = ("spec", "idleReplicaCount" if idle else "minReplicaCount" if of_keda else "minReplicas")
+    changes = [Change(("spec", "minReplicaCount"), 2)] if idle and not workload.replicas else []
     yield Finding(
         Severity.RISKS,
         "It may scale to no pod at all.",
         "The next requests are refused until a pod has started, unless something in front holds them back.",
         path,
-        (Change(path, 2),),
+        (*changes, Change(path, REMOVE if idle else 2)),
         object=scaler.name,
     )
 
@@ -110,6 +115,9 @@ def strategy(workload: Workload) -> Iterator[Finding]:
         yield from _strategy_of_statefulset(workload)
     if workload.kind in ("StatefulSet", "DaemonSet") or "blueGreen" in workload.strategy:
         return
+    if workload.kind == "Rollout" and "canary" not in workload.strategy:
+        return  # `refused` reports it
+    openshift = workload.kind == "DeploymentConfig"
     writer = workload.single_writer
     if workload.strategy.get("type") == "Recreate":
         yield Finding(
@@ -124,7 +132,10 @@ def strategy(workload: Workload) -> Iterator[Finding]:
             else (
                 Change(
                     ("spec", "strategy"),
-                    {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+                    {
+                        "type": "Rolling" if openshift else "RollingUpdate",
+                        workload.rolling_update_path[-1]: {"maxSurge": 1, "maxUnavailable": 0},
+                    },
                 ),
             ),
             advice="clients that retry" if writer else "",
@@ -133,13 +144,18 @@ def strategy(workload: Workload) -> Iterator[Finding]:
     rolling_update, pods = workload.rolling_update, workload.replicas
     away = amount(rolling_update.get("maxUnavailable", "25%"), pods, up=False)
     surge = amount(rolling_update.get("maxSurge", "25%"), pods, up=True)
+    if writer and surge and not workload.claims:
+        return  # two databases without a volume have nothing in common
     if writer and surge:
+        path = workload.rolling_update_path
         yield Finding(
             Severity.RISKS,
             f"An update starts a second pod beside the first, but {writer}.",
             "The second waits for the volume on another node, or both write to it.",
             ("spec", "strategy"),
-            (Change(("spec", "strategy"), {"type": "Recreate"}),),
+            (Change((*path, "maxSurge"), 0), Change((*path, "maxUnavailable"), 1))
+            if workload.kind == "Rollout"
+            else (Change(("spec", "strategy"), {"type": "Recreate"}),),
             advice="nobody responds during an update then, which a single writer cannot help",
         )
         return
@@ -334,7 +350,8 @@ def anti_affinity(workload: Workload) -> Iterator[Finding]:
     terms = ((workload.pod.get("affinity") or {}).get("podAntiAffinity") or {}).get(
         "requiredDuringSchedulingIgnoredDuringExecution"
     )
-    if not terms or workload.kind not in ("Deployment", "Rollout"):
+    own = [each for each in terms or () if _selects_both_versions(each, workload)]
+    if not own or workload.kind not in ("Deployment", "Rollout"):
         return
     if amount(workload.rolling_update.get("maxUnavailable", "25%"), workload.replicas, up=False) == 0:
         yield Finding(
@@ -344,6 +361,14 @@ def anti_affinity(workload: Workload) -> Iterator[Finding]:
             ("spec", "template", "spec", "affinity", "podAntiAffinity"),
             advice="preferredDuringSchedulingIgnoredDuringExecution, or topologySpreadConstraints",
         )
+
+
+def _selects_both_versions(term: dict[str, object], workload: Workload) -> bool:
+    """Return whether a term keeps a pod away from the pods of the version that it replaces."""
+    if "pod-template-hash" in (term.get("matchLabelKeys") or ()):  # type: ignore[operator]
+        return False
+    selector = term.get("labelSelector")
+    return isinstance(selector, dict) and selects(selector, workload.labels)
 
 
 def spread(workload: Workload) -> Iterator[Finding]:

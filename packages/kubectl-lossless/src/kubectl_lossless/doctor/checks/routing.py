@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
+from kubectl_lossless.doctor.checks import routes
 from kubectl_lossless.doctor.checks.controllers import CLIENTS_IDLE, HOUR, Controller, known_by
+from kubectl_lossless.doctor.checks.routes import Backend
 from kubectl_lossless.doctor.documents import Document, Object
 from kubectl_lossless.doctor.finding import Change, Finding, Severity
-from kubectl_lossless.doctor.workload import Workload, selects
+from kubectl_lossless.doctor.server import seconds_of
+from kubectl_lossless.doctor.workload import Workload, selects, takes_requests
 
 POD_NAME = "statefulset.kubernetes.io/pod-name"
 
@@ -101,54 +105,87 @@ def _not_judged(workload: Workload) -> Iterator[Finding]:
 
 
 def ingress_backend(workload: Workload) -> Iterator[Finding]:
-    """An Ingress that names a Service or a port which is not there responds 503 to every request. So does an
-    HTTPRoute or GRPCRoute that names a port which its Service does not have.
+    """An Ingress that names a Service or a port which is not there responds 503 to every request. So does a
+    route of the Gateway API, Traefik, Contour, Istio or OpenShift.
     """
     services = {each.metadata_name: each for each in workload.of_kind("Service", group="")}
     if not services or "services" in workload.unseen:
         return
-    routed = [(each, backends(each.data)) for each in workload.of_kind("Ingress")]
-    routed += [(each, _backends_of_route(each)) for each in workload.of_kind("HTTPRoute", "GRPCRoute")]
-    for ingress, pairs in routed:
-        for name, port in pairs:
-            service = services.get(name)
-            if service is None and ingress.kind != "Ingress":
-                continue  # a backend may be of another kind
-            if service is None:
-                near = set(services) == {each.metadata_name for each in workload.services}
-                if not near and not workload.from_cluster:
-                    continue  # it may stand in another file
+    # Others may stand in other files.
+    whole = workload.from_cluster or set(services) == {each.metadata_name for each in workload.services}
+    for route, backends in routes.of(workload):
+        for backend in backends:
+            service = services.get(backend.service)
+            if service is None and whole and not _is_from_elsewhere(workload, route, backend):
                 yield Finding(
                     Severity.LOSES if workload.from_cluster else Severity.RISKS,
-                    f"It sends requests to the Service {name}, which is not "
+                    f"It sends requests to the Service {backend.service}, which is not "
                     f"{'there' if workload.from_cluster else 'among the files'}.",
-                    "Each of them gets 503, or 502.",
-                    ("spec", "rules"),
+                    FAILS.get(route.group, "Each of them gets 503, or 502."),
+                    backend.path,
                     advice=f"one of {', '.join(sorted(map(str, services)))}",
-                    object=ingress.name,
+                    object=route.name,
                 )
-            elif service in workload.services and port is not None:
-                have = service.spec.get("ports") or []
-                if not any(
-                    port in (each.get("port"), each.get("name"), str(each.get("port"))) for each in have
-                ):
-                    listed = ", ".join(str(each.get("name") or each.get("port")) for each in have)
-                    yield Finding(
-                        Severity.LOSES,
-                        f"It sends requests to port {port} of {service.name}, which has {listed or 'none'}.",
-                        "Each of them gets 503, or 502.",
-                        ("spec", "rules"),
-                        advice="a port that the Service has",
-                        object=ingress.name,
-                    )
+            elif service is not None and service in workload.services:
+                yield from _port_of_backend(route, backend, service)
+                yield from _subset_of_backend(workload, route, backend)
+
+
+FAILS = dict.fromkeys(routes.TRAEFIK, "Traefik leaves the route out, and each of them gets 404.")
+"""Responses to the requests that reach no Service, by the API group of the route."""
+
+
+def _is_from_elsewhere(workload: Workload, route: Document, backend: Backend) -> bool:
+    """Return whether a backend may be no Service: a host that a ServiceEntry adds to Istio's."""
+    if route.kind != "VirtualService":
+        return False
+    entries = workload.others.everywhere("ServiceEntry")
+    hosts = [each.spec["hosts"] for each in entries if isinstance(each.spec.get("hosts"), list)]
+    return any(backend.service in each for each in hosts)
+
+
+def _port_of_backend(route: Document, backend: Backend, service: Document) -> Iterator[Finding]:
+    have = service.spec.get("ports") or []
+    known = {key for each in have for key in (each.get("port"), each.get("name"), str(each.get("port")))}
+    if backend.port is None or backend.port in known:
+        return
+    listed = ", ".join(str(each.get("name") or each.get("port")) for each in have)
+    only = have[0].get("port") if len(have) == 1 else None
+    value = {"number": only} if backend.path[-2:] == ("service", "port") else only
+    named = route.kind == "Route"  # which has a port's name, or a port of the pods
+    yield Finding(
+        Severity.LOSES,
+        f"It sends requests to port {backend.port} of {service.name}, which has {listed or 'none'}.",
+        FAILS.get(route.group, "Each of them gets 503, or 502."),
+        backend.path,
+        (Change(backend.path, value),) if only is not None and not named else (),
+        advice="" if only is not None and not named else "a port that the Service has",
+        object=route.name,
+    )
+
+
+def _subset_of_backend(workload: Workload, route: Document, backend: Backend) -> Iterator[Finding]:
+    """Yield a subset that none of the Service's DestinationRules has; without any, one may be elsewhere."""
+    rules = routes.destination_rules(workload, backend.service)
+    known = {name for each in rules for name in routes.subsets(each)}
+    if backend.subset and rules and backend.subset not in known:
+        yield Finding(
+            Severity.LOSES,
+            f"It sends requests to the subset {backend.subset} of {backend.service}, and "
+            f"{rules[0].name} has {', '.join(sorted(known)) or 'none'}.",
+            "Each of them gets 503.",
+            (*backend.path[:-2], "subset"),
+            advice="a subset that the DestinationRule has",
+            object=route.name,
+        )
 
 
 def ingress_api(workload: Workload) -> Iterator[Finding]:
     """extensions/v1beta1 and networking.k8s.io/v1beta1 are not served since Kubernetes 1.22."""
     names = {each.metadata_name for each in workload.services}
-    for ingress in workload.of_kind("Ingress"):
+    for ingress, backends in routes.of(workload, "Ingress"):
         version = str(ingress.data.get("apiVersion", ""))
-        if version.endswith("/v1beta1") and names & {name for name, _ in backends(ingress.data)}:
+        if version.endswith("/v1beta1") and names & {each.service for each in backends}:
             yield Finding(
                 Severity.ADVICE,
                 f"{version} is not served since Kubernetes 1.22.",
@@ -165,16 +202,21 @@ def unready_addresses(workload: Workload) -> Iterator[Finding]:
         spec = service.data.get("spec") or {}
         if spec.get("publishNotReadyAddresses"):
             headless = spec.get("clusterIP") == "None"
+            others = [
+                each
+                for each in workload.services
+                if not each.spec.get("publishNotReadyAddresses")
+                and any(map(takes_requests, each.spec.get("ports") or ()))
+            ]
+            for_peers = headless and (workload.kind == "StatefulSet" or bool(others))
             path = ("spec", "publishNotReadyAddresses")
             yield Finding(
-                Severity.ADVICE if headless and workload.kind == "StatefulSet" else Severity.LOSES,
+                Severity.ADVICE if for_peers else Severity.LOSES,
                 "It sends requests to pods that are not ready.",
                 "Starting pods refuse them, and terminating ones get them until they are gone.",
                 path,
-                () if headless and workload.kind == "StatefulSet" else (Change(path, False),),
-                advice="for peers that find each other, not for clients"
-                if headless and workload.kind == "StatefulSet"
-                else "",
+                () if for_peers else (Change(path, False),),
+                advice="for peers that find each other, not for clients" if for_peers else "",
                 object=service.name,
             )
 
@@ -237,11 +279,11 @@ def pod_targets(workload: Workload) -> Iterator[Finding]:
     endpoints do, and needs a readiness gate to know of a new one.
     """
     names = {each.metadata_name for each in workload.services_of_app}
-    marked = [
+    marked = [each for each in workload.services_of_app if _sends_to_pods(each.annotations)]
+    marked += [
         each
-        for each in (*workload.services_of_app, *workload.of_kind("Ingress"))
-        if _sends_to_pods(each.annotations)
-        and (each.kind == "Service" or names & {name for name, _ in backends(each.data)})
+        for each, backends in routes.of(workload, "Ingress")
+        if _sends_to_pods(each.annotations) and names & {one.service for one in backends}
     ]
     wait = workload.serving_on
     if marked and wait < DEREGISTRATION:
@@ -428,50 +470,30 @@ def _words(workload: Workload, controller: Controller | None) -> str:
 def _controllers(workload: Workload) -> Iterator[tuple[str, Controller | None]]:
     """Yield what routes to the Services, by the name of the object that says so; None for an unknown one."""
     services = {each.metadata_name for each in workload.services_of_app}
-    for ingress in workload.of_kind("Ingress"):
-        if services & {name for name, _ in backends(ingress.data)}:
-            yield ingress.name, known_by(_signs_of_ingress(workload, ingress.data))
-    for route in workload.of_kind("HTTPRoute"):
-        rules = route.spec.get("rules") or ()
-        if services & {ref.get("name") for rule in rules for ref in rule.get("backendRefs") or ()}:
+    for route, backends in routes.of(workload, *OVER_HTTP):
+        named = services & {each.service for each in backends}
+        if not named:
+            continue
+        if route.kind == "Ingress":
+            yield route.name, known_by(_signs_of_ingress(workload, route.data))
+        elif route.kind == "HTTPRoute":
             yield route.name, known_by(_signs_of_route(workload, route.data))
+        elif route.kind != "VirtualService":
+            yield route.name, known_by([route.group])
+        elif (known := known_by([f"{route.group}/"])) is not None:
+            rules = [each for name in named for each in routes.destination_rules(workload, name)]
+            set_by = [found for each in rules if (found := seconds_of(routes.idle_timeout(each)))]
+            yield route.name, replace(known, idle=min([known.idle, *set_by]))
 
 
-def routes(workload: Workload) -> int:
-    """Return how many Ingresses and HTTPRoutes lead to the workload."""
-    return len({route for view in workload.of_servers for route, _ in _controllers(view)})
+OVER_HTTP = ("Ingress", "HTTPRoute", "IngressRoute", "HTTPProxy", "VirtualService")
+"""Kinds of routes whose controller keeps connections to the pods."""
 
 
-def backends(ingress: Object) -> list[tuple[str, object]]:
-    """Return the Services and ports that an Ingress sends to, in the form of v1 or of v1beta1."""
-    spec = ingress.get("spec") or {}
-    found = [
-        path.get("backend") or {}
-        for rule in spec.get("rules") or ()
-        for path in (rule.get("http") or {}).get("paths") or ()
-    ]
-    found += [each for each in (spec.get("defaultBackend"), spec.get("backend")) if each]
-    pairs: list[tuple[str, object]] = []
-    for each in found:
-        service = each.get("service") or {}
-        if service.get("name"):
-            port = service.get("port") or {}
-            pairs.append((service["name"], port.get("number", port.get("name"))))
-        elif each.get("serviceName"):
-            pairs.append((each["serviceName"], each.get("servicePort")))
-    return pairs
-
-
-def _backends_of_route(route: Document) -> list[tuple[str, object]]:
-    """Return the Services of its own namespace and the ports that an HTTPRoute or GRPCRoute sends to."""
-    return [
-        (str(each.get("name")), each.get("port"))
-        for rule in route.spec.get("rules") or ()
-        for each in rule.get("backendRefs") or ()
-        if each.get("kind", "Service") == "Service"
-        and not each.get("group")
-        and each.get("namespace", route.namespace) == route.namespace
-    ]
+def routes_to(workload: Workload) -> int:
+    """Return how many Ingresses and other routes lead to the workload."""
+    names = {each.metadata_name for each in workload.services}
+    return sum(bool(names & {each.service for each in backends}) for _, backends in routes.of(workload))
 
 
 def _signs_of_ingress(workload: Workload, ingress: Object) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 
 from kubectl_lossless.doctor import server
@@ -165,7 +166,10 @@ def _undrained(workload: Workload) -> tuple[Severity, str]:
     known = workload.server
     if known.name and known.drain == 0:
         who = "The service" if known.name == OWN_NAME else known.name
-        return Severity.LOSES, f"{who} stops listening at SIGTERM, and no preStop holds that back."
+        return (
+            Severity.LOSES,
+            f"{who} stops listening at {known.stop_signal}, and no preStop holds that back.",
+        )
     if known.file:
         return (
             Severity.UNKNOWN,
@@ -372,7 +376,7 @@ def shell_entrypoint(workload: Workload) -> Iterator[Finding]:
 def _mended(each: Container) -> str | None:
     """Return the script as written, with the missing exec; None where that is not all that is needed."""
     shell, script = each.start.shell, each.start.script
-    if shell is None or script is None:
+    if shell is None or script is None or each.start.script_file:
         return None
     if _in_manifest(each):
         key, index = _script_path(each)[-2:]
@@ -386,6 +390,8 @@ def _mended(each: Container) -> str | None:
 
 def _in_words(start: server.Start, mended: str | None) -> str:
     """Return what to do about a script for which no change of the manifest is known."""
+    if start.script_file:
+        return f"in {start.script_file}: exec before the command that serves"
     if mended:
         return f"exec before the command that serves: {json.dumps(mended)}, where the image has the script"
     if start.outcome is not None and any(background for _, background in start.outcome.script.commands()):
@@ -442,12 +448,17 @@ def _short(script: str) -> str:
     return line if len(line) <= 60 else f"{line[:57]}..."
 
 
+STOPWAITSECS = re.compile(r"(?m)^\s*stopwaitsecs\s*=\s*([0-9]{1,6})")
+"""Stop timeout of a program of supervisord."""
+
+
 def wrapper(workload: Workload) -> Iterator[Finding]:
     """A program that starts the server and stays in front of it gets SIGTERM in its place. Supervisors
     pass it on, and kill by a timeout of their own.
     """
     name = server.first_program(workload.app.start)
-    if name in server.SUPERVISORS:
+    waits = [int(each) for text in workload.app.start.files.values() for each in STOPWAITSECS.findall(text)]
+    if name in server.SUPERVISORS and not (name == "supervisord" and waits and min(waits) > UNKNOWN_STOP):
         does, setting = server.SUPERVISORS[name]
         yield Finding(
             Severity.RISKS,
@@ -482,6 +493,16 @@ def sigterm_ignored(workload: Workload) -> Iterator[Finding]:
         )
     if kind is None or not kind.ignores_sigterm:
         return
+    if workload.server.signal not in ("", "SIGTERM"):
+        yield Finding(
+            Severity.LOSES,
+            f"{kind.name} does not stop at {workload.server.signal}, its stopSignal.",
+            "It still serves, and is killed at the end of the grace period, with all its connections.",
+            (*workload.app.path, "lifecycle", "stopSignal"),
+            _better_signal(workload),
+            advice="" if workload.server.better_signal else "a signal at which it stops",
+        )
+        return
     if kind.name == "uWSGI":
         yield Finding(
             Severity.LOSES,
@@ -498,8 +519,14 @@ def sigterm_ignored(workload: Workload) -> Iterator[Finding]:
         f"{kind.name} as PID 1 ignores SIGTERM{'' if sure else ' unless it installs a handler'}.",
         "It still serves, and is killed at the end of the grace period, with all its connections.",
         (*workload.app.path, "command"),
-        advice="a production server such as Gunicorn, Uvicorn or Granian",
+        advice=kind.instead,
     )
+
+
+def _better_signal(workload: Workload) -> tuple[Change, ...]:
+    path = (*workload.app.path, "lifecycle", "stopSignal")
+    better = workload.server.better_signal
+    return (Change(path, better),) if better else ()
 
 
 def in_flight(workload: Workload) -> Iterator[Finding]:
@@ -517,17 +544,39 @@ def in_flight(workload: Workload) -> Iterator[Finding]:
             (*workload.app.path, workload.server.setting or "args"),
             advice="a graceful timeout longer than requests take, and a grace period for it",
         )
-    kind = workload.server.kind
-    if kind is not None and kind.drops_in_flight and (kind.name == "uWSGI" or not kind.ignores_sigterm):
-        wait = _wait(workload) or 0
+    known, kind, wait = workload.server, workload.server.kind, _wait(workload) or 0
+    signal: Path = (*workload.app.path, "lifecycle", "stopSignal")
+    why = (
+        f"Each request that is longer than {wait:g} s is lost." if wait else "Each request in flight is lost."
+    )
+    if known.signal == "SIGKILL":
         yield Finding(
             Severity.RISKS,
-            f"{kind.name} drops requests in flight at SIGTERM.",
-            f"Each request that is longer than {wait:g} s is lost."
-            if wait
-            else "Each request in flight is lost.",
+            f"SIGKILL, its stopSignal, ends {workload.app.name} at once.",
+            why,
+            signal,
+            (Change(signal, REMOVE),),
+        )
+    elif kind is not None and kind.drops_in_flight and (kind.name == "uWSGI" or not kind.ignores_sigterm):
+        yield Finding(
+            Severity.RISKS,
+            f"{kind.name} drops requests in flight at {known.stop_signal}.",
+            why,
+            signal if known.better_signal else (*workload.app.path, "command"),
+            _better_signal(workload),
+            advice=""
+            if known.better_signal
+            else "server.shutdown=graceful"
+            if kind.name == server.SPRING.name
+            else "a server that finishes them, such as Gunicorn, Uvicorn or Granian",
+        )
+    elif kind is not None and kind.name == "Unicorn" and not known.signal:
+        yield Finding(
+            Severity.UNKNOWN,
+            "Whether Unicorn finishes requests in flight: it does at SIGQUIT, and drops them at SIGTERM.",
+            "The image's STOPSIGNAL decides, which cannot be seen from here.",
             (*workload.app.path, "command"),
-            advice="a server that finishes them, such as Gunicorn, Uvicorn or Granian",
+            advice="STOPSIGNAL SIGQUIT in the Dockerfile",
         )
 
 
@@ -598,7 +647,9 @@ def plain_sidecar(workload: Workload) -> Iterator[Finding]:
         if each in workload.servers or not (in_front or each.proxy):
             continue
         own_wait = each.pre_stop.wait if each.pre_stop is not None else 0.0
-        if own_wait is not None and own_wait >= max(SHORTEST_WAIT, busy):
+        if _outlasts(each) or (
+            own_wait is not None and own_wait >= (SHORTEST_WAIT if in_front else max(SHORTEST_WAIT, busy))
+        ):
             continue  # while its preStop lasts it serves, and so does the server behind it
         what = f"{each.name} is a plain container and stops at the same time as {servers}."
         if own_wait is None:
@@ -619,11 +670,30 @@ def plain_sidecar(workload: Workload) -> Iterator[Finding]:
         )
 
 
+OUTLASTS = re.compile(r"-(-max-sigterm-delay|-min-sigterm-delay|term_timeout)[ =]?(?!0(s|m)?\b)")
+"""Options of the Cloud SQL proxies that let them wait for open connections."""
+
+OUTLASTING = ("EXIT_ON_ZERO_ACTIVE_CONNECTIONS", "TERMINATION_DRAIN_DURATION_SECONDS")
+"""Environment variables of istio-proxy for the same."""
+
+
+def _outlasts(container: Container) -> bool:
+    """Return whether a proxy is set to wait for its connections at SIGTERM."""
+    variables = any(container.environment.get(each, "false") not in ("false", "0") for each in OUTLASTING)
+    return variables or bool(OUTLASTS.search(" ".join(container.start.words)))
+
+
 INJECTED = {
-    "istio-proxy": ("sidecar.istio.io/inject", "true", "sidecar.istio.io/nativeSidecar"),
-    "linkerd-proxy": ("linkerd.io/inject", "enabled", "config.alpha.linkerd.io/proxy-enable-native-sidecar"),
+    "istio-proxy": ("sidecar.istio.io/inject", ("true",), "sidecar.istio.io/nativeSidecar"),
+    "linkerd-proxy": (
+        "linkerd.io/inject",
+        ("enabled", "ingress"),
+        "config.alpha.linkerd.io/proxy-enable-native-sidecar",
+    ),
 }
-"""Proxies that an admission webhook adds: the annotation or label that asks for it, and for a native one."""
+"""Proxies that an admission webhook adds: the annotation or label that asks for it, its values, and the
+annotation for a native one.
+"""
 
 ISTIO_DRAIN = 5
 """Seconds for which istio-proxy drains by default (terminationDrainDuration)."""
@@ -635,18 +705,19 @@ def injected_proxy(workload: Workload) -> Iterator[Finding]:
     """
     marks = {**(workload.template.get("metadata") or {}).get("labels", {}), **workload.annotations}
     namespaces = {
-        each.metadata_name: each.metadata.get("labels") or {}
+        each.metadata_name: {**(each.metadata.get("labels") or {}), **each.annotations}
         for each in workload.others.everywhere("Namespace")
     }
-    by_namespace = namespaces.get(workload.namespace, {}).get("istio-injection") == "enabled"
+    around = namespaces.get(workload.namespace, {})
     busy = serving_on(workload)
-    for name, (mark, value, native) in INJECTED.items():
-        by_revision = name == "istio-proxy" and "istio.io/rev" in marks and marks.get(mark) != "false"
-        wanted = (
-            marks.get(mark) == value
-            or by_revision
-            or (name == "istio-proxy" and by_namespace and marks.get(mark) != "false")
-        )
+    for name, (mark, values, native) in INJECTED.items():
+        if mark in marks:
+            wanted = marks[mark] in values
+        elif name == "istio-proxy":
+            by_revision = "istio.io/rev" in {**around, **marks}
+            wanted = by_revision or around.get("istio-injection") == "enabled"
+        else:
+            wanted = around.get(mark) in values
         if (
             not wanted
             or marks.get(native) in ("true", "enabled")
