@@ -108,7 +108,7 @@ test-originals: $(ORIGINALS)/.fetched ## Flask's and the exporter's own tests wi
 # They take over the namespace flask-cluster of the cluster that CONTEXT names: everything in it is deleted. Draining a
 # node, evicting and stopping a kube-proxy need DISRUPTIVE=1. Images come from the manifests' registry, or are those of
 # IMAGE=... ENVOY_IMAGE=... LOAD_IMAGE=... on the nodes.
-CLUSTER_TESTS = $(BIN)/pytest tests/cluster --cluster-context '$(NAMED)' $(if $(filter 1,$(DISRUPTIVE)),--disruptive) \
+CLUSTER_TESTS = $(BIN)/pytest tests/cluster --durations=25 --cluster-context '$(NAMED)' $(if $(filter 1,$(DISRUPTIVE)),--disruptive) \
 	$(foreach name,IMAGE ENVOY_IMAGE LOAD_IMAGE,$(if $(filter command,$(origin $(name))),--$(subst _,-,$(shell echo $(name) | tr A-Z a-z)) '$($(name))'))
 
 .PHONY: test-cluster

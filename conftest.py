@@ -84,8 +84,21 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
+LONG = 15.0
+"""Seconds of a test, among others that run beside it, after which the marker long is missing."""
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the refused calls of kubectl."""
+    """Print the refused calls of kubectl, and tests that should start before the others."""
+    unmarked = [
+        each
+        for each in terminalreporter.getreports("passed")
+        if each.when == "call" and each.duration > LONG and "long" not in each.keywords
+    ]
+    if unmarked and terminalreporter.config.getoption("numprocesses", None):
+        terminalreporter.section("long tests without the marker long, which may run last")
+        for each in unmarked:
+            terminalreporter.line(f"{each.duration:.0f} s  {each.nodeid}")
     if calls := kubectl_guard.refused(kubectl_guard.install()):
         terminalreporter.section("calls of kubectl that were refused", red=True)
         for call in calls:

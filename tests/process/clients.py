@@ -14,7 +14,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Self
 
@@ -168,6 +168,9 @@ KINDS = (
     Kind("slow new", path="/api/sleep", kept=False),
     Kind("session", session=True),
 )
+
+CALM_KINDS = tuple(replace(kind, pause=(0.0, 0.1)) if kind.pause == Kind.pause else kind for kind in KINDS)
+"""Clients of the same kinds that send 20 requests per second, not 200: for tests that last long."""
 
 
 class Router:

@@ -235,6 +235,7 @@ def assert_lifespan(service: Service, framework: Framework, *, startups: int, sh
         assert found == (startups, shutdowns), service.log
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("worker_class", WORKER_CLASSES)
 @pytest.mark.parametrize("name", FRAMEWORKS)
 def test_drain_of_a_framework_serves_every_client_to_the_end(
@@ -258,6 +259,7 @@ def test_drain_of_a_framework_serves_every_client_to_the_end(
         assert_lifespan(service, framework, startups=2, shutdowns=2)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("worker_class", WORKER_CLASSES)
 @pytest.mark.parametrize("name", FRAMEWORKS)
 def test_reload_of_a_framework_serves_every_client_to_the_end(

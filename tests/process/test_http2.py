@@ -10,7 +10,7 @@ import pytest
 
 from tools.matrix.scenario import Pair, http2_loses_nothing
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 
 @pytest.mark.parametrize("worker_class", ["gthread", "gevent", "asgi"])

@@ -18,7 +18,7 @@ import pytest
 from app.settings import WORKER_CLASSES
 from gunicorn_fast import LEADER_WORKER
 from tests.process.clients import Connection
-from tests.process.service import QUICK, ROOT, Service
+from tests.process.service import QUICK, ROOT, Service, for_each_class
 from tests.process.streams import EventStream
 from tests.waiting import wait_until
 
@@ -246,13 +246,15 @@ def test_failure_in_the_middle_of_a_response_is_logged_with_the_request_id(every
     assert any("RuntimeError: cut" in each.get("exc_info", "") for each in lines)
 
 
-def test_lines_between_requests_have_no_request_id(tmp_path: Path) -> None:
-    for worker_class in WORKER_CLASSES:
+def test_lines_between_requests_have_no_request_id() -> None:
+    def check(worker_class: str) -> None:
         with Service(WORKERS=1, WORKER_CLASS=worker_class, LOG_FORMAT="json", **QUICK) as service:
             service.ready().get("/api", "X-Request-ID: mine")
             service.signal(signal.SIGTERM)
             service.wait()
             assert all("request_id" not in line for line in json_lines(service)), worker_class
+
+    for_each_class(check)
 
 
 @pytest.mark.parametrize("last", ["Transfer-Encoding: gzip", "bad header: 1"])

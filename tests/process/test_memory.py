@@ -50,6 +50,7 @@ def maps(pid: int) -> str:
     return Path(f"/proc/{pid}/maps").read_text()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("worker_class", [LEADER_WORKER, PROBE_LANE_WORKER])
 def test_idle_connection_holds_no_body(worker_class: str) -> None:
     count, size = 300, 60_000

@@ -12,7 +12,7 @@ import pytest
 
 from app.settings import WORKER_CLASSES
 from tests.ports import reserve_port
-from tests.process.clients import Crowd, get
+from tests.process.clients import CALM_KINDS, Crowd, get
 from tests.process.service import QUICK, ROOT, SLACK, Service
 from tests.waiting import CONDITION_TIMEOUT, wait_until
 
@@ -87,6 +87,7 @@ def configuration(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "settings",
     [*({"WORKER_CLASS": each} for each in WORKER_CLASSES), {"DRAIN": "off"}],
@@ -101,7 +102,7 @@ def test_mistakes_in_the_configuration_lose_no_request(settings: dict[str, Any],
     ):
         taken = f"\nTAKEN = {other.getsockname()[1]}\n"
         port = service.ready().port
-        with Crowd(lambda: port, each=1) as crowd:
+        with Crowd(lambda: port, CALM_KINDS, each=1) as crowd:
             wait_until(crowd.everyone_answered, "every kind answered")
             for mistake, reason in MISTAKES.items():
                 configuration.write_text(GOOD + taken + mistake + "\n")
