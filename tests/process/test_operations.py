@@ -15,6 +15,9 @@ from tests.waiting import wait_until
 PAGE = (ROOT / "docs" / "log-lines.md").read_text()
 SERIES = (ROOT / "docs" / "metrics.md").read_text()
 
+OF_EVERY_LINE = {"time", "level", "logger", "pid", "message"}
+"""Fields that every JSON line has."""
+
 
 def messages(lines: list[str]) -> list[str]:
     """Return the messages of JSON log lines from SIGTERM on, without their figures and the plural."""
@@ -82,7 +85,18 @@ def test_every_line_of_the_drain_is_explained() -> None:
 def test_every_series_is_on_the_page() -> None:
     with Service() as service:
         exposed = service.ready().get("/metrics").body.decode()
-    own = set(re.findall(r"^(lifecycle_\w+)", exposed, re.MULTILINE))
-    limits = {"lifecycle_drain_quiet_seconds", "lifecycle_drain_max_seconds"}
-    named = set(re.findall(r"`(lifecycle_\w+)", SERIES))
-    assert own == named | limits
+    own = set(re.findall(r"^((?:lifecycle|http|streams)_\w+)", exposed, re.MULTILINE))
+    others = {"lifecycle_drain_quiet_seconds", "lifecycle_drain_max_seconds"}
+    after_a_refusal = {"http_requests_refused_total"}
+    named = set(re.findall(r"`((?:lifecycle|http|streams)_\w+)", SERIES.partition("\n\n`lifecycle_info`")[0]))
+    assert own == (named | others) - after_a_refusal
+
+
+def test_every_field_of_the_access_log_is_on_the_page() -> None:
+    with Service(LOG_FORMAT="json", ACCESS_LOG="on") as service:
+        service.ready().get("/api")
+        wait_until(lambda: service.said("GET /api "), "the access line")
+        lines = [json.loads(each) for each in service.log.splitlines() if "GET /api " in each]
+    section = PAGE.partition("## Access log")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| [^|]+ \| ([^|]+) \|", section, re.MULTILINE)
+    assert set(re.findall(r"`(\w+)`", "".join(rows))) == set(lines[0]) - OF_EVERY_LINE
