@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from flask import Flask, current_app, json, request
+from flask import Flask, current_app, json, redirect, request
 from werkzeug import Response
 from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed, NotFound
 from werkzeug.urls import iri_to_uri
@@ -29,7 +29,7 @@ def redirect_within_origin(response: Response) -> Response:
         origin, location = request.host_url, response.location or ""
         if location.startswith(origin):
             # Two slashes at the beginning would name another host.
-            response.location = "/" + location.removeprefix(origin).lstrip("/")
+            return redirect("/" + location.removeprefix(origin).lstrip("/"), response.status_code)
     return response
 
 

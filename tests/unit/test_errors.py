@@ -48,3 +48,10 @@ def test_problem_under_a_path_prefix_names_the_requested_path(client: FlaskClien
     assert {"/flask/api", "/flask/health"} <= set(problem["allowed"])
     problem = client.delete("/api", environ_overrides={"SCRIPT_NAME": "/flask"}).get_json()
     assert (problem["instance"], problem["detail"].split()[0]) == ("/flask/api", "/flask/api")
+
+
+def test_redirect_names_neither_scheme_nor_host(client: FlaskClient) -> None:
+    response = client.get("/api//sleep/1")
+    assert (response.status_code, response.headers["Location"]) == (308, "/api/sleep/1")
+    assert b"/api/sleep/1" in response.data
+    assert b"http:" not in response.data
