@@ -48,12 +48,14 @@ PACKAGES      := $(wildcard packages/*/src)
 LINK_PACKAGES  = printf '%s\n' $(abspath $(PACKAGES)) >"$$($(1)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/packages.pth"
 
 $(VENV)/.run: requirements.txt $(VENV)/.python $(PACKAGES:src=pyproject.toml)
-	$(BIN)/$(PIP_LOCKED) -r requirements.txt
+	@echo "Setting up $(VENV); that takes a minute, and longer on a slow network."
+	@$(BIN)/$(PIP_LOCKED) -r requirements.txt
 	@$(call LINK_PACKAGES,$(BIN))
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run requirements-dev.txt
-	$(BIN)/$(PIP_LOCKED) -r requirements-dev.txt
+	@echo "Adding to $(VENV) what the tests and tools need."
+	@$(BIN)/$(PIP_LOCKED) -r requirements-dev.txt
 	@touch $@
 
 .PHONY: run
