@@ -14,7 +14,7 @@ import pytest
 from gunicorn_fast import LEADER_WORKER, PROBE_LANE_WORKER
 from tests.process.clients import Connection, Lost, get
 from tests.process.service import ROOT, Service
-from tests.waiting import wait_until
+from tests.waiting import CONDITION_TIMEOUT, wait_until
 
 INI = """
 [loggers]
@@ -151,10 +151,11 @@ def test_capture_output_goes_to_the_error_logfile(tmp_path: Path) -> None:
 def test_syslog_receives_the_log() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as syslog:
         syslog.bind(("127.0.0.1", 0))
-        syslog.settimeout(20)
+        syslog.settimeout(CONDITION_TIMEOUT)
         address = f"udp://127.0.0.1:{syslog.getsockname()[1]}"
         with Service("--log-syslog", "--log-syslog-to", address) as service:
-            assert b"Starting gunicorn" in syslog.recv(1000)
+            while b"Starting gunicorn" not in syslog.recv(1000):
+                pass
             service.ready()
 
 
@@ -162,7 +163,7 @@ def test_syslog_receives_the_log() -> None:
 def test_statsd_receives_the_requests(worker_class: str) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as statsd:
         statsd.bind(("127.0.0.1", 0))
-        statsd.settimeout(20)
+        statsd.settimeout(CONDITION_TIMEOUT)
         address = f"127.0.0.1:{statsd.getsockname()[1]}"
         flags = ("--statsd-host", address, "--statsd-prefix", "mine")
         with Service(*flags, WORKER_CLASS=worker_class) as service:

@@ -121,7 +121,7 @@ def test_probe_does_not_wait_behind_requests(worker_class: str) -> None:
         for path in ("/health", "/health/ready", "/metrics") * 5:
             began = time.monotonic()
             assert get(port, path).status == 200
-            assert time.monotonic() - began < 1, path  # behind the requests the response would take 18 s
+            assert time.monotonic() - began < 6, path  # behind the requests the response would take 18 s
         assert service.metric("lifecycle_requests_in_flight") == 8
 
 

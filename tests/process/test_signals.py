@@ -291,7 +291,7 @@ def test_reload_under_load_loses_nothing(far: bool) -> None:
 
 
 def test_sigterm_during_a_reload_begins_the_drain() -> None:
-    with Service(**QUICK) as service, in_flight(service.ready(), 4) as (slow,):
+    with Service(**QUICK) as service, in_flight(service.ready(), 8) as (slow,):
         service.signal(signal.SIGHUP)
         # The master now waits for the old worker, and the old worker for its request.
         wait_until(
@@ -301,7 +301,8 @@ def test_sigterm_during_a_reload_begins_the_drain() -> None:
         assert service.get("/health/ready").status == 200
         service.begin_drain()
         # The master does not wait for the old worker any longer.
-        wait_until(lambda: service.said("Drain began") == 1, "the drain", seconds=1.5)
+        wait_until(lambda: service.said("Drain began") == 1, "the drain")
+        assert service.said("at the latest; 1 request in flight") == 1
         assert slow.answer().status == 200
         service.wait()
         assert service.said("Drain ended: quiet") == 1
