@@ -19,6 +19,7 @@ import pytest
 import yaml
 
 from kubectl_lossless.kubectl import Kubectl, to_list
+from kubectl_lossless.measure.load.job import LABELS
 from kubectl_lossless.measure.propagation import Propagation
 from tests.cluster import argo
 from tests.cluster.conftest import ROUTED
@@ -32,6 +33,8 @@ NAMESPACE = "lossless-test"
 READY = "180s"
 RIGHT = 0.9
 """Minimum share of the losses whose true cause the verdict must name."""
+
+LOAD_LABELS = ",".join(f"{key}={value}" for key, value in LABELS.items())
 
 FAST = {"gunicorn", "no-probe"}
 """Workloads of .ci/run, which runs its part of this file in less than three minutes."""
@@ -652,7 +655,7 @@ def test_interrupted_measurement_leaves_nothing_behind(
     assert process.returncode == 130
     assert said.strip().splitlines()[-1].startswith("interrupted; the load has ended.")
     wait_until(
-        lambda: not shop.kubectl.objects("get", "jobs,secrets", "-n", NAMESPACE),
+        lambda: not shop.kubectl.objects("get", "jobs,secrets", "-n", NAMESPACE, "-l", LOAD_LABELS),
         "no Job and no Secret of the load",
         60,
     )

@@ -59,11 +59,11 @@ def judged(  # noqa: PLR0917 - all but the first are mostly left out
     coming: Facts = FACTS,
     findings: Sequence[Advice] = (),
     unseen: dict[str, str] | None = None,
-    listed: frozenset[str] = frozenset(),
+    listed: dict[str, float] | None = None,
 ) -> Verdict:
     load = Result("http://x", {"new": 1}, started=990, ended=1030, failures=list(failures))
     load.answers = [Answer(990 + number / 10, "new", 2.0, "", "") for number in range(400)]
-    return verdict(Evidence(load, pods, ZERO, leaving, coming, findings, (), unseen or {}, listed))
+    return verdict(Evidence(load, pods, ZERO, leaving, coming, findings, (), unseen or {}, listed or {}))
 
 
 def causes(found: Verdict) -> dict[str, int]:
@@ -207,9 +207,9 @@ def test_doctor_s_finding_names_check_and_line() -> None:
 
 def test_listed_pods_are_seen_later_than_their_losses() -> None:
     assert causes(judged([lost(1007.5)], (STAYS, OLD))) == {"unexplained": 1}
-    found = judged([lost(1007.5)], (STAYS, OLD), listed=frozenset({"pods"}))
+    found = judged([lost(1007.5)], (STAYS, OLD), listed={"pods": 2.54})
     assert causes(found) == {"drain": 1}
-    assert found.notes == ["Listed, not watched: pods. Changes were seen up to some seconds late."]
+    assert found.notes == ["Listed, not watched: pods. Changes were seen up to 2.5 s late."]
 
 
 def test_pods_seen_by_their_endpoint_slices_are_noted() -> None:

@@ -184,6 +184,14 @@ def test_end_of_the_containers_is_marked_with_the_exit_code() -> None:
     assert one.marked(Mark.STOPPED) is not None
 
 
+def test_pod_deleted_between_two_lists_has_terminated() -> None:
+    watch = Watch(Kubectl(), "n", "web")
+    watch._take_pod("ADDED", pod())
+    watch._take_pod("DELETED", pod())
+    (one,) = watch.pods
+    assert [state for _, state in one.states][-2:] == [State.DRAINING, State.GONE]
+
+
 def endpoints(name: str, terminating: str = "", **ready: bool) -> dict[str, Any]:
     """Return an EndpointSlice; each pod is called by its UID."""
     found = [

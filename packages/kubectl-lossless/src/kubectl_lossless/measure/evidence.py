@@ -36,5 +36,6 @@ class Evidence:
     findings: Sequence[Advice] = ()
     events: Sequence[Happening] = ()
     unseen: Mapping[str, str] = field(default_factory=dict)
-    listed: frozenset[str] = frozenset()
-    """Resources that were listed again and again, because they could not be watched."""
+    listed: Mapping[str, float] = field(default_factory=dict)
+    """Resources that were listed again and again because they could not be watched, and the seconds by which
+    a change of them was seen late at most."""

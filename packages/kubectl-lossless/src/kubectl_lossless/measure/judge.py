@@ -22,9 +22,6 @@ from kubectl_lossless.measure.pod import Mark, Pod, State
 EARLY = 1.0
 """Seconds by which a change may be observed here later than the requests felt it."""
 
-LISTED_LATE = 2.5
-"""Seconds more where pods are listed every half second instead of watched, kubectl's start included."""
-
 SPREAD = 3.0
 """Seconds after which every route has followed a change of the endpoints, on a cluster that is not
 overloaded."""
@@ -83,7 +80,7 @@ class Judge:
 
     def __init__(self, evidence: Evidence) -> None:
         self._evidence = evidence
-        self._early = EARLY + (LISTED_LATE if "pods" in evidence.listed else 0.0)
+        self._early = EARLY + evidence.listed.get("pods", 0.0)
         self._outages = outages(evidence.pods, evidence.zero)
         took: dict[str, list[float]] = defaultdict(list)
         for answer in evidence.load.answers:

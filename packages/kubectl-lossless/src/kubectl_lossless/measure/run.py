@@ -177,7 +177,7 @@ def measure(asked: Measurement, kubectl: Kubectl, console: Console) -> Outcome:
         findings=findings,
         events=watch.events,
         unseen=dict(watch.unseen),
-        listed=frozenset(watch.listed),
+        listed=dict(watch.listed),
     )
     found = verdict(evidence)
     notes = [*found.notes, *([unasked] if unasked else []), *stale_template(before, after, found.lost)]

@@ -167,9 +167,9 @@ def not_seen(evidence: Evidence) -> list[str]:
             )
         else:
             found.append(f"Not seen: the {NAMES.get(what, what)}. {first_line(said)}")
-    for what in sorted(evidence.listed):
+    for what, late in sorted(evidence.listed.items()):
         found.append(
-            f"Listed, not watched: {NAMES.get(what, what)}. Changes were seen up to some seconds late."
+            f"Listed, not watched: {NAMES.get(what, what)}. Changes were seen up to {late:.1f} s late."
         )
     return found
 

@@ -72,8 +72,9 @@ class Watch:
         self.deployment: Object = {}
         self.unseen: dict[str, str] = {}
         self.events: list[Happening] = []
-        self.listed: set[str] = set()
-        """Resources that may be listed and not watched: the times of their changes are those of lists."""
+        self.listed: dict[str, float] = {}
+        """Resources that may be listed and not watched, and the seconds by which a change of them was seen
+        late at most: from the start of a list to the end of the next."""
         self.trouble: tuple[float, str] | None = None
         """Since when (monotonic) the cluster could no longer be queried, and kubectl's message."""
         self.replicasets: list[tuple[float, str, int]] = []
@@ -220,6 +221,7 @@ class Watch:
 
     def _follow(self, stream: Stream) -> None:
         """Follow one watch; when the API server ends it, list again and continue."""
+        listed = time.monotonic()
         while not self._ending:
             process = self._kubectl.start(
                 *("get", *stream.arguments, "-n", self._namespace),
@@ -239,14 +241,18 @@ class Watch:
             if self._ending:
                 return
             if process.returncode and "forbidden" in said.lower() and stream.list_again is not None:
-                self.listed.add(stream.name)
+                self.listed.setdefault(stream.name, 0.0)
             elif process.returncode and stream.list_again is None:
                 self.unseen[stream.name] = said.strip()
             time.sleep(RECONNECT_AFTER)
             if stream.list_again is not None:
+                before, listed = listed, time.monotonic()
                 try:
                     stream.list_again()
                     self.trouble = None
+                    if stream.name in self.listed:
+                        late = time.monotonic() - before
+                        self.listed[stream.name] = max(self.listed[stream.name], late)
                 except KubectlError as error:
                     # The API server may be away for a moment: the next turn tries again.
                     self.trouble = self.trouble or (time.monotonic(), error.short)
@@ -402,8 +408,13 @@ class Watch:
 
     @staticmethod
     def _set(pod: Pod, state: State) -> None:
-        if not pod.states or (pod.state is not state and pod.state is not State.GONE):
-            pod.states.append((time.time(), state))
+        """Keep a change of a pod's state; a deletion that began and ended between two lists is one too."""
+        if pod.states and pod.state in (state, State.GONE):
+            return
+        now = time.time()
+        if state is State.GONE and pod.states and pod.state not in (State.DRAINING, State.ENDED):
+            pod.states.append((now, State.DRAINING))
+        pod.states.append((now, state))
 
 
 def selector_of(workload: Object) -> str:
