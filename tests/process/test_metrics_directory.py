@@ -30,9 +30,6 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="--user needs root")
 needs_memory = pytest.mark.skipif(not os.access(MEMORY, os.W_OK), reason=f"{MEMORY} cannot be written to")
 NOBODY = "nobody"
 
-GUNICORN = (str(Path(sys.executable).with_name("gunicorn")),)
-"""Program to start: with `python -m gunicorn`, SIGUSR2 starts one without a standard library (27.0.1)."""
-
 
 def count(service: Service) -> float:
     """Return the number of requests of /api."""
@@ -336,7 +333,7 @@ def test_daemon_removes_its_own_directory(tmp_path: Path) -> None:
 @pytest.mark.parametrize("reloaded", [False, True])
 def test_usr2_successor_continues_the_counts(tmp_path: Path, given: bool, reloaded: bool) -> None:
     settings: dict[str, Any] = {VARIABLE: tmp_path} if given else {}
-    with Service("--pid", str(tmp_path / "pid"), program=GUNICORN, DRAIN_MIN=0, **settings) as service:
+    with Service("--pid", str(tmp_path / "pid"), DRAIN_MIN=0, **settings) as service:
         request(service.ready())
         path = tmp_path if given else own_directory(service)
         if reloaded:
@@ -362,7 +359,7 @@ def test_usr2_successor_continues_the_counts(tmp_path: Path, given: bool, reload
 
 
 def test_successor_that_ends_first_leaves_the_directory(tmp_path: Path) -> None:
-    with Service("--pid", str(tmp_path / "pid"), program=GUNICORN, DRAIN_MIN=0) as service:
+    with Service("--pid", str(tmp_path / "pid"), DRAIN_MIN=0) as service:
         request(service.ready())
         path = own_directory(service)
         service.signal(signal.SIGUSR2)

@@ -142,6 +142,7 @@ def _own_hook(hook: object) -> object:
 def _when_ready(installed: dict[str, Hook], drain: Drain, server: Any) -> None:
     _check(installed, drain, server)  # on_starting itself may have been replaced
     take_over_sighup(server, drain)
+    support.start_successor_as_module(server)
     drain.master.when_ready(server)
 
 

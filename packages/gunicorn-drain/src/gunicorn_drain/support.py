@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from pathlib import Path
 from typing import Any
 
 import gunicorn
@@ -93,6 +94,17 @@ def stop_accepting(worker: Any) -> None:
     for listener in worker.sockets:
         with contextlib.suppress(KeyError, ValueError, OSError):
             poller.unregister(listener)
+
+
+def start_successor_as_module(arbiter: Any) -> None:
+    """Let SIGUSR2 start `python -m gunicorn` again, if this master was started so.
+
+    Gunicorn executes its __main__.py as a script then: Python's path begins with Gunicorn's directory, whose
+    package `http` takes the place of the standard library's.
+    """
+    arguments = arbiter.START_CTX["args"]
+    if [Path(each) for each in arguments[1:2]] == [Path(gunicorn.__file__).with_name("__main__.py")]:
+        arguments[1:2] = ["-m", "gunicorn"]
 
 
 def keep_listener_names(worker: Any) -> None:
