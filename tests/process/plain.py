@@ -14,6 +14,17 @@ def application(environ, start_response):
     return [b"Hello"]
 """
 
+ASGI_APPLICATION = """
+import asyncio
+
+async def application(scope, receive, send):
+    assert scope["type"] == "http"
+    if scope["path"] == "/slow":
+        await asyncio.sleep(0.5)
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5")]})
+    await send({"type": "http.response.body", "body": b"Hello"})
+"""
+
 DJANGO_PROJECT = """
 import django
 from django.conf import settings

@@ -21,7 +21,7 @@ import pytest
 
 from tests.ports import reserve_port
 from tests.process.clients import Connection, Crowd, Kind, Lost, get
-from tests.process.plain import APPLICATION, KINDS
+from tests.process.plain import APPLICATION, ASGI_APPLICATION, KINDS
 from tests.process.service import Service
 from tests.waiting import wait_until
 
@@ -40,13 +40,13 @@ os.execv(sys.executable, [sys.executable, "-m", "gunicorn", *sys.argv[1:]])
 """Program that starts Gunicorn as systemd does with socket activation: the socket is descriptor 3."""
 
 
-def start(directory: Path, *program: str, **options: Any) -> Service:
-    (directory / "service.py").write_text(APPLICATION)
+def start(directory: Path, *program: str, worker_class: str = "gthread", **options: Any) -> Service:
+    (directory / "service.py").write_text(ASGI_APPLICATION if "uvicorn" in worker_class else APPLICATION)
     (directory / "gunicorn.conf.py").write_text(CONFIGURATION)
     settings = {"DRAIN_MIN": 1, "DRAIN_QUIET": 0.3, "DRAIN_MAX": 4, **options}
     if program:
         settings["program"] = program
-    return Service("service:application", directory=directory, **settings)
+    return Service("-k", worker_class, "service:application", directory=directory, **settings)
 
 
 # ---- systemd -----------------------------------------------------------------------------------------------
@@ -66,11 +66,14 @@ def activated(directory: Path, listener: socket.socket, **settings: Any) -> Serv
     return start(directory, *program, bind=False, pass_fds=(number,), INHERITED=number, **settings)
 
 
-def test_restart_with_socket_activation_loses_nothing(tmp_path: Path, listener: socket.socket) -> None:
+@pytest.mark.parametrize("worker_class", ["gthread", "uvicorn_worker.UvicornWorker"])
+def test_restart_with_socket_activation_loses_nothing(
+    worker_class: str, tmp_path: Path, listener: socket.socket
+) -> None:
     """Restart while requests arrive, which wait in systemd's socket between the two services."""
     port = listener.getsockname()[1]
     # New connections never stop arriving, so only DRAIN_MAX ends this drain.
-    settings = {"DRAIN_MIN": 0, "DRAIN_MAX": 2}
+    settings: dict[str, Any] = {"DRAIN_MIN": 0, "DRAIN_MAX": 2, "worker_class": worker_class}
     with activated(tmp_path, listener, **settings) as old:
         old.ready("/ready")
         with Crowd(lambda: port, KINDS) as crowd:
@@ -270,7 +273,7 @@ def test_replacement_of_a_server_removed_from_nginx_loses_nothing(tmp_path: Path
 
 def test_service_exits_within_the_ten_seconds_of_docker_stop(tmp_path: Path) -> None:
     """Exit before the SIGKILL that `docker stop` and Compose send after 10 s by default."""
-    settings = {
+    settings: dict[str, Any] = {
         "DRAIN_MIN": 0,
         "DRAIN_QUIET": 0.5,
         "DRAIN_MAX": 6,

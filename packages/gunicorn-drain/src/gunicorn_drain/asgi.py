@@ -17,11 +17,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from gunicorn_drain.http2 import last_stream
-from gunicorn_drain.idle import IdleConnections
+from gunicorn_drain.idle import IDLE, IdleConnections
 from gunicorn_drain.policy import DrainPolicy
 from gunicorn_drain.probes import Probe, ProbeMatcher
 from gunicorn_drain.shared import StreamCounter
-from gunicorn_drain.support import LOOP
+from gunicorn_drain.support import LOOP, stop_accepting
 
 if TYPE_CHECKING:
     from gunicorn_drain.drain import Drain
@@ -232,6 +232,21 @@ def take_over_sigterm(worker: Any, drain: Drain) -> None:
     worker.loop.add_signal_handler(signal.SIGTERM, on_sigterm, stop, signal.SIGTERM, None)
 
 
+def _stop_uvicorn(worker: Any, drain: Drain, stop: Handler, sig: int, frame: Any) -> None:
+    """Stop a uvicorn worker; under traffic not before it has read from the connections that it accepted last.
+
+    uvicorn closes those at once. In the meantime the next service accepts, which has the same listeners.
+    """
+    stop_accepting(worker)
+    loop = getattr(worker, LOOP)
+    if drain.worker.seconds_since_request >= IDLE:
+        stop(sig, frame)
+    else:
+        loop.call_soon_threadsafe(
+            loop.call_later, min(IDLE, worker.cfg.graceful_timeout / 2), stop, sig, frame
+        )
+
+
 def mark_ready_when_serving(worker: Any, drain: Drain) -> None:
     """Mark the worker ready at its first heartbeat: the lifespan's startup is complete, the listeners accept.
 
@@ -243,8 +258,8 @@ def mark_ready_when_serving(worker: Any, drain: Drain) -> None:
         worker.notify = notify
         if drain.policy is not None and not is_gunicorns(worker):
             setattr(worker, LOOP, asyncio.get_running_loop())
-            stop = signal.getsignal(signal.SIGTERM)
-            signal.signal(signal.SIGTERM, partial(drain.worker.on_sigterm, cast("Handler", stop)))
+            stop = partial(_stop_uvicorn, worker, drain, cast("Handler", signal.getsignal(signal.SIGTERM)))
+            signal.signal(signal.SIGTERM, partial(drain.worker.on_sigterm, stop))
         drain.mark_ready()
         notify()
 
