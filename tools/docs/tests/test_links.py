@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -51,6 +52,17 @@ def test_every_page_names_its_reader_in_its_first_paragraph() -> None:
         if not re.search(r"\b[Yy]ou\b|^For ", first):
             silent.append(page.name)
     assert not silent
+
+
+@pytest.mark.parametrize("page", ALL, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_named_file_exists(page: Path) -> None:
+    if page.name == "CHANGELOG.md":  # which names those of its time
+        return
+    text = re.sub(r"^(?:```.*?^```| {4}.*?)$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    named = re.findall(r"`((?:[\w-]+/)+[\w.-]+\.(?:css|html|js|json|md|py|svg|yaml|yml))`", text)
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    missing = [name for name in named if not re.search(rf"^(?:.*/)?{re.escape(name)}$", listed, re.MULTILINE)]
+    assert not missing
 
 
 def test_commands_page_names_every_target_and_subcommand() -> None:
