@@ -283,6 +283,33 @@ ROUTES: dict[str, tuple[Sequence[Change], set[tuple[Severity, str]]]] = {
         ],
         set(),
     ),
+    "probe at an undeclared port beside two declared": (
+        [
+            of_container(
+                ports=[{"name": "http", "containerPort": 8000}, {"name": "https", "containerPort": 8443}]
+            ),
+            readiness(httpGet={"path": "/ready", "port": 10254}, periodSeconds=2, timeoutSeconds=2),
+        ],
+        set(),
+    ),
+    "probe at a port of the command line": (
+        [
+            command("/srv/server", "--health-probe-bind-address=:8081"),
+            readiness(httpGet={"path": "/ready", "port": 8081}, periodSeconds=2, timeoutSeconds=2),
+        ],
+        set(),
+    ),
+    "httproute to a Service that is not there": (
+        [
+            added(
+                "gateway.networking.k8s.io/v1",
+                "HTTPRoute",
+                "web",
+                {"parentRefs": [{"name": "edge"}], "rules": [{"backendRefs": [{"name": "wbe", "port": 80}]}]},
+            )
+        ],
+        {(RISKS, "ingress-backend")},
+    ),
     "probe host is the node": (
         [
             readiness(

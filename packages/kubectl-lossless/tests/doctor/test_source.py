@@ -124,6 +124,34 @@ def test_skipped_objects_are_named_with_their_lines() -> None:
     assert not loaded.refused
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("- op: replace\n  path: /spec/replicas\n  value: 3\n", "A JSON patch is for kustomize"),
+        (
+            "apiVersion: kustomize.toolkit.fluxcd.io/v1\nkind: Kustomization\nmetadata: {name: web}\n",
+            "Kustomization web is not checked: its objects are made in the cluster",
+        ),
+        (
+            "apiVersion: helm.cattle.io/v1\nkind: HelmChart\nmetadata: {name: web}\n",
+            "HelmChart web is not checked: its objects are made in the cluster",
+        ),
+    ],
+)
+def test_wrapper_is_left_out_in_a_sentence(text: str, says: str) -> None:
+    loaded = load(f"{BASE}---\n{text}")
+    assert not loaded.refused
+    (skipped,) = loaded.skipped
+    assert f"{skipped.name} {skipped.reason}".startswith(says)
+    with pytest.raises(SourceError, match=says):
+        load(text)
+
+
+def test_input_without_a_workload_names_what_there_is() -> None:
+    with pytest.raises(SourceError, match=r"There is: Service web\.$"):
+        load(dump(base()[1:2]))
+
+
 def test_items_of_lists_are_checked() -> None:
     (deployment, *_) = base()
     del deployment["kind"], deployment["apiVersion"]  # as in the API server's own lists

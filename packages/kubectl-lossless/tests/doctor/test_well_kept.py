@@ -11,6 +11,16 @@ from kubectl_lossless.doctor.finding import Severity
 WELL_KEPT = HERE / "well_kept"
 
 SEEN = {
+    "airflow-worker": ({"StatefulSet airflow-worker"}, "", False),
+    "contour-envoy": ({"DaemonSet envoy"}, "", True),
+    "controller-manager": ({"Deployment controller-manager"}, "", False),
+    "coredns": ({"Deployment coredns"}, "CoreDNS", False),
+    "gossip": ({"Deployment grafana"}, "", True),
+    "ingress-nginx": ({"Deployment rel-ingress-nginx-controller"}, "", True),
+    "istio-gateway": ({"Deployment ingressgateway"}, "istio-proxy", False),
+    "prometheus": ({"Deployment prometheus-server"}, "", False),
+    "redis": ({"StatefulSet redis-master"}, "", False),
+    "spring": ({"Deployment orders"}, "Spring Boot", True),
     "database": ({"StatefulSet postgres"}, "", False),
     "django-with-nginx": ({"Deployment shop"}, "Gunicorn", True),
     "fastapi": ({"Deployment prices"}, "Uvicorn", True),

@@ -187,7 +187,17 @@ def _json_documents(text: str) -> Iterator[Any]:
         at = len(text) - len(text[end:].lstrip())
 
 
+PATCH = "JSON patch"
+"""Kind that a document with a JSON patch gets: a list of operations, of which kustomize makes no object."""
+
+
 def _mapping(value: Any) -> Object:
+    if (
+        isinstance(value, list)
+        and value
+        and all(isinstance(each, dict) and {"op", "path"} <= each.keys() for each in value)
+    ):
+        return {"kind": PATCH}
     if not isinstance(value, dict):
         raise Problem(f"holds {_kind_of(value)} where a Kubernetes object is expected")
     return value

@@ -78,15 +78,21 @@ WRAPPERS = {
 """Programs that stay in front of the server and do not pass SIGTERM on to it."""
 
 SUPERVISORS = {
-    "supervisord": ("SIGTERM on, and kills after 10 s", "stopwaitsecs of its program section"),
-    "foreman": ("SIGTERM on, and kills after 5 s", "--timeout"),
+    "supervisord": (
+        "SIGTERM on, and kills after 10 s",
+        "stopwaitsecs of its program section, longer than requests take",
+    ),
+    "foreman": ("SIGTERM on, and kills after 5 s", "--timeout, longer than requests take"),
     "honcho": ("SIGTERM on, and kills after 5 s", "the server itself as the command, in a container each"),
     "pm2-runtime": (
         "SIGINT in place of SIGTERM on, and kills after 1.6 s",
-        "kill_timeout in its process file",
+        "kill_timeout in its process file, longer than requests take",
     ),
     "su": ("SIGTERM on, and kills after 2 s", "gosu, su-exec or setpriv in place of su, or runAsUser"),
-    "pm2": ("SIGINT in place of SIGTERM on, and kills after 1.6 s", "kill_timeout in its process file"),
+    "pm2": (
+        "SIGINT in place of SIGTERM on, and kills after 1.6 s",
+        "kill_timeout in its process file, longer than requests take",
+    ),
 }
 """Programs that pass a signal on and have a stop timeout of their own; and where that is set."""
 
@@ -205,6 +211,14 @@ KINDS: dict[str, Kind] = {
 
 
 SPRING = Kind("Spring Boot", None, signals=BOTH, quick=())
+COREDNS = Kind("CoreDNS", None, signals=BOTH, quick=())
+LAMEDUCK = re.compile(r"(?m)^\s*lameduck\s+(\S+)")
+"""Setting of a Corefile for how long CoreDNS still responds after SIGTERM."""
+
+ISTIO = Kind("istio-proxy", None)
+ISTIO_DRAIN = 5.0
+"""Seconds for which istio-proxy drains by default (terminationDrainDuration)."""
+
 TRAEFIK = Kind("Traefik", 180, signals=BOTH, quick=())
 JAVA_OPTIONS = ("JAVA_OPTS", "JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "JAVA_ARGS", "JAVA_OPTIONS")
 """Environment variables with options of a Java program."""
@@ -572,7 +586,13 @@ def known(
         return _other(KINDS[name], words, start, environment)
     if not name and "GUNICORN_CMD_ARGS" in environment:
         found = _gunicorn(words, environment, configuration)
-    return found or _spring(words, environment) or _traefik(words, environment, image) or Server()
+    return (
+        found
+        or _spring(words, environment)
+        or _traefik(words, environment, image)
+        or _coredns(start, image)
+        or Server()
+    )
 
 
 def _spring(words: Sequence[str], environment: Mapping[str, str]) -> Server | None:
@@ -630,6 +650,22 @@ def _traefik(words: Sequence[str], environment: Mapping[str, str], image: str) -
         setting="args",
         kind=TRAEFIK,
     )
+
+
+def of_istio(environment: Mapping[str, str]) -> Server:
+    """Return istio-proxy, whose agent drains Envoy before it ends it."""
+    duration = seconds_of(environment.get("TERMINATION_DRAIN_DURATION_SECONDS", "")) or ISTIO_DRAIN
+    return Server(
+        ISTIO.name, drain=duration, graceful=0.0, keepalive=None, max_requests=0, setting="env", kind=ISTIO
+    )
+
+
+def _coredns(start: Start, image: str) -> Server | None:
+    """Return CoreDNS with the lameduck of a known Corefile; None where it has none or is another program."""
+    found = [seconds_of(each) for text in start.files.values() for each in LAMEDUCK.findall(text)]
+    if _image_name(image) != "coredns" or not found:
+        return None
+    return Server(COREDNS.name, drain=found[0], graceful=None, max_requests=0, setting="args", kind=COREDNS)
 
 
 def seconds_of(text: str, unit: float = 1.0) -> float | None:

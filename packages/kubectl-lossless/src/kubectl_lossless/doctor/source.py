@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from kubectl_lossless.doctor import server, shape
-from kubectl_lossless.doctor.documents import Document, Object, Problem, read, unfolded, without_nulls
+from kubectl_lossless.doctor.documents import PATCH, Document, Object, Problem, read, unfolded, without_nulls
 from kubectl_lossless.doctor.server import Start
 from kubectl_lossless.doctor.workload import (
     KINDS,
@@ -51,6 +51,8 @@ ELSEWHERE = {
 }
 """Kinds with pods that are named as not checked, and why."""
 
+FOR_KUSTOMIZE = "is for kustomize: check its output with -k FOLDER"
+
 IN_CLUSTER = (
     "its objects are made in the cluster: check them there, by `kubectl lossless doctor -n NAMESPACE`"
 )
@@ -60,6 +62,8 @@ RENDERED = {
         "template.openshift.io",
     ): "`oc process -f FILE -o yaml | kubectl lossless doctor -f -` checks it",
     ("HelmRelease", "helm.toolkit.fluxcd.io"): IN_CLUSTER,
+    ("Kustomization", "kustomize.toolkit.fluxcd.io"): IN_CLUSTER,
+    ("HelmChart", "helm.cattle.io"): IN_CLUSTER,
     ("Application", "argoproj.io"): IN_CLUSTER,
     ("ApplicationSet", "argoproj.io"): IN_CLUSTER,
 }
@@ -245,16 +249,19 @@ def from_files(selection: Selection, stdin: BinaryIO, overrides: Overrides = Ove
                 inside = f" in the namespace {namespace}" if namespace else ""
                 raise SourceError(f"There is no {one}{inside} in {where}.{there}")
     if not loaded.workloads and not loaded.refused:
-        raise SourceError(f"There is no workload to check in {where}.{_listed(loaded)}")
+        raise SourceError(f"There is no workload to check in {where}.{_listed(loaded, known)}")
     return loaded
 
 
-def _listed(loaded: Loaded) -> str:
+def _listed(loaded: Loaded, others: Sequence[Document] = ()) -> str:
     """Return what there is instead, in a sentence with a space before it."""
-    found = [each.name for each in loaded.workloads] or [
-        f"{each.name} {each.reason}" for each in loaded.skipped
-    ]
-    return f" There is: {'; '.join(found[:10])}." if found else ""
+    found = (
+        [each.name for each in loaded.workloads]
+        or [f"{each.name} {each.reason}" for each in loaded.skipped]
+        or [each.name for each in others]
+    )
+    listed = "; ".join(found[:10])
+    return f" There is: {listed}{'' if listed.endswith('?') else '.'}" if listed else ""
 
 
 def _contents(
@@ -316,15 +323,16 @@ def _checked(documents: Iterable[Document], loaded: Loaded) -> list[Document]:
     known = []
     for each in documents:
         line = each.line()
-        if (
+        if each.kind == PATCH and len(each.data) == 1:
+            loaded.skipped.append(Skipped("A JSON patch", FOR_KUSTOMIZE, each.file, line))
+        elif (
             not each.data.get("kind")
             or not isinstance(each.data["kind"], str)
             or ("apiVersion" not in each.data and not each.spec)
         ):
             loaded.skipped.append(Skipped(*_no_object(each), file=each.file, line=line))
-        elif each.kind in ("Kustomization", "Component") and "kustomize" in each.group:
-            reason = "is for kustomize: check its output with -k FOLDER"
-            loaded.skipped.append(Skipped(each.name, reason, each.file, line))
+        elif each.kind in ("Kustomization", "Component") and each.group == "kustomize.config.k8s.io":
+            loaded.skipped.append(Skipped(each.name, FOR_KUSTOMIZE, each.file, line))
         elif not shape.is_foreign(each.kind, each.group) and each.kind in KINDS and _is_patch(each):
             reason = "is not whole (no image, or no pod template): is it a patch?"
             loaded.skipped.append(Skipped(each.name, reason, each.file, line))
@@ -348,7 +356,7 @@ def _no_object(document: Document) -> tuple[str, str]:
         "configMapGenerator",
         "commonLabels",
     } and not keys & {"spec", "kind"}:
-        return "A kustomization", "is for kustomize: check its output with -k FOLDER"
+        return "A kustomization", FOR_KUSTOMIZE
     if document.data.get("kind") in KINDS:
         return document.name, "is not whole (no spec): is it a patch?"
     return "A document", "is no Kubernetes object: it has no kind and apiVersion"

@@ -37,14 +37,16 @@ PROXIES = re.compile(
 HELPERS = re.compile(
     r"(exporter|fluent|filebeat|promtail|vector|logrotate|log-shipper|statsd|datadog|telegraf|otel|opentelemetry|jaeger-agent"
     r"|reload|git-sync|vault-agent|consul-template|config-sync|metrics-proxy|kube-rbac-proxy|prometheus-nginxlog|loadgen"
-    r"|load-generator)"
+    r"|load-generator|shutdown-manager)"
 )
 """Images and container names of programs that accompany a server and serve none of its requests."""
 
-MONITORING_PORT = re.compile(r"metric|prom|health|probe|liveness|readiness|telemetry|monitor|pprof|debug")
+MONITORING_PORT = re.compile(
+    r"metric|prom|health|probe|liveness|readiness|telemetry|monitor|pprof|debug|(^|-)logs?($|-)"
+)
 """Names of ports that the platform asks, and clients do not."""
 
-MONITORING_SERVICE = re.compile(r"(^|-)(metrics|monitoring|health)$")
+MONITORING_SERVICE = re.compile(r"(^|-)(metrics|monitoring|health)(-service|-svc)?$")
 """Names of Services of the same kind."""
 
 PORT_HANDLERS = ("httpGet", "tcpSocket", "grpc")
@@ -176,6 +178,8 @@ class Container:
     def server(self) -> Server:
         """Known facts of its server. The manifest's command has precedence over PID 1's title."""
         found = server.known(self.start, self.environment, self.image, self.configuration)
+        if not found.name and self.name == "istio-proxy":
+            found = server.of_istio(self.environment)
         if not found.name and self.observed is not None:
             found = server.known(self.observed, self.environment, self.image, self.configuration)
         return server.with_readiness(server.with_signal(found, self.stop_signal), self.readiness)
@@ -232,11 +236,11 @@ class Container:
             if target in (own.get("name"), own["containerPort"]) and protocol == own.get("protocol", "TCP")
         ]
 
-    def uses(self, port: object) -> bool:
-        """Return whether its probes or its command line have a port's number."""
+    def uses(self, port: object, *, probed: bool = True) -> bool:
+        """Return whether its command line has a port's number or, if `probed`, its probes ask it."""
         if not isinstance(port, int):
             return False
-        asked = self.probed_ports("readiness", "liveness", "startup")
+        asked = self.probed_ports("readiness", "liveness", "startup") if probed else []
         number = re.compile(rf"(?<![0-9.]){port}(?![0-9.])")
         return port in asked or any(number.search(word) for word in self.start.words)
 
@@ -450,6 +454,18 @@ class Workload:
                     found |= {f"{path}/{name}": text for name, text in names.items()}
         return found
 
+    def config_map_of(self, text: str) -> tuple[str, str] | None:
+        """Return kind and name of the ConfigMap with a text, and its key; None where there is none."""
+        return next(
+            (
+                (f"ConfigMap {name}", key)
+                for name, data in self._maps.items()
+                for key, found in data.items()
+                if found is text
+            ),
+            None,
+        )
+
     def _environment(self, spec: Object) -> dict[str, str]:
         """Return the known part of a container's environment: literal values, and ConfigMaps."""
         maps = self._maps
@@ -601,12 +617,12 @@ class Workload:
 
         A worker's or scheduler's command shows that it does not.
         """
-        if any(server.takes_work_from_a_queue(each.start) for each in self.plain) and not self.services:
-            return False
-        if any(
-            map(takes_requests, (port for each in self.services for port in each.spec.get("ports") or [{}]))
-        ):
+        for_clients = [each for each in self.services if not MONITORING_SERVICE.search(each.metadata_name)]
+        client_ports = [port for each in for_clients for port in each.spec.get("ports") or [{}]]
+        if any(map(takes_requests, client_ports)):
             return True
+        if any(server.takes_work_from_a_queue(each.start) for each in self.plain):
+            return False
         return (
             any(self._shows_clients(each) for each in self.plain)
             or any(takes_requests(port) for each in self.plain if not each.helper for port in each.ports)
@@ -618,8 +634,12 @@ class Workload:
         """Return whether its probes ask a port that is not declared as one for monitoring."""
         asked = container.probed_ports("readiness", "liveness", "startup")
         monitored = [each for each in container.ports if not takes_requests(each)]
-        names = {each[key] for each in monitored for key in ("name", "containerPort")}
-        return any(port not in names for port in asked)
+        names = {each[key] for each in monitored for key in ("name", "containerPort") if key in each}
+        line = " ".join(container.start.words)
+        return any(
+            port not in names and not re.search(rf"(health|probe|metrics)[\w.-]*[= ]\S*\b{port}\b", line)
+            for port in asked
+        )
 
     @cached_property
     def claims(self) -> list[str]:

@@ -268,7 +268,7 @@ class Run:
         self._template = template(before)
         if action.wait is not None:
             return self._wait_for_another(action.wait)
-        self._console.say(action.words(asked.reference))
+        self._console.say(f"the rollout of {asked.reference} begins")
         zero = time.time()
         if action.images:
             self._kubectl("set", "image", name, *action.images, "-n", namespace)

@@ -80,6 +80,8 @@ def readiness_probe(workload: Workload) -> Iterator[Finding]:
     probe holds them back until then, and not later.
     """
     app = workload.app
+    if app.image == "auto":
+        return  # Istio injects the rest of a gateway's proxy, its probe included
     if _always_succeeds(app):
         yield Finding(
             Severity.RISKS if app.probe("startup") is not None else Severity.LOSES,
@@ -160,9 +162,11 @@ def probe_port(workload: Workload) -> Iterator[Finding]:
                 continue  # the containers of a pod have one network
             if isinstance(asked, str) and asked.isdigit() and each.has_port(int(asked)):
                 continue
+            if not named and each.uses(asked, probed=False):
+                continue
             have = ", ".join(str(own.get("name") if named else own["containerPort"]) for own in each.ports)
             yield Finding(
-                Severity.LOSES if named else Severity.RISKS,
+                Severity.LOSES if named else Severity.RISKS if len(each.ports) == 1 else Severity.ADVICE,
                 f"The {kind} probe of {each.name} asks port {asked}, which the container does not declare"
                 f"{f' (it has {have})' if each.ports and have != 'None' else ''}.",
                 "No container of that pod becomes ready, and the rollout stops."
@@ -235,7 +239,7 @@ def liveness_equals_readiness(workload: Workload) -> Iterator[Finding]:
         if all(liveness.get(kind) == readiness.get(kind) for kind in HANDLERS):
             yield Finding(
                 Severity.ADVICE
-                if failing_after(liveness) >= 2 * failing_after(readiness)
+                if failing_after(liveness) >= 2 * failing_after(readiness) or each.helper
                 else Severity.RISKS,
                 f"The liveness probe of {each.name} checks the same as its readiness probe.",
                 "Too much load, which should only keep new requests away, restarts the container.",
@@ -252,7 +256,7 @@ def liveness_patience(workload: Workload) -> Iterator[Finding]:
         path: Path = (*each.path, "livenessProbe")
         if failing_after(probe) < LIVENESS:
             yield Finding(
-                Severity.RISKS,
+                Severity.ADVICE if each.helper else Severity.RISKS,
                 f"{each.name} is killed after {failing_after(probe)} s in which it does not respond.",
                 "A pause of the node or a burst of requests lasts as long.",
                 (*path, "failureThreshold"),
@@ -278,7 +282,7 @@ def slow_start(workload: Workload) -> Iterator[Finding]:
         if allowed < START:
             path = (*each.path, "startupProbe", "failureThreshold")
             yield Finding(
-                Severity.RISKS,
+                Severity.ADVICE if each.helper else Severity.RISKS,
                 f"{each.name} is killed if it takes longer than {allowed} s to start.",
                 "On a busy node imports and migrations take longer than where they were tried.",
                 path,
@@ -290,7 +294,7 @@ def slow_start(workload: Workload) -> Iterator[Finding]:
             path = (*each.path, "startupProbe")
             handler = {kind: probe[kind] for kind in HANDLERS if kind in probe}
             yield Finding(
-                Severity.RISKS,
+                Severity.ADVICE if each.helper else Severity.RISKS,
                 f"{each.name} is killed if it takes longer than {allowed} s to start.",
                 "On a busy node imports and migrations take longer than where they were tried.",
                 path,

@@ -25,6 +25,16 @@ class Backend:
     subset: str = ""
     """Name of a subset of a DestinationRule."""
 
+    @property
+    def name_path(self) -> Path:
+        """Path of the Service's name in the route."""
+        *at, last = self.path
+        if last == "number":  # of a VirtualService
+            return (*at[:-1], "host")
+        if last == "servicePort":
+            return (*at, "serviceName")
+        return ("spec", "to", "name") if last == "targetPort" else (*at, "name")
+
 
 def _each(value: Any) -> Iterator[tuple[int, Object]]:
     """Yield the mappings in a list with their indexes; nothing for what is no list."""

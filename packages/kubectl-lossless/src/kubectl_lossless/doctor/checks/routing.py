@@ -122,7 +122,7 @@ def ingress_backend(workload: Workload) -> Iterator[Finding]:
                     f"It sends requests to the Service {backend.service}, which is not "
                     f"{'there' if workload.from_cluster else 'among the files'}.",
                     FAILS.get(route.group, "Each of them gets 503, or 502."),
-                    backend.path,
+                    backend.name_path,
                     advice=f"one of {', '.join(sorted(map(str, services)))}",
                     object=route.name,
                 )

@@ -25,7 +25,6 @@ UNKNOWN_STOP = 10
 GRACE: Path = (*POD, "terminationGracePeriodSeconds")
 
 VERSION_OF_SLEEP = 'preStop.sleep needs Kubernetes 1.30; before that, exec: {command: [sleep, "15"]}'
-DRAIN_INSTEAD = "better, where the server can: a drain in the process, such as gunicorn-drain's"
 
 
 def settings(workload: Workload) -> Iterator[Finding]:
@@ -133,7 +132,7 @@ def drain(workload: Workload) -> Iterator[Finding]:
             if own
             else f"where it does not, a preStop sleep of {PROPAGATION} s"
             if severity is Severity.UNKNOWN
-            else f"{VERSION_OF_SLEEP}; {DRAIN_INSTEAD}",
+            else f"{VERSION_OF_SLEEP}; better: {_drain_in_process(workload)}",
         )
         return
     wait = app.pre_stop.wait
@@ -149,8 +148,18 @@ def drain(workload: Workload) -> Iterator[Finding]:
         "just as the server closes loses that request. And every pod waits the whole preStop, busy or idle.",
         _own_drain(workload).path if own else (*app.path, "lifecycle", "preStop"),
         (_own_drain(workload),) if own else (),
-        advice="" if own else "a drain in the process in place of preStop, such as gunicorn-drain's",
+        advice="" if own else f"{_drain_in_process(workload)}, in place of preStop",
     )
+
+
+def _drain_in_process(workload: Workload) -> str:
+    """Return the drain to use in the server, in words."""
+    name = workload.server.name
+    if name == server.TRAEFIK.name:
+        return "--entrypoints.NAME.transport.lifecycle.requestacceptgracetimeout=15"
+    if name == "Gunicorn":
+        return "a drain in the process, gunicorn-drain's"
+    return "a drain in the process, where the server has one"
 
 
 def _own_drain(workload: Workload) -> Change:
@@ -204,11 +213,12 @@ def prestop(workload: Workload) -> Iterator[Finding]:
             Effect.STOPS: f"preStop stops the server itself: {hook.reason}.",
             Effect.FAILS: f"preStop cannot run: {hook.reason}.",
         }.get(hook.effect, f"preStop waits {hook.wait:g} s, shorter than endpoints take.")
+        who = "The server stops" if hook.effect is Effect.STOPS else "SIGTERM follows"
         yield Finding(
             Severity.LOSES,
             what,
-            "SIGTERM follows while endpoints, kube-proxy and ingress controllers still send new connections, "
-            "which are refused.",
+            f"{who} while endpoints, kube-proxy and ingress controllers still send new connections, which "
+            "are refused.",
             path,
             _prestop_changes(workload),
             advice=VERSION_OF_SLEEP,
@@ -358,6 +368,21 @@ def shell_entrypoint(workload: Workload) -> Iterator[Finding]:
                 "more behind the first",
             )
             continue
+        if (
+            start.script_file
+            and (found := workload.config_map_of(start.files[start.script_file])) is not None
+        ):
+            config_map, key = found
+            yield Finding(
+                Severity.LOSES,
+                f"PID 1 of {each.name} stays a shell: {start.script_file} starts the server without exec.",
+                "SIGTERM goes to the shell, which neither exits nor forwards it; the server serves until "
+                "SIGKILL ends it with all its connections.",
+                ("data", key),
+                advice="exec before the command that serves",
+                object=config_map,
+            )
+            continue
         mended = _mended(each) if start is each.start else None
         written = mended is not None and _in_manifest(each)
         yield Finding(
@@ -390,8 +415,6 @@ def _mended(each: Container) -> str | None:
 
 def _in_words(start: server.Start, mended: str | None) -> str:
     """Return what to do about a script for which no change of the manifest is known."""
-    if start.script_file:
-        return f"in {start.script_file}: exec before the command that serves"
     if mended:
         return f"exec before the command that serves: {json.dumps(mended)}, where the image has the script"
     if start.outcome is not None and any(background for _, background in start.outcome.script.commands()):
@@ -465,7 +488,7 @@ def wrapper(workload: Workload) -> Iterator[Finding]:
             f"{workload.app.name} is started by {name}, which has a stop timeout of its own.",
             f"It passes {does}: whatever the pod's grace period leaves, requests in flight end then.",
             (*workload.app.path, "command"),
-            advice=f"longer than requests take: {setting}; or the server itself as the command",
+            advice=f"{setting}; or the server itself as the command",
         )
     reason = server.wrapper(workload.app.start)
     if reason:
@@ -575,8 +598,8 @@ def in_flight(workload: Workload) -> Iterator[Finding]:
             Severity.UNKNOWN,
             "Whether Unicorn finishes requests in flight: it does at SIGQUIT, and drops them at SIGTERM.",
             "The image's STOPSIGNAL decides, which cannot be seen from here.",
-            (*workload.app.path, "command"),
-            advice="STOPSIGNAL SIGQUIT in the Dockerfile",
+            signal,
+            advice="SIGQUIT (Kubernetes 1.33), or STOPSIGNAL SIGQUIT in the Dockerfile",
         )
 
 
@@ -666,7 +689,7 @@ def plain_sidecar(workload: Workload) -> Iterator[Finding]:
             else "Requests in flight may need it until they are finished.",
             each.path,
             advice=f"move it to {'.'.join(map(str, POD))}.initContainers with restartPolicy: Always (native "
-            "sidecars need Kubernetes 1.29)",
+            f"sidecars need Kubernetes 1.29), or give it a preStop sleep of {int(max(busy, PROPAGATION))} s",
         )
 
 
@@ -694,9 +717,6 @@ INJECTED = {
 """Proxies that an admission webhook adds: the annotation or label that asks for it, its values, and the
 annotation for a native one.
 """
-
-ISTIO_DRAIN = 5
-"""Seconds for which istio-proxy drains by default (terminationDrainDuration)."""
 
 
 def injected_proxy(workload: Workload) -> Iterator[Finding]:
@@ -733,14 +753,17 @@ def injected_proxy(workload: Workload) -> Iterator[Finding]:
             continue
         annotations: Path = ("spec", "template", "metadata", "annotations")
         key, setting = (
-            ("proxy.istio.io/config", f"terminationDrainDuration: {int(busy) + ISTIO_DRAIN}s")
+            ("proxy.istio.io/config", f"terminationDrainDuration: {int(busy + server.ISTIO_DRAIN)}s")
             if name == "istio-proxy"
-            else ("config.alpha.linkerd.io/proxy-wait-before-exit-seconds", str(int(busy) + ISTIO_DRAIN))
+            else (
+                "config.alpha.linkerd.io/proxy-wait-before-exit-seconds",
+                str(int(busy + server.ISTIO_DRAIN)),
+            )
         )
         yield Finding(
             Severity.RISKS,
             f"The injected {name} stops "
-            f"{f'{ISTIO_DRAIN} s after SIGTERM' if name == 'istio-proxy' else 'at SIGTERM'}, the "
+            f"{f'{server.ISTIO_DRAIN:g} s after SIGTERM' if name == 'istio-proxy' else 'at SIGTERM'}, the "
             f"server serves for up to {busy:g} s."
             if busy
             else f"The injected {name} stops at the same time as the server.",
