@@ -19,7 +19,7 @@ RECOMMENDED = "v5"
 SERVICE_TARGET = "http"
 
 
-class StrictLoader(yaml.SafeLoader):
+class StrictLoader(yaml.CSafeLoader):
     """Loader that refuses duplicate keys, as kubectl does; PyYAML alone would take the last one."""
 
 

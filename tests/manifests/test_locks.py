@@ -11,11 +11,14 @@ from packaging.utils import canonicalize_name
 
 from tests.process.service import ROOT
 
-SOURCES = sorted(
-    path
-    for path in ROOT.rglob("requirements*.in")
-    if not any(part.startswith(".") for part in path.relative_to(ROOT).parts)
-)
+
+def requirements(suffix: str) -> list[Path]:
+    """Return the requirements files outside of hidden directories, in which environments are."""
+    patterns = (f"requirements*{suffix}", f"[!.]*/**/requirements*{suffix}")
+    return sorted(path for pattern in patterns for path in ROOT.glob(pattern))
+
+
+SOURCES = requirements(".in")
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 
 
@@ -61,11 +64,7 @@ def names(path: Path) -> str:
 
 
 def test_every_requirements_file_has_a_source() -> None:
-    assert [names(path.with_suffix(".txt")) for path in SOURCES] == sorted(
-        names(path)
-        for path in ROOT.rglob("requirements*.txt")
-        if not any(part.startswith(".") for part in path.relative_to(ROOT).parts)
-    )
+    assert [path.with_suffix(".txt") for path in SOURCES] == requirements(".txt")
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=names)
