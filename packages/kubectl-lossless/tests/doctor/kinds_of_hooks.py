@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from doctor.helpers import LOSES, RISKS, Object, container
-from doctor.kinds import THREADS, Change, beside, command, grace, hook, image, pod
+from doctor.kinds import THREADS, Change, beside, command, env, grace, hook, image, pod
 from doctor.kinds_of_pods import pre_stop
 from kubectl_lossless.doctor.finding import Severity
 
@@ -139,5 +139,14 @@ HOOKS: dict[str, tuple[Sequence[Change], set[tuple[Severity, str]]]] = {
     "grace 90 sleep 40": ([hook("sleep", "40"), grace(90)], set()),
     "wait-shutdown": ([hook("/wait-shutdown"), grace(300)], set()),
     "nginx image sleep": ([image("nginx:1.27"), command(), hook("sleep", "15")], set()),
+    "sleep of a variable of the container": (
+        [hook("sh", "-c", "sleep $DELAY"), env(DELAY="2")],
+        {(LOSES, "prestop")},
+    ),
+    "sleep of a variable with a default that is not used": (
+        [hook("sh", "-c", "sleep ${DELAY:-2}"), env(DELAY="20")],
+        set(),
+    ),
+    "sleep of a variable without a number": ([hook("sh", "-c", "sleep $DELAY"), env(DELAY="x")], set()),
     "sleep variable default": ([hook("/bin/sh", "-c", "sleep ${PRESTOP:-20}")], set()),
 }

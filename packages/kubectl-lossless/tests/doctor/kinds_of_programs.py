@@ -177,6 +177,19 @@ PROGRAMS: dict[str, tuple[Sequence[Change], set[tuple[Severity, str]]]] = {
         [command("granian", "--interface", "asgi", "a:b", "--workers", "4"), no_hook],
         {(LOSES, "drain")},
     ),
+    "hypercorn with a file": ([command("hypercorn", "--config", "file:/app/h.py", "a:b")], set()),
+    "hypercorn with a file and a short keep-alive": (
+        [command("hypercorn", "-c", "h.toml", "--keep-alive", "5", "a:b")],
+        {(RISKS, "keepalive")},
+    ),
+    "php-fpm and nginx in one script": (
+        [script("php-fpm -D && nginx -g 'daemon off;'")],
+        {(LOSES, "shell-entrypoint")},
+    ),
+    "php-fpm and nginx in one script with exec": (
+        [script("php-fpm -D && exec nginx -g 'daemon off;'")],
+        set(),
+    ),
     "hypercorn graceful 40": (
         [command("hypercorn", "a:b", "--graceful-timeout", "50", "--keep-alive", "75")],
         {(RISKS, "grace-period")},

@@ -53,6 +53,10 @@ SLEEPS = (
 """Programs that are given a sleep as code: their names, the sleep's pattern, and its unit in seconds."""
 
 
+VARIABLE = re.compile(r"\$(?:\{(\w+)(?::?-[^}$]*)?\}|(\w+))")
+"""A variable in a script, with a default or without one."""
+
+
 class Effect(enum.Enum):
     """Effect of a hook."""
 
@@ -91,6 +95,7 @@ class Place:
     """Texts of the files in it that are known, by their paths."""
     program: str = ""
     """Name of its program."""
+    environment: Mapping[str, str] = field(default_factory=dict)
     on_node: bool = False
     """True where it uses the network of its node."""
 
@@ -142,6 +147,7 @@ def _judge_command(command: list[str], place: Place) -> PreStop:
 
 def _judge_script(text: str, place: Place, *, written: bool) -> PreStop:
     """Judge a script. `written`: in the manifest; one in a file may be for another shell."""
+    text = VARIABLE.sub(lambda found: _value(found, place), text)
     try:
         script = shell.parse(text)
     except (shell.ShellError, RecursionError) as error:
@@ -166,6 +172,12 @@ def _judge_script(text: str, place: Place, *, written: bool) -> PreStop:
     if ENDLESS.search(text) and not re.search(r"\b(break|exit|return|kill)\b", text):
         return PreStop(Effect.WAITS, FOREVER, _short(text))
     return PreStop(Effect.UNKNOWN, None, _short(text))
+
+
+def _value(variable: re.Match[str], place: Place) -> str:
+    """Return the number that a variable has in the container's environment, else the variable."""
+    found = place.environment.get(variable[1] or variable[2], "")
+    return found if re.fullmatch(r"[0-9.]{1,12}[smhd]?", found) else variable[0]
 
 
 def _outside_loops(script: shell.Script) -> Iterator[tuple[shell.Simple, bool]]:

@@ -174,6 +174,8 @@ class Kind:
     """Signals at which it finishes the requests in flight and exits."""
     quick: tuple[str, ...] = ("SIGINT",)
     """Signals at which it exits without finishing them."""
+    file_options: tuple[str, ...] = ()
+    """Options that name a configuration file, where it has settings that cannot be seen from here."""
     instead: str = "a production server such as Gunicorn, Uvicorn or Granian"
     """Server to use in its place."""
 
@@ -195,7 +197,16 @@ KINDS: dict[str, Kind] = {
     "uvicorn": UVICORN,
     "fastapi": replace(UVICORN, variables=""),
     "litestar": replace(UVICORN, keepalive_option="", graceful_option="", variables=""),
-    "hypercorn": Kind("Hypercorn", 5, "--keep-alive", "--graceful-timeout", 3, signals=BOTH, quick=()),
+    "hypercorn": Kind(
+        "Hypercorn",
+        5,
+        "--keep-alive",
+        "--graceful-timeout",
+        3,
+        signals=BOTH,
+        quick=(),
+        file_options=("-c", "--config"),
+    ),
     "granian": Kind("Granian", None, announces_close=True, variables="GRANIAN_", signals=BOTH, quick=()),
     "daphne": Kind("Daphne", None, drops_in_flight=True),
     "waitress-serve": Kind("Waitress", 120, drops_in_flight=True, ignores_sigterm=True),
@@ -739,12 +750,13 @@ def _other(kind: Kind, words: Sequence[str], start: Start, environment: Mapping[
         kind = replace(kind, ignores_sigterm=not (stop_file or stops))
     # The command line has precedence over a variable.
     given = [word for option, value in variables.items() for word in (option, value)] + list(words)
-    keepalive = _number(given, kind.keepalive_option, kind.keepalive)
+    file = _option_value(words, kind.file_options)
     return Server(
         kind.name,
         drain=None if kind.name == "A Python program" else 0.0,
-        graceful=_number(given, kind.graceful_option, kind.graceful),
-        keepalive=keepalive,
+        graceful=_number(given, kind.graceful_option, None if file else kind.graceful),
+        keepalive=_number(given, kind.keepalive_option, None if file else kind.keepalive),
+        file=file,
         max_requests=0,
         setting="args",
         kind=kind,
@@ -770,6 +782,15 @@ def _uwsgi_file(words: Sequence[str], variables: Mapping[str, str]) -> str:
         iter([*named, *(variables[each] for each in ("--ini", "--yaml", "--emperor") if each in variables)]),
         "",
     )
+
+
+def _option_value(words: Sequence[str], names: Sequence[str]) -> str:
+    """Return the value of an option, "" where it is not given."""
+    for number, word in enumerate(words):
+        name, _, value = word.partition("=")
+        if name in names:
+            return value or (words[number + 1] if number + 1 < len(words) else "")
+    return ""
 
 
 def _has_option(words: Sequence[str], name: str) -> bool:

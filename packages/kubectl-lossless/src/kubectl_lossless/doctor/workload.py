@@ -193,7 +193,9 @@ class Container:
     def pre_stop(self) -> PreStop | None:
         """Its preStop hook."""
         ports = [each[key] for each in self.ports for key in ("name", "containerPort") if key in each]
-        place = Place(ports, self.start.files, server.first_program(self.start), self.on_node)
+        place = Place(
+            ports, self.start.files, server.first_program(self.start), self.environment, self.on_node
+        )
         return prestop.judge((self.spec.get("lifecycle") or {}).get("preStop"), place)
 
     @property
