@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import math
 import signal
 import socket
 import struct
@@ -28,6 +29,7 @@ import psutil
 from app.settings import VERSION_PROBE_HEADER, WORKER_CLASSES
 from gunicorn_drain.prometheus import VARIABLE
 from gunicorn_fast import LEADER_WORKER
+from gunicorn_fast.probe_worker import HEADER_TIMEOUT
 from kubectl_lossless.measure.report.figures import percentile
 from tools.benchmarks.applications import SERVICE
 from tools.benchmarks.growth import slope
@@ -38,8 +40,9 @@ WORKERS = 2
 SAMPLE_INTERVAL = 30.0
 """Interval between two samples, in seconds."""
 
-SETTLE = 600.0
-"""Beginning of each part of the run that no slope includes, in seconds; at most a fifth of the part."""
+SETTLE_SHARE = 0.5
+"""Share of each part of the run, its beginning, that no slope includes: a new worker grows while it warms up,
+ever more slowly; a leak grows until the end."""
 
 DISTURBED_SHARE = 0.55
 """Share of the run with SIGHUPs and SIGKILLs."""
@@ -61,11 +64,15 @@ GROWTH_LIMITS: Mapping[str, float] = {
 TIMEOUT = 20.0
 """Timeout of a request, in seconds; none takes longer than 10."""
 
-CONNECTING = 1.0
-"""Time for which a killed worker's connection may not be known to its client yet, in seconds."""
+CONNECTING = 10.0
+"""Time for which a killed worker's connection may not be known to its client yet, in seconds, on a busy
+machine too."""
 
 RELOAD = 25.0
 """Time after a SIGHUP within which the old workers retire, in seconds."""
+
+HEADER_PAUSE = 0.2, 0.6
+"""Shortest and longest pause between two pieces of slow headers, in seconds."""
 
 BODY = b"x" * (1 << 20)
 
@@ -89,6 +96,8 @@ class Connection:
     """True while a request has no complete response."""
     killed: bool = False
     """True once the worker that had the connection was killed."""
+    headers_since: float = math.inf
+    """Time of the first byte of headers in pieces."""
 
     @property
     def port(self) -> int:
@@ -99,6 +108,11 @@ class Connection:
     def closed(self) -> bool:
         """True once the service has closed the connection and nothing is left to read."""
         return self.reader.at_eof() or self.reader.exception() is not None
+
+    @property
+    def overdue(self) -> bool:
+        """True once the service may close the connection because its headers take too long."""
+        return time.monotonic() >= self.headers_since + HEADER_TIMEOUT
 
     def abort(self) -> None:
         """Close with RST, as for a client that vanishes."""
@@ -179,6 +193,9 @@ class Load:
             if connection is not None and connection.killed:
                 what = "requests failed" if connection.in_flight else "streams cut"
                 self.counts[f"{what} by a SIGKILL"] += 1
+            elif connection is not None and connection.overdue:
+                # The load itself has stalled: on a busy machine a sample can take seconds.
+                self.counts["headers later than their timeout"] += 1
             else:
                 self.counts["lost"] += 1
                 when = " during a reload" if time.monotonic() < self._hup_at + RELOAD else ""
@@ -239,9 +256,12 @@ class Load:
         """Send the headers in pieces, over several seconds."""
         data = message("/api", "X-Slow: " + "s" * 40)
         async with self.connection("slow headers") as connection, self.request(connection):
+            connection.headers_since = time.monotonic()
             for start in range(0, len(data), 8):
                 connection.writer.write(data[start : start + 8])
-                await asyncio.sleep(RANDOM.uniform(0.2, 0.6))
+                await asyncio.sleep(RANDOM.uniform(*HEADER_PAUSE))
+            if not connection.overdue:
+                connection.headers_since = math.inf
             await connection.response(200)
 
     async def large_body(self) -> None:
@@ -450,7 +470,7 @@ def growth(samples: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     for part in dict.fromkeys(each["part"] for each in samples):
         mine = [each for each in samples if each["part"] == part]
         first, last = mine[0]["seconds"], mine[-1]["seconds"]
-        begin = first + min(SETTLE, (last - first) / 5)
+        begin = first + SETTLE_SHARE * (last - first)
         counted = [each for each in mine if each["seconds"] >= begin]
         hours = [each["seconds"] / 3600 for each in counted]
         for figure, share in GROWTH_LIMITS.items():
@@ -474,6 +494,7 @@ TOTALS = (
     "in flight in killed workers",
     "requests failed by a SIGKILL",
     "streams cut by a SIGKILL",
+    "headers later than their timeout",
     "closed while idle",
     "vanished",
     "streams ended by the service",
