@@ -65,3 +65,16 @@ def test_connection_leaves_the_loop_once(pair: tuple[Connection, socket.socket])
         conn.leave_loop()
         conn.leave_loop()
         assert not conn.poller.get_map()
+
+
+@pytest.mark.timeout(10)
+def test_loop_does_not_wait_for_a_blocking_socket(pair: tuple[Connection, socket.socket]) -> None:
+    """The socket stays blocking between two requests, and an event may be late."""
+    conn, client = pair
+    conn.init()
+    assert conn.sock.getblocking()
+    assert not conn.receive()
+    assert not conn.discard()
+    client.sendall(b"GET / HTTP/1.1\r\n\r\n")
+    assert conn.receive()
+    assert conn.headers

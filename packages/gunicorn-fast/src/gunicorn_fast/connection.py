@@ -6,6 +6,7 @@ import copy
 import re
 from collections.abc import Callable
 from selectors import BaseSelector
+from socket import MSG_DONTWAIT
 from typing import Any
 
 from gunicorn.config import Config
@@ -113,7 +114,11 @@ class Refusal:
 
 
 class Connection(TConn):
-    """A connection whose request line and headers the event loop reads."""
+    """A connection whose request line and headers the event loop reads.
+
+    Once a request has arrived its socket stays blocking, as the application needs it: to switch it for each
+    request would take two system calls. The loop reads with MSG_DONTWAIT.
+    """
 
     limits: HeaderLimits
     parser: Any
@@ -133,13 +138,13 @@ class Connection(TConn):
         self.discarded = 0  # bytes received after our close
 
     def receive(self) -> bool:
-        """Read received data; return whether the wait for headers is over.
+        """Read received data without waiting; return whether the wait for headers is over.
 
         Then `closed` is true if the client has closed, `parser` is a Refusal if the headers are refused, and
         `headers` has them otherwise.
         """
         try:
-            received = self.sock.recv_into(_received)
+            received = self.sock.recv_into(_received, 0, MSG_DONTWAIT)
         except BlockingIOError:
             return False
         except OSError:
@@ -185,7 +190,7 @@ class Connection(TConn):
     def discard(self) -> bool:
         """Discard received data; return whether the client has closed, or has sent more than LINGER_BYTES."""
         try:
-            received = self.sock.recv_into(_received)
+            received = self.sock.recv_into(_received, 0, MSG_DONTWAIT)
         except BlockingIOError:
             return False
         except OSError:

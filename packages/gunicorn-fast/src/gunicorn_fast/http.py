@@ -82,32 +82,33 @@ class FastParser:
             or not names.isdisjoint(slow_path_headers)
         ):
             return None
-        return SimpleHeaders(match, headers)
+        return SimpleHeaders(match, headers, self._template)
 
     def request(self, simple: SimpleHeaders, unreader: Any, peer: Any, number: int) -> Request:
         """Create the request that Gunicorn would create; `number` counts the connection's requests."""
+        # A copied dictionary has its final size; one that is filled name by name grows several times.
+        attributes = simple.of_request.copy()
+        attributes["unreader"] = unreader
+        attributes["peer_addr"] = attributes["remote_addr"] = peer
+        attributes["req_number"] = number
+        attributes["trailers"] = []
+        attributes["headers"] = attributes["headers"][:]  # a separate list: a hook may change it
+        attributes["body"] = Body(LengthReader(unreader, 0))
         request = Request.__new__(Request)
-        vars(request).update(
-            self._template,
-            unreader=unreader,
-            peer_addr=peer,
-            remote_addr=peer,
-            req_number=number,
-            trailers=[],
-            body=Body(LengthReader(unreader, 0)),
-            **simple.of_request,
-        )
-        # A separate list: a hook may change it.
-        request.headers = request.headers[:]
+        request.__dict__ = attributes
         return request
 
 
 class SimpleHeaders:
     """A simple request line and headers, parsed: the same for each request that repeats them."""
 
-    def __init__(self, match: re.Match[str], headers: list[tuple[str, str]]) -> None:
+    def __init__(
+        self, match: re.Match[str], headers: list[tuple[str, str]], template: dict[str, Any]
+    ) -> None:
+        """Create the headers. `template`: attributes of any simple request."""
         method, uri, path, query, minor, _ = match.groups()
         self.of_request: dict[str, Any] = {
+            **template,
             "method": method,
             "uri": uri,
             "path": path,

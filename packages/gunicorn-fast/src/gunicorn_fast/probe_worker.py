@@ -132,7 +132,6 @@ class ProbeLaneWorker(ThreadWorker):
 
     def wait(self, conn: Connection, queue: DeadlineQueue[Any], seconds: float, callback: Callback) -> None:
         """Let `conn` wait in `queue` until it is readable, at most `seconds`; it may be in the poller."""
-        conn.sock.setblocking(False)
         self.deadlines.wait(conn, queue, seconds)
         conn.callback = callback
         conn.early = False
