@@ -648,7 +648,7 @@ def test_interrupted_measurement_leaves_nothing_behind(
     )
     assert process.stderr is not None
     for line in process.stderr:
-        if line.startswith("restart deploy/web") and shop.kubectl.objects("get", "jobs", "-n", NAMESPACE):
+        if line.startswith("the rollout of deploy/web begins"):
             break
     process.send_signal(number)
     _, said = process.communicate(timeout=100)
