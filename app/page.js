@@ -58,7 +58,7 @@ function forget() {
 function colour(version) {
   if (!versions.includes(version)) {
     versions.push(version);
-    log(`version ${version} answers for the first time`);
+    log(`version ${version} responds for the first time`);
   }
   return `v${versions.indexOf(version) % COLOURS}`;
 }
@@ -102,12 +102,12 @@ async function ask(path) {
       return { ok: false, ms, status: response.status, problem, body };
     }
     if (typeof version !== "string" || typeof pod !== "string") {
-      return { ok: false, ms, status: response.status, problem: "an answer without version and pod", body };
+      return { ok: false, ms, status: response.status, problem: "a response without version and pod", body };
     }
     return { ok: true, ms, status: response.status, version, pod };
   } catch (error) {
     const ms = performance.now() - sent;
-    const problem = error.name === "TimeoutError" ? `no whole answer within ${slept + PATIENCE} s` : "refused or cut: no whole answer";
+    const problem = error.name === "TimeoutError" ? `no whole response within ${slept + PATIENCE} s` : "refused or aborted: no whole response";
     return { ok: false, ms, problem };
   } finally {
     load.inFlight -= 1;
@@ -253,7 +253,7 @@ class Stream {
     }
     const now = performance.now();
     const marks = this.brokenAt === undefined ? "" : this.wasTold ? "resumed" : "resumed cut";
-    if (marks) log(`${this.title}: goes on at ${pod} after ${seconds((now - this.brokenAt) / 1000)}`);
+    if (marks) log(`${this.title}: continues at ${pod} after ${seconds((now - this.brokenAt) / 1000)}`);
     if (this.received) this.longest = Math.max(this.longest, (now - this.lastAt) / 1000);
     this.lastAt = this.heardAt = now;
     this.live = true;
@@ -304,7 +304,7 @@ class Stream {
       this.brokenAt = performance.now();
       this.wasTold = this.notice;
       this[this.notice ? "told" : "cut"] += 1;
-      log(`${this.title}: ${this.notice ? `told to move by ${this.pod}` : `cut, ${what}`}`);
+      log(`${this.title}: ${this.notice ? `asked to reconnect by ${this.pod}` : `aborted, ${what}`}`);
     }
     this.live = this.notice = false;
     this.heardAt = performance.now();
@@ -472,7 +472,7 @@ function drawLatency() {
     }
   }
   for (const [name, d] of Object.entries(lines)) parts.push(svg("path", { class: name, d }));
-  const label = latest ? `Latency, last second: p50 ${latency(latest.typical)}, p99 ${latency(latest.worst)}` : "Latency: no answers yet";
+  const label = latest ? `Latency, last second: p50 ${latency(latest.typical)}, p99 ${latency(latest.worst)}` : "Latency: no responses yet";
   const chart = svg("svg", { viewBox: `0 0 ${width} ${area.height}`, role: "img", "aria-label": label });
   chart.append(...parts);
   $("latency").replaceChildren(chart);
@@ -511,14 +511,15 @@ function renderVerdict() {
   const wrong = [];
   if (seen.failed) wrong.push(`${count(seen.failed)} ${seen.failed === 1 ? "request" : "requests"} failed`);
   for (const stream of streams) {
-    const parts = ["lost", "repeated", "cut"].filter((name) => stream[name]).map((name) => `${count(stream[name])} ${name}`);
+    const parts = [["lost", "lost"], ["repeated", "repeated"], ["cut", "aborted"]]
+      .filter(([name]) => stream[name]).map(([name, word]) => `${count(stream[name])} ${word}`);
     if (parts.length) wrong.push(`${stream.title}: ${parts.join(", ")}`);
   }
   const nothing = !seen.answered && !seen.failed;
-  const verdict = wrong.length ? `✗ ${wrong.join("; ")}` : nothing ? "No answers yet" : "✓ Nothing is lost";
+  const verdict = wrong.length ? `✗ ${wrong.join("; ")}` : nothing ? "No responses yet" : "✓ Nothing is lost";
   say($("verdict"), load.paused ? `${verdict} (requests are paused)` : verdict);
   $("verdict").className = `verdict ${wrong.length ? "bad" : nothing ? "" : "good"}`;
-  document.title = `${wrong.length ? "✗" : nothing ? "…" : "✓"} ${count(seen.answered)} answers, ${count(seen.failed)} failed`;
+  document.title = `${wrong.length ? "✗" : nothing ? "…" : "✓"} ${count(seen.answered)} responses, ${count(seen.failed)} failed`;
 }
 
 function render() {
@@ -577,7 +578,7 @@ async function set() {
     const answer = await ask(path);
     if (mine !== attempt) return;
     if (answer.status >= 400 && answer.status < 500) {
-      complain($("path"), `The service does not take this path, so it goes on with ${load.path}. It says:`, answer.body);
+      complain($("path"), `The service does not take this path, so the page continues with ${load.path}. Its response:`, answer.body);
       return;
     }
   }

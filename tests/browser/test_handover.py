@@ -54,7 +54,7 @@ def test_page_turns_red_without_the_drain(browser: object, tab: Open) -> None:
             assert (account["lost"], account["repeated"]) == (0, 0), watched.summary()
         verdict = watched.page.inner_text("#verdict")
         assert verdict.startswith("✗")
-        assert "cut" in verdict
+        assert "aborted" in verdict
         assert watched.page.title().startswith("✗")
         assert watched.page.is_visible("#failure")
 

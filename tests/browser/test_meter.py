@@ -117,7 +117,7 @@ def test_lost_and_repeated_events_are_counted(service: Service, tab: Open) -> No
         assert (account["lost"], account["repeated"], account["told"]) == (2, 1, 1)
         assert watched.page.locator("#event-stream .ticks .lost").count() == 2
         assert "an event that is no tick" in watched.page.inner_text("#log")
-        assert "Event stream: 2 lost, 1 repeated, 1 cut" in watched.page.inner_text("#verdict")
+        assert "Event stream: 2 lost, 1 repeated, 1 aborted" in watched.page.inner_text("#verdict")
         assert resumed[:2] == [None, "14"]
 
 
