@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
+from types import SimpleNamespace
 from typing import Any
 
-from gunicorn_drain.support import EVENTLET, keep_listener_names
+from gunicorn_drain.support import EVENTLET, LOOP, keep_listener_names, stop_accepting
 
 
 class Worker:
@@ -37,3 +39,24 @@ def test_other_workers_are_unchanged() -> None:
     worker = Worker()
     keep_listener_names(worker)
     assert "handle" not in vars(worker)
+
+
+def test_uvicorn_worker_that_has_closed_its_listeners_can_be_stopped_again() -> None:
+    """Gunicorn sends SIGTERM again to a worker that still runs."""
+    errors: list[object] = []
+
+    async def stop_twice() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: errors.append(context))
+        listener = socket.create_server(("127.0.0.1", 0))
+        loop.add_reader(listener, print)
+        worker = SimpleNamespace(sockets=[listener], **{LOOP: loop})
+        stop_accepting(worker)
+        await asyncio.sleep(0)
+        assert not loop.remove_reader(listener)
+        listener.close()
+        stop_accepting(worker)
+        await asyncio.sleep(0)
+
+    asyncio.run(stop_twice())
+    assert errors == []

@@ -86,7 +86,7 @@ def stop_accepting(worker: Any) -> None:
         return
     if (loop := getattr(worker, LOOP, None)) is not None:
         for listener in worker.sockets:
-            loop.call_soon_threadsafe(loop.remove_reader, listener)
+            loop.call_soon_threadsafe(_remove_reader, loop, listener)
         return
     poller = getattr(worker, "poller", None)
     if poller is None or gunicorn.version_info >= (25,):
@@ -94,6 +94,11 @@ def stop_accepting(worker: Any) -> None:
     for listener in worker.sockets:
         with contextlib.suppress(KeyError, ValueError, OSError):
             poller.unregister(listener)
+
+
+def _remove_reader(loop: Any, listener: Any) -> None:
+    with contextlib.suppress(ValueError, OSError):  # closed: the server has stopped meanwhile
+        loop.remove_reader(listener)
 
 
 def start_successor_as_module(arbiter: Any) -> None:
