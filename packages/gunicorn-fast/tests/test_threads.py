@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import signal
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from gunicorn_fast import LEADER_WORKER, PROBE_LANE_WORKER
+from gunicorn_fast.threads import ThreadPool
 from tests.process.clients import Connection
 from tests.process.service import Service
-from tests.waiting import wait_until
+from tests.waiting import CONDITION_TIMEOUT, wait_until
 
 # A stack larger than the address space: starts fail as they do at the limit of processes.
 APPLICATION = """
@@ -32,6 +34,27 @@ threads, graceful_timeout = 8, 3
 policy = gunicorn_drain.DrainPolicy(0.2, 0.1, 10)
 gunicorn_drain.install(globals(), readiness="/ready", policy=policy)
 """
+
+
+def test_failed_start_is_logged_once_while_an_idle_thread_serves(caplog: pytest.LogCaptureFixture) -> None:
+    pool, release = ThreadPool(2), threading.Event()
+    before = threading.stack_size()
+    try:
+        pool.submit(int).result(CONDITION_TIMEOUT)
+        threading.stack_size(1 << 50)
+        for requests in (1, 20):
+            wait_until(lambda: pool._idle_semaphore._value > 0, "an idle thread")
+            busy = pool.submit(release.wait, CONDITION_TIMEOUT)
+            waiting = [pool.submit(int) for _ in range(requests)]
+            assert not any(each.done() for each in waiting)
+            release.set()
+            assert busy.result(CONDITION_TIMEOUT)
+            assert [each.result(CONDITION_TIMEOUT) for each in waiting] == [0] * requests
+            release.clear()
+    finally:
+        threading.stack_size(before)
+        pool.shutdown()
+    assert [each.split(":")[0] for each in caplog.messages] == ["A thread could not be started, 1 of 2 run"]
 
 
 @pytest.mark.slow

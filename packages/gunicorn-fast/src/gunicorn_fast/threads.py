@@ -29,6 +29,7 @@ class ThreadPool(ThreadPoolExecutor):
 
     def _adjust_thread_count(self) -> None:
         """Start a thread if none is idle. RuntimeError if there is none at all."""
+        running = len(self._threads)
         try:
             super()._adjust_thread_count()
         except RuntimeError as error:
@@ -38,4 +39,5 @@ class ThreadPool(ThreadPoolExecutor):
             if not self._threads:
                 raise
         else:
-            self._has_failed = False
+            if len(self._threads) > running:  # otherwise one was idle
+                self._has_failed = False
