@@ -35,6 +35,7 @@ worker_tmp_dir = gunicorn_drain.prometheus.memory_directory()
 control_socket_disable = "control_socket" not in given
 # The same for all peers, from loopback too (docs/security.md).
 secure_scheme_headers: dict[str, str] = {}
+forwarder_headers = ""
 # max_requests stays off: a worker that is recycled closes silent connections without notice (docs/limits.md).
 
 

@@ -55,7 +55,7 @@ def test_drain_under_a_prefix_does_not_wait_for_probes(worker_class: str, prefix
 
 
 def test_drain_does_not_wait_for_probes_with_the_prefix_in_a_trusted_header() -> None:
-    with Service(**{**QUICK, "DRAIN_MAX": 30}) as service:
+    with Service("--forwarder-headers", "SCRIPT_NAME", **{**QUICK, "DRAIN_MAX": 30}) as service:
         service.ready()
         service.begin_drain()
         probe_until_the_end(service, ("/flask/health", ("SCRIPT_NAME: /flask",)), ("/health", ()))

@@ -1,4 +1,4 @@
-"""The headers of proxies about the scheme: one rule for peers on loopback and all other peers."""
+"""The headers of proxies about scheme and path: one rule for peers on loopback and all other peers."""
 
 from __future__ import annotations
 
@@ -33,6 +33,9 @@ HEADERS = {
     "twice": ("X-Forwarded-Proto: https", "X-Forwarded-Proto: http"),
     "list": ("X-Forwarded-Proto: https, http",),
     "unknown": ("X-Forwarded-Proto: \xff", "X-Forwarded-Ssl:"),
+    "prefix": ("SCRIPT_NAME: /api",),
+    "prefix of no route": ("SCRIPT_NAME: /nowhere",),
+    "path": ("PATH_INFO: /health",),
     "Forwarded": ("Forwarded: proto=https;host=example.com", "X-Forwarded-Host: example.com"),
 }
 
@@ -72,7 +75,7 @@ def service(request: pytest.FixtureRequest) -> Iterator[Service]:
         yield started
 
 
-def test_scheme_headers_have_the_same_effect_from_every_peer(service: Service) -> None:
+def test_proxy_headers_have_the_same_effect_from_every_peer(service: Service) -> None:
     for name, headers in HEADERS.items():
         responses = {peer: ask(service, peer, "/api", *headers) for peer in PEERS}
         assert {each.status for each in responses.values()} == {200}, name
