@@ -145,6 +145,8 @@ class DelayProxy:
         self._up.set()
         loop.run_forever()
         server.close()
+        while self.tasks:  # a connection that is made after this would stay open
+            loop.run_until_complete(asyncio.wait(self.tasks))
         for each in ends:
             for one in (each, each.other):
                 if one is not None and one.transport is not None:

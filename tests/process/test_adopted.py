@@ -85,7 +85,8 @@ def drains(service: Service) -> None:
         service.begin_drain("/ready")
         assert (get(port, "/ready").status, get(port, "/healthz").status) == (503, 200)
         assert get(port, "/").closes
-        crowd.wait_for_responses(100, "traffic while draining")
+        # So few that a slow machine, too, has them before the drain ends: then nothing listens any more.
+        crowd.wait_for_responses(30, "traffic while draining")
     assert (crowd.lost, crowd.unannounced) == (0, 0), str(crowd)
     assert service.wait() >= SHORT["DRAIN_MIN"]
     assert service.said("Drain ended: quiet") == 1

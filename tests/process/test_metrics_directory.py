@@ -271,8 +271,8 @@ def test_own_directory_of_a_killed_service_is_removed_by_the_next_service() -> N
     with Service() as bystander, Service() as killed:
         request(bystander.ready())
         path = own_directory(killed.ready())
-        kill_all(killed)
         assert databases(path)
+        kill_all(killed)
         with Service() as following:
             request(following.ready())
             assert not path.exists()
