@@ -48,7 +48,7 @@ class Finding:
     what: str
     """The cause, a sentence."""
     why: str
-    """How it loses requests."""
+    """The way in which it loses requests."""
     path: Path
     """The field that causes it, whether it is there or not."""
     changes: tuple[Change, ...] = ()
