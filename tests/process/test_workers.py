@@ -245,11 +245,11 @@ def test_worker_that_hangs_in_a_drain_is_replaced(tmp_path: Path) -> None:
 @pytest.mark.parametrize("worker_class", OURS)
 def test_requests_longer_than_the_timeout_are_no_hang(worker_class: str) -> None:
     settings: dict[str, Any] = {"WORKER_CLASS": worker_class, "WORKERS": 1, "THREADS": 2}
-    with Service("--timeout", "2", **settings) as service, contextlib.ExitStack() as stack:
+    with Service("--timeout", "4", **settings) as service, contextlib.ExitStack() as stack:
         port = service.ready().port
         slow = [stack.enter_context(Connection(port)) for _ in range(4)]
         for each in slow:
-            each.send("/api/sleep/3")
+            each.send("/api/sleep/5")
         assert [each.answer().status for each in slow] == [200] * 4
         assert service.said("WORKER TIMEOUT") == 0
 
