@@ -17,7 +17,7 @@ RUNG     ?= v5
 
 # Tests at a time, for two processors: slow tests wait more than they compute, fast tests compute. An idle worker takes
 # over tests of the others.
-JOBS      ?= 8
+JOBS      ?= 6
 FAST_JOBS ?= 3
 PYTEST    := $(BIN)/pytest --dist worksteal -n
 
