@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextlib
 import logging
 import socket
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from functools import partial
 from http import HTTPStatus
 
@@ -353,12 +354,15 @@ class StreamLoop:
         """Notify the streams that are open at a stop before the drain's end, without waiting for clients."""
         if self._loop is None or self._drain.policy is None:
             return  # without the drain they are closed as by stock Gunicorn
-        done = threading.Event()
-        self._loop.call_soon_threadsafe(self._end, done.set)
-        done.wait(CLOSE_TIMEOUT)
+        ending = asyncio.run_coroutine_threadsafe(self._end(), self._loop)
+        with contextlib.suppress(TimeoutError):
+            ending.result(CLOSE_TIMEOUT)
 
-    def _end(self, done: Callable[[], None]) -> None:
+    async def _end(self) -> None:
+        # A connection whose request ended just before the process is not among the streams yet.
+        if self._opening:
+            await asyncio.wait(self._opening)
         for stream in list(self._streams):
             stream.notify()
         self._close(self._streams, "at the stop")
-        asyncio.get_running_loop().call_soon(done)
+        await asyncio.sleep(0)  # the closed ones are counted
