@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from kubectl_lossless.measure.evidence import Evidence
-from kubectl_lossless.measure.judge import Blame, Cause, outages
+from kubectl_lossless.measure.judge import Blame, Cause
 from kubectl_lossless.measure.load.lost import Kind
 from kubectl_lossless.measure.load.record import Failure
 
@@ -132,7 +132,7 @@ def pre_stop_sleep(container: str, seconds: float) -> str:
 def explain_outage(evidence: Evidence) -> tuple[str, str]:
     """Explain losses by the lack of any ready pod."""
     leaving = evidence.leaving
-    seconds = sum(ended - began for began, ended in outages(evidence.pods, evidence.zero))
+    seconds = sum(ended - began for began, ended in evidence.outages)
     said = f"no pod was ready for {seconds:.1f} s"
     if leaving.kind == "statefulset" and leaving.replicas == 1:
         return (

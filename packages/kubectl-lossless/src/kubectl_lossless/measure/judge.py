@@ -10,17 +10,13 @@ from __future__ import annotations
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from kubectl_lossless.measure.evidence import Evidence
+from kubectl_lossless.measure.evidence import EARLY, Evidence
 from kubectl_lossless.measure.load.lost import Kind
 from kubectl_lossless.measure.load.record import Failure
-from kubectl_lossless.measure.pod import Mark, Pod, State
-
-EARLY = 1.0
-"""Seconds by which a change may be observed here later than the requests felt it."""
+from kubectl_lossless.measure.pod import Mark, State
 
 SPREAD = 3.0
 """Seconds after which every route has followed a change of the endpoints, on a cluster that is not
@@ -44,9 +40,6 @@ accepts.
 """
 
 SIGKILL = 137
-
-OUTAGE = 0.3
-"""Seconds without a ready pod from which it is an outage."""
 
 
 class Cause(StrEnum):
@@ -81,7 +74,6 @@ class Judge:
     def __init__(self, evidence: Evidence) -> None:
         self._evidence = evidence
         self._early = EARLY + evidence.listed.get("pods", 0.0)
-        self._outages = outages(evidence.pods, evidence.zero)
         took: dict[str, list[float]] = defaultdict(list)
         for answer in evidence.load.answers:
             took[answer.client].append(answer.ms)
@@ -92,7 +84,7 @@ class Judge:
         at = moment(failure)
         if at < self._evidence.zero - EARLY:
             return Blame(Cause.BEFORE)
-        for began, ended in self._outages:
+        for began, ended in self._evidence.outages:
             # Every route leads nowhere until it has changed.
             if began - self._early <= at <= ended + 2 * SPREAD:
                 return Blame(Cause.OUTAGE, since=at - began)
@@ -193,23 +185,3 @@ def moment(failure: Failure) -> float:
     """
     unreachable = failure.kind is Kind.OTHER and failure.phase == "connecting"
     return failure.at if failure.kind is Kind.TIMEOUT or unreachable else failure.seen
-
-
-def outages(pods: Sequence[Pod], zero: float) -> list[tuple[float, float]]:
-    """Return the times from the rollout's start on at which no pod was ready."""
-    if not any(state is State.READY for pod in pods for _, state in pod.states):
-        return []
-    times = sorted({at for pod in pods for at, _ in pod.states if at >= zero - EARLY})
-    found: list[tuple[float, float]] = []
-    began: float | None = None
-    for at in times:
-        ready = any(pod.state_at(at) is State.READY for pod in pods)
-        if not ready and began is None:
-            began = at
-        elif ready and began is not None:
-            if at - began >= OUTAGE:
-                found.append((began, at))
-            began = None
-    if began is not None:
-        found.append((began, math.inf))
-    return found

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from kubectl_lossless.measure.evidence import Advice, Evidence
+from kubectl_lossless.measure.evidence import EARLY, Advice, Evidence
 from kubectl_lossless.measure.explanation import CHECKS, OWN_ADVICE, PHRASES, explain, kind_of, when_of
-from kubectl_lossless.measure.judge import EARLY, Blame, Cause, Judge, moment
+from kubectl_lossless.measure.judge import Blame, Cause, Judge, moment
 from kubectl_lossless.measure.load.record import Failure
 from kubectl_lossless.measure.pod import State
 
