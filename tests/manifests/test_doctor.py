@@ -7,14 +7,18 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from app.settings import NAMES, Settings
+from gunicorn_drain.variables import misspelt
 from kubectl_lossless.doctor import own
 from kubectl_lossless.doctor.checks import CHECKS, examine, name, reason
 from kubectl_lossless.doctor.documents import Document
 from kubectl_lossless.doctor.finding import Finding, Severity, shown
 from kubectl_lossless.doctor.workload import Neighbours, Workload
 from tests.manifests.manifests import ROOT, RUNGS, Object, objects
+from tests.service_links import service_links
 
 LOSES, RISKS, ADVICE, UNKNOWN = Severity
 
@@ -210,6 +214,22 @@ def test_settings_of_the_doctor_match_the_service() -> None:
             with pytest.raises(ValueError, match=name_):
                 Settings.from_environment({name_: f"{value:g}"})
     assert set(own.OTHERS) | own.SETTINGS.keys() | set(own.NAMES) <= set(NAMES)
+
+
+@given(
+    st.dictionaries(
+        st.from_regex(r"(?i)drain[_-](mi|ma|qui|read|prob)?[a-z_]{0,8}", fullmatch=True),
+        st.sampled_from(["1", "", "8080", "tcp://10.43.0.9:80"]),
+        max_size=3,
+    ),
+    st.sampled_from([(), own.OF_PACKAGE]),
+    st.sampled_from(["drain", "drain-min", "web"]),
+)
+def test_misspelt_settings_are_those_that_the_drain_warns_about(
+    environment: dict[str, str], more: tuple[str, ...], service: str
+) -> None:
+    environment |= service_links(service, 80)
+    assert list(own.read(environment, more).ignored) == misspelt(environment, (*own.NAMES, *more))
 
 
 def test_page_lists_every_check_with_its_reason() -> None:

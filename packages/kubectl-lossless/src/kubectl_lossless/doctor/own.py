@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 DECIMAL = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
@@ -44,7 +44,7 @@ SETTINGS = {
     "GRACEFUL_TIMEOUT": Setting(10, 0, 3600, whole=True),
     "KEEPALIVE": Setting(75, 0, 3600, whole=True),
 }
-"""tests/unit/test_doctor_settings.py compares them with the service's."""
+"""tests/manifests/test_doctor.py compares them with the service's."""
 
 SWITCH = "DRAIN"
 
@@ -69,11 +69,19 @@ NOT_OF_PACKAGE = tuple(name for name in SETTINGS if name not in NAMES)
 STATES = ("starting", "ready", "blocked", "draining", "stopping")
 """States in the drain's response to a readiness probe."""
 
+# The rule for misspelt variables is gunicorn_drain.variables', repeated here because kubectl-lossless is
+# installed without gunicorn-drain. tests/manifests/test_doctor.py compares the two.
+
 LIKE = 0.75
 """Similarity from which an unknown DRAIN_ variable is reported as a likely typo, as difflib measures it."""
 
-INJECTED = re.compile(r"[A-Z0-9_]+_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_[0-9]+_(TCP|UDP|SCTP).*)?)")
+INJECTED = re.compile(
+    r"[A-Z0-9_]+_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
+)
 """Names of variables that Kubernetes injects for the Services of the namespace."""
+
+INJECTED_ADDRESS = re.compile(r"(tcp|udp|sctp)://.*")
+"""Value of the one that is called NAME_PORT, as others are too."""
 
 
 def maximum_of(readiness: str) -> float | None:
@@ -114,8 +122,11 @@ class Own:
     """Settings that have no effect because they are misspelt."""
 
 
-def read(environment: Mapping[str, str]) -> Own:
-    """Read the settings as the service does: an empty variable counts as not set."""
+def read(environment: Mapping[str, str], more: Sequence[str] = ()) -> Own:
+    """Read the settings as the service does: an empty variable counts as not set.
+
+    `more`: settings of the drain in addition to NAMES.
+    """
     values = {name: each.default for name, each in SETTINGS.items()}
     wrong: list[str] = []
     for name, setting in SETTINGS.items():
@@ -135,15 +146,16 @@ def read(environment: Mapping[str, str]) -> Own:
             f"DRAIN_MIN is {values['DRAIN_MIN']:g}; allowed is at most DRAIN_MAX, which is "
             f"{values['DRAIN_MAX']:g}"
         )
-    return Own(switch != "off", values, tuple(wrong), tuple(_misspelt(environment)))
+    return Own(switch != "off", values, tuple(wrong), tuple(_misspelt(environment, (*NAMES, *more))))
 
 
-def _misspelt(environment: Mapping[str, str]) -> list[str]:
-    found = []
-    for name in sorted(environment):
-        if not name.startswith("DRAIN_") or name in (*NAMES, *OF_PACKAGE) or INJECTED.fullmatch(name):
+def _misspelt(environment: Mapping[str, str], settings: Sequence[str]) -> Iterator[str]:
+    """Yield a sentence for each variable whose name begins with DRAIN_ and is none of the settings."""
+    for name in sorted(environment.keys() - set(settings)):
+        canonical = re.sub("[^A-Z0-9]+", "_", name.upper())
+        address = name.endswith("_PORT") and INJECTED_ADDRESS.fullmatch(environment[name])
+        if not canonical.startswith("DRAIN_") or INJECTED.fullmatch(name) or address:
             continue
-        like = difflib.get_close_matches(name, NAMES, n=1, cutoff=LIKE)
-        meant = f"{like[0]} may be meant" if like else f"the settings of the drain are {', '.join(NAMES)}"
-        found.append(f"{name} is not a setting and has no effect; {meant}")
-    return found
+        like = difflib.get_close_matches(canonical, settings, n=1, cutoff=LIKE)
+        meant = f"{like[0]} may be meant" if like else f"the settings of the drain are {', '.join(settings)}"
+        yield f"{name} is not a setting and has no effect; {meant}"

@@ -588,7 +588,7 @@ def known(
     name = _server_name(words) or ("" if words else _by_image(image))
     found = _gunicorn(words, environment, configuration) if name == "gunicorn" else None
     if found is not None and found.file == own.PACKAGE:
-        return _with_package(found, environment)
+        return _with_drain(found, environment, own.OF_PACKAGE)
     if found is not None and configuration is not None and configuration.installs:
         return _with_install(found, configuration, environment)
     if own.is_own(environment, name == "gunicorn"):
@@ -810,9 +810,13 @@ def _number(words: Sequence[str], option: str, default: float | None) -> float |
     return float(found) if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", found) else None
 
 
-def _with_package(server: Server, environment: Mapping[str, str]) -> Server:
-    """Return Gunicorn with the drain of gunicorn-drain, which has its settings from the environment."""
-    read = own.read({name: value for name, value in environment.items() if name not in own.NOT_OF_PACKAGE})
+def _with_drain(server: Server, environment: Mapping[str, str], more: Sequence[str] = ()) -> Server:
+    """Return Gunicorn with the drain of gunicorn-drain, which has its settings from the environment.
+
+    `more`: settings in addition to those that each service with the drain has.
+    """
+    of_package = {name: value for name, value in environment.items() if name not in own.NOT_OF_PACKAGE}
+    read = own.read(of_package, more)
     return replace(
         server,
         drain=read.values["DRAIN_MAX"] if read.drains else 0.0,
@@ -825,7 +829,7 @@ def _with_package(server: Server, environment: Mapping[str, str]) -> Server:
 def _with_install(server: Server, configuration: Configuration, environment: Mapping[str, str]) -> Server:
     """Return Gunicorn whose configuration file calls gunicorn-drain's install()."""
     if configuration.policy is None and configuration.is_complete:
-        return _with_package(server, environment)
+        return _with_drain(server, environment)
     if configuration.policy is None:
         return replace(server, drain=None)
     return replace(server, drain=float(configuration.policy), file="")
