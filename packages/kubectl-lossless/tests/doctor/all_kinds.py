@@ -9,13 +9,14 @@ from doctor.kinds_of_forms import FORMS
 from doctor.kinds_of_hooks import HOOKS
 from doctor.kinds_of_pods import PODS
 from doctor.kinds_of_programs import PROGRAMS
+from doctor.kinds_of_refusals import REFUSALS
 from doctor.kinds_of_routes import ROUTES
 from doctor.kinds_of_servers import SERVERS
 from doctor.kinds_of_starts import STARTS
 from doctor.kinds_of_updates import UPDATES
 from doctor.kinds_of_workloads import WORKLOADS
 
-PARTS = (KINDS, STARTS, FIELDS, FORMS, PODS, SERVERS, UPDATES, HOOKS, PROGRAMS, ROUTES, WORKLOADS)
+PARTS = (KINDS, STARTS, FIELDS, FORMS, PODS, SERVERS, UPDATES, HOOKS, PROGRAMS, ROUTES, WORKLOADS, REFUSALS)
 ALL = {name: each for part in PARTS for name, each in part.items()}
 
 

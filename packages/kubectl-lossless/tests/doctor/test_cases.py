@@ -18,7 +18,10 @@ EXPECTED: dict[str, tuple[int, dict[Severity, set[str]]]] = {
     "b-110-g-istio-gateway": (0, {ADVICE: {"drain", "spread"}, UNKNOWN: {"keepalive"}}),
     "b-111-g-ingress-no-spec": (0, {ADVICE: {"drain", "spread"}}),
     "b-113-g-httproute-no-spec": (0, {ADVICE: {"drain", "spread"}}),
-    "b-117-g-ingressclass-no-spec": (0, {ADVICE: {"drain", "spread"}, UNKNOWN: {"keepalive"}}),
+    "b-117-g-ingressclass-no-spec": (
+        1,
+        {LOSES: {"refused"}, ADVICE: {"drain", "spread"}, UNKNOWN: {"keepalive"}},
+    ),
     "b-15-json-tabs": (0, {ADVICE: {"disruption-budget", "drain", "spread"}}),
     "b-22-helm": (2, {}),
     "b-24-kustomization": (2, {}),

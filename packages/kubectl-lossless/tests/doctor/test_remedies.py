@@ -51,10 +51,43 @@ def examined(name: str) -> tuple[str, Sequence[Finding]]:
     return text, findings(text)
 
 
+PACES = {"canary": ("maxSurge", "maxUnavailable"), "rollingParams": ("maxSurge", "maxUnavailable")}
+"""Fields of these strategies that are those of a Deployment's rollingUpdate."""
+
+
+def as_deployment(found: Object) -> Object:
+    """Return the Deployment with the pods and the pace of an Argo Rollout or a DeploymentConfig.
+
+    Kubernetes has no schema of these kinds. What they share with a Deployment has the same types in it.
+    """
+    spec = {name: value for name, value in found["spec"].items() if name in SHARED}
+    spec["selector"] = {"matchLabels": {"app": "web"}}
+    for name, fields in PACES.items():
+        pace = (found["spec"].get("strategy") or {}).get(name) or {}
+        if shared := {field: pace[field] for field in fields if field in pace}:
+            spec["strategy"] = {"type": "RollingUpdate", "rollingUpdate": shared}
+    return {**found, "apiVersion": "apps/v1", "kind": "Deployment", "spec": spec}
+
+
+SHARED = ("replicas", "minReadySeconds", "progressDeadlineSeconds", "paused", "template")
+
+STRATEGIES = {
+    "Rollout": {"canary", "blueGreen"},
+    "DeploymentConfig": {"type", "rollingParams", "recreateParams", "customParams", "activeDeadlineSeconds"},
+}
+"""Fields of the strategy of these kinds that a remedy may leave or set."""
+
+
 def invalid(objects: list[Object]) -> set[str]:
-    """Return what Kubernetes' schema says of objects of its own kinds."""
+    """Return what Kubernetes' schema says of objects, Argo Rollouts and DeploymentConfigs included."""
     found = set()
     for each in objects:
+        if each["kind"] in STRATEGIES:
+            unknown = (each["spec"].get("strategy") or {}).keys() - STRATEGIES[each["kind"]]
+            found |= {f"{each['kind']}: unknown field strategy.{name}" for name in unknown}
+            if "template" not in each["spec"]:
+                continue
+            each = as_deployment(each)  # noqa: PLW2901
         if each.get("apiVersion", "").partition("/")[0] not in (
             "v1",
             "apps",

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+from kubectl_lossless.doctor.checks import routes
 from kubectl_lossless.doctor.documents import Document, Object
 from kubectl_lossless.doctor.finding import REMOVE, Change, Finding, Path, Severity
 from kubectl_lossless.doctor.workload import PORT_HANDLERS, Container, Workload
@@ -20,6 +21,14 @@ LONGEST_PORT_NAME = 15
 PROBES = ("readinessProbe", "livenessProbe", "startupProbe")
 HANDLERS = ("exec", "httpGet", "tcpSocket", "grpc", "sleep")
 ZERO = (0, "0", "0%")
+
+STRATEGIES = {
+    "Deployment": ("RollingUpdate", "Recreate"),
+    "StatefulSet": ("RollingUpdate", "OnDelete"),
+    "DaemonSet": ("RollingUpdate", "OnDelete"),
+    "DeploymentConfig": ("Rolling", "Recreate", "Custom"),
+}
+"""Types of the strategy of each kind, the default first."""
 
 NOT_SERVED = {
     "extensions/v1beta1": ("apps/v1", "1.16"),
@@ -112,6 +121,8 @@ HOMES = {
 }
 """The places in words."""
 
+PATH_TYPES = ("Exact", "Prefix", "ImplementationSpecific")
+
 SERVED = {
     "Deployment": ("apps/v1",),
     "StatefulSet": ("apps/v1",),
@@ -129,14 +140,14 @@ def refused(workload: Workload) -> Iterator[Finding]:
     """The API server refuses the manifest, so the update never happens: a port's number in quotes, a strategy
     that may neither add nor remove a pod, two handlers in one probe or hook, a port's name twice, no API
     version, or one that is not served, a workload without a selector, a field that is misspelt or misplaced,
-    a stopSignal that is none. So does Argo's controller a Rollout without a strategy of its own.
+    a stopSignal that is none, an Ingress path without pathType. So does Argo's controller a Rollout without a
+    strategy of its own.
     """
     autoscalers = [workload.autoscaler] if workload.autoscaler else []
     for document in [workload.document, *workload.services, *workload.budgets, *autoscalers]:
         yield from _version(document, "" if document is workload.document else document.name)
     yield from _identity(workload)
     yield from _strategy(workload)
-    yield from _update_strategy(workload)
     for finding in _rollout(workload):
         yield replace(finding, what=finding.what.replace("The API server", "Argo Rollouts"))
     yield from _pod(workload)
@@ -165,6 +176,11 @@ def refused(workload: Workload) -> Iterator[Finding]:
             )
     for autoscaler in autoscalers:
         yield from _limits(autoscaler)
+    names = {each.metadata_name for each in workload.services}
+    for ingress, backends in routes.of(workload, "Ingress"):
+        version = str(ingress.data.get("apiVersion", ""))
+        if version == "networking.k8s.io/v1" and names & {each.service for each in backends}:
+            yield from _ingress(ingress)
 
 
 def _version(document: Document, of: str) -> Iterator[Finding]:
@@ -289,6 +305,44 @@ def _fields(workload: Workload) -> Iterator[Finding]:
                 )
 
 
+def _ingress(ingress: Document) -> Iterator[Finding]:
+    """Yield what is wrong with the paths of an Ingress, and its backends of the old form."""
+    for at, path in routes.paths_of_ingress(ingress):
+        asked, found = str(path.get("path", "")), path.get("pathType", "")
+        if found not in PATH_TYPES:
+            simple = re.fullmatch(r"/[\w./~-]*", asked)
+            yield _refusal(
+                f"pathType of {asked or 'a path'} is {found!r}; allowed is {', '.join(PATH_TYPES)}"
+                if found
+                else f"{asked or 'a path'} has no pathType",
+                (*at, "pathType"),
+                Change((*at, "pathType"), "Prefix" if simple else "ImplementationSpecific"),
+                ingress.name,
+            )
+        if not asked.startswith("/") and (asked or found in ("Exact", "Prefix")):
+            yield _refusal(
+                f"the path {asked!r} does not begin with /",
+                (*at, "path"),
+                Change((*at, "path"), f"/{asked}"),
+                ingress.name,
+            )
+    for backend in routes.backends_of_ingress(ingress):
+        if backend.path[-1] == "servicePort":
+            yield _refusal(
+                f"serviceName and servicePort of {backend.service} are those of v1beta1",
+                backend.name_path,
+                advice=f"service: {{name: {backend.service}, port: {{number: {backend.port or 80}}}}}",
+                of=ingress.name,
+            )
+        elif backend.port is None:
+            yield _refusal(
+                f"the backend {backend.service} has no port",
+                backend.path,
+                advice="service.port.number or service.port.name",
+                of=ingress.name,
+            )
+
+
 def _limits(autoscaler: Document) -> Iterator[Finding]:
     fewest, most = autoscaler.spec.get("minReplicas", 1), autoscaler.spec.get("maxReplicas")
     if autoscaler.kind == "HorizontalPodAutoscaler" and most is not None and most < fewest:
@@ -321,19 +375,25 @@ def _quoted(port: object) -> bool:
 
 
 def _strategy(workload: Workload) -> Iterator[Finding]:
-    if workload.kind != "Deployment":
-        return
-    pace, path = workload.rolling_update, workload.rolling_update_path
-    name = workload.strategy.get("type", "RollingUpdate")
-    if name not in ("RollingUpdate", "Recreate"):
+    """Yield what is wrong with the strategy of every kind but an Argo Rollout."""
+    known = STRATEGIES.get(workload.kind, ("",))
+    name = workload.strategy.get("type") or known[0]
+    if workload.kind in STRATEGIES and name not in known:
         at: Path = (*workload.strategy_path, "type")
+        has = f"{', '.join(known[:-1])} and {known[-1]}"
         yield _refusal(
-            f"the strategy {name} is none of a Deployment, which has RollingUpdate and Recreate",
-            at,
-            Change(at, "RollingUpdate"),
+            f"the strategy {name} is none of a {workload.kind}, which has {has}", at, Change(at, known[0])
         )
-    elif amount(pace.get("maxUnavailable", 0), 100, up=True) > 100 and "%" in str(pace["maxUnavailable"]):
-        at = (*path, "maxUnavailable")
+    elif workload.kind == "Deployment":
+        yield from _pace_of_deployment(workload, name)
+    elif workload.kind == "DaemonSet":
+        yield from _pace_of_daemonset(workload)
+
+
+def _pace_of_deployment(workload: Workload, name: str) -> Iterator[Finding]:
+    pace, path = workload.rolling_update, workload.rolling_update_path
+    if amount(pace.get("maxUnavailable", 0), 100, up=True) > 100 and "%" in str(pace["maxUnavailable"]):
+        at: Path = (*path, "maxUnavailable")
         yield _refusal(f"maxUnavailable {pace['maxUnavailable']} is more than 100%", at, Change(at, 0))
     elif name == "Recreate" and pace:
         yield _refusal("rollingUpdate is not for the strategy Recreate", path, Change(path, REMOVE))
@@ -404,20 +464,8 @@ def _ports_of_service(service: Document) -> Iterator[Finding]:
             yield _refusal(f"it has port {port} {count} times by {protocol}", path, None, service.name)
 
 
-def _update_strategy(workload: Workload) -> Iterator[Finding]:
+def _pace_of_daemonset(workload: Workload) -> Iterator[Finding]:
     """Yield what is wrong with a DaemonSet's rolling update: it either adds pods or removes them first."""
-    if workload.kind not in ("DaemonSet", "StatefulSet"):
-        return
-    name = workload.strategy.get("type", "RollingUpdate")
-    if name not in ("RollingUpdate", "OnDelete"):
-        at: Path = (*workload.strategy_path, "type")
-        yield _refusal(
-            f"the strategy {name} is none of a {workload.kind}, which has RollingUpdate and OnDelete",
-            at,
-            Change(at, "RollingUpdate"),
-        )
-    if workload.kind != "DaemonSet":
-        return
     pace = workload.rolling_update
     surge, away = pace.get("maxSurge", 0), pace.get("maxUnavailable", 1)
     path: Path = (*workload.rolling_update_path, "maxUnavailable")

@@ -50,17 +50,20 @@ def _of(value: Any, *names: str) -> Any:
     return value
 
 
-def _of_ingress(route: Document) -> Iterator[Backend]:
+def paths_of_ingress(route: Document) -> Iterator[tuple[Path, Object]]:
+    """Yield the entries of an Ingress' paths, each with where it stands."""
+    for rule, entry in _each(route.spec.get("rules")):
+        for number, each in _each(_of(entry, "http", "paths")):
+            yield ("spec", "rules", rule, "http", "paths", number), each
+
+
+def backends_of_ingress(route: Document) -> Iterator[Backend]:
     """Yield the backends of an Ingress, in the form of v1 or of v1beta1."""
     spec = route.spec
     found: list[tuple[Path, Object]] = [
         (("spec", name), spec[name]) for name in ("defaultBackend", "backend") if spec.get(name)
     ]
-    for rule, entry in _each(spec.get("rules")):
-        for number, each in _each(_of(entry, "http", "paths")):
-            found.append(
-                (("spec", "rules", rule, "http", "paths", number, "backend"), each.get("backend") or {})
-            )
+    found += [((*at, "backend"), each.get("backend") or {}) for at, each in paths_of_ingress(route)]
     for at, each in found:
         port = _of(each, "service", "port") or {}
         if name := _of(each, "service", "name"):
@@ -140,7 +143,7 @@ def _of_openshift(route: Document) -> Iterator[Backend]:
 GATEWAY_API = ("gateway.networking.k8s.io",)
 TRAEFIK = ("traefik.io", "traefik.containo.us")
 ROUTES: Mapping[str, tuple[tuple[str, ...], Callable[[Document], Iterator[Backend]]]] = {
-    "Ingress": (("networking.k8s.io", "extensions", ""), _of_ingress),
+    "Ingress": (("networking.k8s.io", "extensions", ""), backends_of_ingress),
     **{
         f"{protocol}Route": (GATEWAY_API, _of_gateway_api)
         for protocol in ("HTTP", "GRPC", "TCP", "TLS", "UDP")
