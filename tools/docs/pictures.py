@@ -13,12 +13,17 @@ from xml.sax.saxutils import escape
 
 from kubectl_lossless.measure.report.chart import STYLE
 
-WIDTH = 960
-ROW, BAR, TOP = 30, 14, 44
-LABELS = 236
-"""Width of the column of names, in pixels."""
-LOST_PANEL = 190
-TEXT_ROOM = 96
+WIDTH = 480
+"""Width of a picture in pixels; a telephone of 360 pixels shows the letters at 11 pixels."""
+SIZE = 15
+"""Size of the letters, in pixels."""
+LEFT = 8
+TOP = 44
+ROW, BAR = 54, 16
+"""Height of a row, its words and its bar, and of the bar alone, in pixels."""
+LOST_PANEL = 140
+"""Width of the panel of lost requests, in pixels."""
+TEXT_ROOM = 112
 """Room for the figure to the right of the longest bar, in pixels."""
 OUTER = re.compile(r"<svg [^>]*>")
 
@@ -62,7 +67,8 @@ def _svg(height: float, title: str, description: str, parts: Sequence[str]) -> s
     )
     return with_alternative(
         f'<svg class="chart" xmlns="http://www.w3.org/2000/svg" role="img" viewBox="0 0 {WIDTH} {height:.0f}"'
-        f' width="{WIDTH}" height="{height:.0f}"><style>{STYLE}</style>{patterns}'
+        f' width="{WIDTH}" height="{height:.0f}">'
+        f"<style>{STYLE}.chart text {{ font-size: {SIZE}px; }}</style>{patterns}"
         f'<rect width="{WIDTH}" height="{height:.0f}" fill="var(--paper)"/>{"".join(parts)}</svg>\n',
         title,
         description,
@@ -86,50 +92,47 @@ def _range(leave: tuple[float, float]) -> str:
     return low if low == high else f"{low}-{high}"
 
 
-def _names(rows: Sequence[Row]) -> list[str]:
-    """Draw the column of names: the update, and how its old pods stop."""
-    parts = [_text(8, 18, "Update, and its old pods", "name")]
-    for at, row in enumerate(rows):
-        title = f'<tspan class="name">{escape(row.title)}</tspan>'
-        words = f'<tspan class="soft" dx="8">{escape(row.stop)}</tspan>'
-        parts.append(_text(8, TOP + ROW * at + BAR - 2, title + words))
-    return parts
+def _row(at: int, top: float = TOP) -> tuple[float, float]:
+    """Return the baseline of a row's words, and the top of its bars."""
+    y = top + ROW * at
+    return y + SIZE, y + SIZE + 7
 
 
-def _lost(rows: Sequence[Row], x: float) -> list[str]:
+def _words(strong: str, soft: str) -> str:
+    return (
+        f'<tspan class="name">{escape(strong)}</tspan>'
+        f'<tspan class="soft" xml:space="preserve">  {escape(soft)}</tspan>'
+    )
+
+
+def _names(rows: Sequence[Row], top: float = TOP) -> list[str]:
+    """Draw the words above the bars: the update, and how its old pods stop."""
+    return [_text(LEFT, _row(at, top)[0], _words(row.title, row.stop)) for at, row in enumerate(rows)]
+
+
+def _lost(rows: Sequence[Row], top: float = TOP) -> list[str]:
     scale = (LOST_PANEL - 56) / max(1, *(row.lost for row in rows))
-    parts = [_text(x, 18, "Requests lost", "name")]
+    parts = [_text(LEFT, 18, "Requests lost", "name")]
     for at, row in enumerate(rows):
-        y, width = TOP + ROW * at, row.lost * scale
+        (_, y), width = _row(at, top), row.lost * scale
         if row.lost:
-            parts.append(_bar(x, y, width, 'class="lost"'))
-        parts.append(
-            _text(
-                x + (width + 6 if row.lost else 0),
-                y + BAR - 2,
-                f"{row.lost}",
-                "lost-count" if row.lost else "name",
-            )
-        )
+            parts.append(_bar(LEFT, y, width, 'class="lost"'))
+        x = LEFT + (width + 6 if row.lost else 0)
+        parts.append(_text(x, y + BAR - 2, f"{row.lost}", "lost-count" if row.lost else "name"))
     return parts
 
 
 def leave_picture(rows: Sequence[Row]) -> str:
     """Draw for each update the requests that it lost and the time that an old pod takes to terminate."""
-    left = LABELS + LOST_PANEL + 24
+    left = LEFT + LOST_PANEL
     scale = (WIDTH - left - TEXT_ROOM) / max(row.leave[1] for row in rows)
     parts = [
         *_names(rows),
-        *_lost(rows, LABELS),
-        _text(
-            left,
-            18,
-            '<tspan class="name">The cost: time that one pod takes to terminate</tspan>'
-            '<tspan class="soft">, in seconds</tspan>',
-        ),
+        *_lost(rows),
+        _text(left, 18, "Cost: time a pod takes to terminate", "name"),
     ]
     for at, row in enumerate(rows):
-        y, width = TOP + ROW * at, row.leave[1] * scale
+        (_, y), width = _row(at), row.leave[1] * scale
         parts.append(_bar(left, y, width, 'class="v1"'))
         parts.append(_text(left + width + 6, y + BAR - 2, f"{_range(row.leave)} s", "name"))
     said = "; ".join(
@@ -146,24 +149,24 @@ def leave_picture(rows: Sequence[Row]) -> str:
 
 def pace_picture(rows: Sequence[Row]) -> str:
     """Draw for each update the lost requests, and its time: replacing pods, pace, and the last pod's end."""
-    left = LABELS + LOST_PANEL + 24
-    scale = (WIDTH - left - TEXT_ROOM) / max(row.gone for row in rows)
+    left, top = LEFT + LOST_PANEL, TOP + 44.0
+    scale = (WIDTH - left - 52) / max(row.gone for row in rows)
     solid, pause, stripe = (
         'class="v1"',
         'class="s0" fill="url(#hatch)"',
         'class="s1" fill="url(#stripe)"',
     )
-    parts = [*_names(rows), *_lost(rows, LABELS)]
-    x = float(left)
-    for filling, words in (
-        (solid, "replacing pods"),
-        (pause, "pace: minReadySeconds"),
-        (stripe, "cost: the last old pod"),
+    parts = [*_names(rows, top), *_lost(rows, top)]
+    for at, (filling, words) in enumerate(
+        (
+            (solid, "replacing pods"),
+            (pause, "pace: minReadySeconds"),
+            (stripe, "cost: the last old pod terminates"),
+        )
     ):
-        parts += [_bar(x, 7, 14, filling), _text(x + 19, 18, words)]
-        x += 36 + 7 * len(words)
+        parts += [_bar(left, 5 + 22 * at, 16, filling), _text(left + 22, 18 + 22 * at, words)]
     for at, row in enumerate(rows):
-        y, at_x = TOP + ROW * at, float(left)
+        (_, y), at_x = _row(at, top), float(left)
         end = max(row.gone, row.complete)
         for seconds, filling in (
             (row.complete - row.pace, solid),
@@ -180,7 +183,7 @@ def pace_picture(rows: Sequence[Row]) -> str:
         for row in rows
     )
     return _svg(
-        TOP + ROW * len(rows) + 4,
+        top + ROW * len(rows) + 4,
         "Requests lost by each rung rolled onto itself, and where the update's time goes",
         f"A stacked bar chart. {said}.",
         parts,
@@ -189,45 +192,44 @@ def pace_picture(rows: Sequence[Row]) -> str:
 
 def routes_picture(rows: Sequence[tuple[str, float, float]], pods: int) -> str:
     """Draw for how long each route leads to a terminating pod: name, median and longest time in seconds."""
-    left, scale = 200, (WIDTH - 200 - 190) / max(longest for _, _, longest in rows)
+    scale = (WIDTH - LEFT - 16) / max(longest for _, _, longest in rows)
     parts = [
-        _text(
-            left,
-            18,
-            '<tspan class="name">Seconds after the pod was marked for deletion</tspan>'
-            f'<tspan class="soft"> (bar: median of {pods} pods, line: the longest)</tspan>',
-        )
+        _text(LEFT, 18, "Seconds after the pod was marked for deletion", "name"),
+        _text(LEFT, 40, f"bar: median of {pods} pods, line: the longest", "soft"),
     ]
     for at, (name, median, longest) in enumerate(rows):
-        y, end = TOP + ROW * at, left + longest * scale
+        (words, y), end = _row(at, TOP + 12), LEFT + longest * scale
         middle = y + BAR / 2
         parts += [
-            _text(left - 10, y + BAR - 2, name, "end"),
-            f'<line stroke="var(--ink)" x1="{left}" x2="{end:.1f}" y1="{middle}" y2="{middle}"/>',
+            _text(LEFT, words, _words(name, f"{median:.2f} s, at most {longest:.2f} s")),
+            f'<line stroke="var(--ink)" x1="{LEFT}" x2="{end:.1f}" y1="{middle}" y2="{middle}"/>',
             f'<line stroke="var(--ink)" x1="{end:.1f}" x2="{end:.1f}" y1="{y + 2}" y2="{y + BAR - 2}"/>',
-            _bar(left, y, max(1.5, median * scale), 'class="v1"'),
-            _text(end + 8, y + BAR - 2, f"{median:.2f} s, at most {longest:.2f} s"),
+            _bar(LEFT, y, max(1.5, median * scale), 'class="v1"'),
         ]
     said = "; ".join(
         f"{name}: median {median:.2f} s, longest {longest:.2f} s" for name, median, longest in rows
     )
     return _svg(
-        TOP + ROW * len(rows) + 4,
+        TOP + 16 + ROW * len(rows),
         "Time for which each route still leads to a terminating pod",
         f"A bar chart. {said}.",
         parts,
     )
 
 
-def _lane(at: int, name: str, segments: Sequence[tuple[float, float, str, str]], scale: float) -> list[str]:
-    """Draw one way to stop: segments of (begin, end, filling, words), in seconds after the deletion."""
-    y, left = TOP + 46 * at, LABELS
-    parts = [_text(8, y + BAR + 2, name, "name")]
-    for begin, end, filling, words in segments:
-        x = left + begin * scale
-        parts.append(_bar(x, y, (end - begin) * scale, filling))
-        parts.append(_text(x + 2, y + BAR + 20, words, "soft halo"))
-    return parts
+def _lane(
+    at: int,
+    name: str,
+    words: str,
+    segments: Sequence[tuple[float, float, str]],
+    scale: float,
+) -> list[str]:
+    """Draw one way to stop: its words, and segments (begin, end, filling) in seconds from the deletion."""
+    baseline, y = _row(at)
+    return [
+        _text(LEFT, baseline, _words(name, words)),
+        *(_bar(LEFT + begin * scale, y, (end - begin) * scale, filling) for begin, end, filling in segments),
+    ]
 
 
 def stops_picture(  # noqa: PLR0913 - all named
@@ -238,31 +240,40 @@ def stops_picture(  # noqa: PLR0913 - all named
     All values are seconds after the pod's deletion: until the last route has changed, until a pod that stops
     at once is gone, until preStop ends and its pod is gone, and until a drain may end and its pod is gone.
     """
-    scale = (WIDTH - LABELS - 24) / max(stock, preset, drain)
+    scale = (WIDTH - 2 * LEFT) / max(stock, preset, drain)
     solid, stripe = 'class="v1"', 'class="s1" fill="url(#stripe)"'
     refuses = 'stroke="var(--lost)" fill="url(#refuse)"'
-    x = LABELS + routes * scale
-    bottom = TOP + 46 * 3
-    parts = [
-        f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="26" y2="{bottom + 8}"/>',
-        _text(LABELS, 18, "The pod is deleted", "name"),
-        *_lane(0, "Stock Gunicorn", [(0, stock, refuses, "refuses new connections")], scale),
-        *_lane(
+    lanes = [
+        _lane(0, "Stock Gunicorn", f"{stock:.1f} s; refuses new connections", [(0, stock, refuses)], scale),
+        _lane(
             1,
             f"preStop sleep {sleep:.0f} s",
-            [(0, sleep, solid, "serves as before"), (sleep, preset, stripe, "stops")],
+            f"{preset:.1f} s; serves, then stops",
+            [(0, sleep, solid), (sleep, preset, stripe)],
             scale,
         ),
-        *_lane(
+        _lane(
             2,
             "The drain",
-            [(0, minimum, solid, "announces closes"), (minimum, drain, stripe, "stops")],
+            f"{drain:.1f} s; serves and announces, then stops",
+            [(0, minimum, solid), (minimum, drain, stripe)],
             scale,
         ),
-        _text(x + 6, bottom + 4, f"from here on no route leads to the pod ({routes:.1f} s)", "soft"),
+    ]
+    x, bottom = LEFT + routes * scale, TOP + ROW * len(lanes)
+    marked = [_row(at)[1] for at in range(len(lanes))]
+    parts = [
+        _text(LEFT, 18, "Seconds after the pod is deleted", "name"),
+        *(part for lane in lanes for part in lane),
+        *(
+            f'<line stroke="var(--ink)" stroke-width="2" x1="{x:.1f}" x2="{x:.1f}"'
+            f' y1="{y - 3:.1f}" y2="{y + BAR + 3:.1f}"/>'
+            for y in (*marked, bottom + 4)
+        ),
+        _text(x + 8, bottom + BAR + 1, f"from here on no route leads to the pod ({routes:.1f} s)", "soft"),
     ]
     return _svg(
-        bottom + 16,
+        bottom + 28,
         "Three ways to stop a pod: stock Gunicorn, preStop and the drain",
         f"A timeline from the pod's deletion. Routes lead to the pod for up to {routes:.1f} s. Stock "
         f"Gunicorn closes its listener at once and is gone after {stock:.1f} s. With preStop the pod serves "

@@ -11,7 +11,7 @@ import pytest
 from kubectl_lossless.measure.load import Answer, Closed, Failure, Kind, Result
 from kubectl_lossless.measure.pod import Pod, State
 from kubectl_lossless.measure.report import Report, report_json, terminal
-from kubectl_lossless.measure.report.chart import chart
+from kubectl_lossless.measure.report.chart import Frame, chart, event_labels
 from kubectl_lossless.measure.report.compare import HEADINGS, Goal, Published, row_of, rows_as_cells
 from kubectl_lossless.measure.report.figures import Figures, latency_of, percentile, pod_counts
 from kubectl_lossless.measure.report.overview import overview
@@ -142,6 +142,17 @@ def test_the_chart_shows_every_loss_and_every_pod(recorded: Report, width: int) 
             assert float(rect.get(side, "0")) >= 0
         if rect.get("class", "").startswith(("lost", "v", "s")):
             assert float(rect.get("x", "0")) + float(rect.get("width", "0")) <= width
+
+
+@pytest.mark.parametrize(
+    "times", [(0, 40.6, 46.2), (0, 6.1, 9.3), (0, 45, 45.1), (0, 0.1, 0.2), (50, 51, 51.5)]
+)
+@pytest.mark.parametrize("width", [960, 340])
+def test_label_of_an_event_crosses_no_line(times: tuple[float, ...], width: int) -> None:
+    words = ("apply v6", "update complete", "last old pod gone")
+    labels = event_labels(list(zip(times, words, strict=True)), Frame(width, 84, -7, 52))
+    assert not [one.text for one in labels for other in labels if one is not other and one.collides(other)]
+    assert all(label.begin >= 0 and label.end <= width for label in labels)
 
 
 def test_a_chart_of_nothing_lost_says_so(small: Report) -> None:

@@ -54,6 +54,18 @@ def test_stops_picture_draws_the_time_for_which_a_pod_serves() -> None:
     assert "With preStop the pod serves for 20 s and is gone after 24.0 s." in svg
 
 
+PHONE = 360
+"""Width of a telephone's page, in pixels."""
+
+
+@pytest.mark.parametrize("name", figures.DRAWN)
+def test_letters_of_a_picture_are_legible_on_a_phone(name: str) -> None:
+    svg = (figures.PICTURES / name).read_text()
+    width = float(re.findall(r'viewBox="0 0 (\d+)', svg)[0])
+    letters = float(re.findall(r"\.chart text \{[^}]*font(?:-size)?: (\d+)px", svg)[-1])
+    assert letters * PHONE / width >= 10
+
+
 def test_new_text_alternative_replaces_the_old_one() -> None:
     once = with_alternative('<svg class="a" aria-label="old" role="img"><g/></svg>', "A & B", "first")
     twice = with_alternative(once, "C", "second")

@@ -4,6 +4,7 @@ All panels share one time axis, seconds since the update was applied. Nothing is
 versions differ in lightness, states of pods in their filling, lost requests have their own panel.
 """
 
+import itertools
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -84,13 +85,14 @@ def chart(report: Report, width: int = 960, name: str = "chart", style: bool = F
     versions = ordered_versions(report)
     parts: list[str] = []
     y = 16.0
-    y = _marks_room(report, frame, y)
+    labels = event_labels(_events(report), frame)
+    y = _marks_room(labels, y)
     top = y
     for panel in (_lost, _answers, _latency, _pods):
         drawn, y = panel(report, frame, versions, name, y)
         parts += drawn
         y += GAP
-    parts = [*_time_axis(frame, top, y), *_marks(report, frame, y - GAP), *parts]
+    parts = [*_time_axis(frame, top, y), *_marks(labels, y - GAP), *parts]
     height = y + 14
     parts += [_text(frame.right, y + 10, "seconds since the update was applied", "soft end")]
     label = f"{report.title}: {report.load.lost} of {report.load.requests} requests lost"
@@ -163,32 +165,59 @@ def _events(report: Report) -> list[tuple[float, str]]:
     return sorted(events)
 
 
-def _event_rows(report: Report, frame: Frame) -> list[tuple[float, str, int, bool]]:
-    """Return the labels of the events: (seconds, words, row, whether they stand left of their line)."""
-    rows: list[tuple[float, str, int, bool]] = []
-    free = [0.0, 0.0, 0.0]
-    for at, words in _events(report):
-        text = f"{words} {at:.1f} s" if at else words
+@dataclass(frozen=True)
+class EventLabel:
+    """Words at the line of an event: the line, begin and end in pixels, and the row, 0 the uppermost."""
+
+    text: str
+    x: float
+    begin: float
+    end: float
+    row: int
+
+    @property
+    def left_of_line(self) -> bool:
+        """Whether the words end at the line."""
+        return self.end == self.x
+
+    def collides(self, other: "EventLabel") -> bool:
+        """Return whether these words overlap the other's words, or its line, which begins in its row."""
+        if self.row == other.row and self.begin < other.end + 6 and other.begin < self.end + 6:
+            return True
+        return self.row >= other.row and self.begin < other.x < self.end
+
+
+def event_labels(events: Sequence[tuple[float, str]], frame: Frame) -> list[EventLabel]:
+    """Return the label of each event, in few rows, to the right of its line where that crosses no line."""
+    choices = []
+    for at, words in events:
+        text, x = f"{words} {at:.1f} s" if at else words, frame.x(at)
         width = 6.6 * len(text)
-        left_of = frame.x(at) + width > frame.width
-        begin = frame.x(at) - width if left_of else frame.x(at)
-        row = next((row for row, end in enumerate(free) if end < begin), 2)
-        free[row] = begin + width + 6
-        rows.append((at, text, row, left_of))
-    return rows
+        ends = [(x, x + width), (x - width, x)]
+        choices.append([EventLabel(text, x, *end, row) for row in range(len(events)) for end in ends])
+
+    def badness(labels: list[EventLabel]) -> tuple[int, int, int, int]:
+        return (
+            sum(label.begin < 0 or label.end > frame.width for label in labels),
+            sum(one.collides(other) for one in labels for other in labels if one is not other),
+            max(label.row for label in labels),
+            sum(label.left_of_line for label in labels),
+        )
+
+    return min(map(list, itertools.product(*choices)), key=badness)
 
 
-def _marks_room(report: Report, frame: Frame, y: float) -> float:
-    return y + 15 * max(row for _, _, row, _ in _event_rows(report, frame)) + 8
+def _marks_room(labels: Sequence[EventLabel], y: float) -> float:
+    return y + 15 * max(label.row for label in labels) + 8
 
 
-def _marks(report: Report, frame: Frame, bottom: float) -> Iterator[str]:
-    for at, _, row, _ in _event_rows(report, frame):
-        x, y = frame.x(at), 14 + 15 * row
-        yield f'<line class="mark" x1="{x}" x2="{x}" y1="{y - 10:.1f}" y2="{bottom:.1f}"/>'
-    for at, text, row, left_of in _event_rows(report, frame):
-        x, y = frame.x(at), 14 + 15 * row
-        yield _text(x - 4 if left_of else x + 4, y, text, "soft halo end" if left_of else "soft halo")
+def _marks(labels: Sequence[EventLabel], bottom: float) -> Iterator[str]:
+    for label in labels:
+        x, top = label.x, 4 + 15 * label.row
+        yield f'<line class="mark" x1="{x}" x2="{x}" y1="{top}" y2="{bottom:.1f}"/>'
+    for label in labels:
+        x, css = (label.x - 4, "soft halo end") if label.left_of_line else (label.x + 4, "soft halo")
+        yield _text(x, 14 + 15 * label.row, label.text, css)
 
 
 def _seconds(report: Report, ats: Sequence[float]) -> list[int]:
