@@ -310,6 +310,6 @@ push-workloads: image-workloads ## build and push them
 image-load: ## build the load's image (LOAD_IMAGE=...)
 	docker build $(DOCKER_BUILD_ARGS) -f packages/kubectl-lossless/Dockerfile -t $(LOAD_IMAGE) .
 
-.PHONY: load-image
-load-image: image-load ## build and push the load, for running it in the cluster (REGISTRY=...)
+.PHONY: push-load
+push-load: image-load ## build and push the load, for running it in the cluster (REGISTRY=...)
 	docker push $(LOAD_IMAGE)

@@ -1,6 +1,6 @@
 """Fixtures of tests on a real cluster, the context of --cluster-context; without it the tests are skipped.
 
-The tests expect their images in the manifests' registry (`make push push-envoy load-image`), or on the nodes
+The tests expect their images in the manifests' registry (`make push push-envoy push-load`), or on the nodes
 the images of --image, --envoy-image and --load-image; and a node's address that this machine can reach.
 They own the namespace flask-cluster: everything in it is deleted.
 """

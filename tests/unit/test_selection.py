@@ -22,7 +22,7 @@ TESTS = Path(__file__).parents[1]
         ("process", True, True),
     ],
 )
-def test_file_is_collected_where_it_may_have_a_selected_test(file: str, slow: bool, fast: bool) -> None:
+def test_file_that_may_have_a_selected_test_is_collected(file: str, slow: bool, fast: bool) -> None:
     assert may_hold(TESTS / file, "slow") is slow
     assert may_hold(TESTS / file, "not slow") is fast
     for other in ("", "slow and not cluster", "not cluster"):

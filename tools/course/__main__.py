@@ -82,7 +82,7 @@ def parser() -> argparse.ArgumentParser:
     stage.add_argument(
         "--load-image",
         default=Experiment.load_image,
-        help=f"image for a load in the cluster, from make load-image (default: {Experiment.load_image})",
+        help=f"image for a load in the cluster, from make push-load (default: {Experiment.load_image})",
     )
     common = argparse.ArgumentParser(add_help=False, parents=[stage])
     load = common.add_argument_group("load")

@@ -147,7 +147,7 @@ def test_wrapper_is_left_out_in_a_sentence(text: str, says: str) -> None:
         load(text)
 
 
-def test_input_without_a_workload_names_what_there_is() -> None:
+def test_input_without_a_workload_names_the_kinds_found() -> None:
     with pytest.raises(SourceError, match=r"There is: Service web\.$"):
         load(dump(base()[1:2]))
 

@@ -31,7 +31,7 @@ class Job:
         name: str = NAME,
         annotations: Mapping[str, str] | None = None,
     ) -> None:
-        """`image`: built by `make load-image`. `annotations` are put on the Job and its Secret."""
+        """`image`: built by `make push-load`. `annotations` are put on the Job and its Secret."""
         self._kubectl = kubectl
         self._namespace = namespace
         self._image = image
@@ -124,7 +124,7 @@ class Job:
     def _no_start(self, reason: str) -> str:
         return (
             f"The load's Job did not start with the image {self._image}: {reason}\n"
-            "`make load-image` builds and pushes it; REGISTRY=... names a registry that the nodes reach."
+            "`make push-load` builds and pushes it; REGISTRY=... names a registry that the nodes reach."
         )
 
     def _manifest(self) -> Object:
