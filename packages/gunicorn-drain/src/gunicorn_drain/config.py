@@ -8,7 +8,7 @@ Gunicorn's own settings come from its flags.
 from __future__ import annotations
 
 from gunicorn_drain import flags
-from gunicorn_drain.hooks import exit_with
+from gunicorn_drain.hooks import refuse_to_start
 from gunicorn_drain.install import install
 from gunicorn_drain.probes import wrong_path
 
@@ -20,6 +20,6 @@ _readiness = _environ.get("DRAIN_READINESS") or "/ready"
 _probes = [path.strip() for path in _environ.get("DRAIN_PROBES", "").split(",") if path.strip()]
 _wrong = [wrong_path("DRAIN_PROBES", path) for path in _probes] + [wrong_path("DRAIN_READINESS", _readiness)]
 if _sentences := [each for each in _wrong if each is not None]:
-    exit_with("\n".join(_sentences))
+    refuse_to_start("\n".join(_sentences))
 
 install(globals(), probes=_probes, readiness=_readiness)

@@ -69,7 +69,7 @@ def _named(name: str, hook: Hook) -> Hook:
     return hook
 
 
-def exit_with(sentences: str) -> NoReturn:
+def refuse_to_start(sentences: str) -> NoReturn:
     """Report sentences on stderr and exit with status 2."""
     for line in sentences.splitlines():
         print(f"gunicorn-drain: {line}", file=sys.stderr)

@@ -13,7 +13,7 @@ import gunicorn
 from gunicorn_drain import flags, support
 from gunicorn_drain.callers import application_is_imported
 from gunicorn_drain.drain import Drain, get_drain
-from gunicorn_drain.hooks import Hook, chain, exit_with, guarded
+from gunicorn_drain.hooks import Hook, chain, guarded, refuse_to_start
 from gunicorn_drain.policy import SETTINGS, DrainPolicy, PolicyError
 from gunicorn_drain.probes import Probe, wrong_path
 from gunicorn_drain.reload import close_removed_listeners, take_over_sighup
@@ -88,7 +88,7 @@ def install(
         try:
             policy = DrainPolicy.from_environment(environ)
         except PolicyError as error:
-            exit_with(str(error))
+            refuse_to_start(str(error))
         ignored = misspelt(environ, (*SETTINGS, *WITHOUT_FILE.get(str(namespace.get("__name__")), ())))
     if policy is not None and not isinstance(policy, DrainPolicy):
         raise TypeError(f"policy is {policy!r}; allowed is a DrainPolicy, or None for no drain")
@@ -97,7 +97,7 @@ def install(
             f"send_timeout is {send_timeout!r}; allowed are seconds above 0, or None for no timeout"
         )
     if (sentence := support.unsupported_version(gunicorn.__version__)) is not None:
-        exit_with(sentence)
+        refuse_to_start(sentence)
 
     drain = get_drain()
     drain.configure(policy, [*probes, *([readiness] if readiness and readiness not in paths else [])])

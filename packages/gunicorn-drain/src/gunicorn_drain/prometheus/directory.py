@@ -27,7 +27,7 @@ from typing import Any
 from gunicorn import util
 
 from gunicorn_drain.extras import require
-from gunicorn_drain.hooks import chain, exit_with
+from gunicorn_drain.hooks import chain, refuse_to_start
 from gunicorn_drain.prometheus.exited import MERGES, ExitedWorkers
 
 VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
@@ -95,7 +95,7 @@ class MetricsDirectory:
             if not self.path:  # a reload executes gunicorn.conf.py again
                 self._choose(environ)
         except DirectoryError as error:
-            exit_with(str(error))
+            refuse_to_start(str(error))
         self.export()
 
     def export(self) -> None:
@@ -111,7 +111,7 @@ class MetricsDirectory:
         except DirectoryError as error:
             if server.pidfile is not None:
                 server.pidfile.unlink()
-            exit_with(str(error))
+            refuse_to_start(str(error))
         if self._leftovers:
             server.log.info("Removed metrics directories of services that have ended: %d", self._leftovers)
         if self._warning:
