@@ -1,4 +1,4 @@
-"""Command line: `python -m tools.docs run PAGE...`, `figures`, `load-tools` and `arrows`."""
+"""Command line: `python -m tools.docs run PAGE...`, `figures`, `load-tools`, `page` and `arrows`."""
 
 import argparse
 import sys
@@ -33,6 +33,7 @@ def parser() -> argparse.ArgumentParser:
     tools.add_argument(
         "names", nargs="*", metavar="NAME", help=f"some of {', '.join(TOOLS)}; default: what is installed"
     )
+    commands.add_parser("page", help="take the picture of the service's page anew; needs Chromium")
     commands.add_parser("arrows", help="draw the imports in docs/architecture.md")
     return top
 
@@ -56,17 +57,20 @@ def main() -> int:
 
             load_tools.measure(figures.KEPT / "load-tools.json", options.names)
             figures.fill()
-            return TRUE
-        if options.command == "arrows":
+        elif options.command == "page":
+            from tools.docs import page_picture  # it starts a browser as the tests do
+
+            page_picture.take(figures.PICTURES / "page.webp")
+        elif options.command == "arrows":
             arrows.PAGE.write_text(arrows.filled(arrows.PAGE.read_text()))
-            return TRUE
-        if options.check:
+        elif options.check:
             stale = figures.stale()
             print("\n".join(f"{page}: not as measured" for page in stale) or "all as measured")
             return NOT_TRUE if stale else TRUE
-        if options.course or options.propagation:
-            figures.keep(options.course, options.propagation)
-        figures.fill()
+        else:
+            if options.course or options.propagation:
+                figures.keep(options.course, options.propagation)
+            figures.fill()
     except (
         blocks.PageError,
         editions.EditionError,
