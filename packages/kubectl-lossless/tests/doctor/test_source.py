@@ -90,7 +90,7 @@ def test_single_workload_of_many_is_chosen() -> None:
     (chosen,) = load(text, words=["deploy/b"]).workloads
     assert chosen.metadata_name == "b"
     with pytest.raises(
-        SourceError, match=r"There is no Deployment c in -\. There is: Deployment a; Deployment b\."
+        SourceError, match=r"There is no Deployment c in stdin\. There is: Deployment a; Deployment b\."
     ):
         load(text, words=["deploy/c"])
 

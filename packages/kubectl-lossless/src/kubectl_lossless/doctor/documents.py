@@ -167,13 +167,16 @@ def _from_text(text: str, file: str) -> Iterator[Document | Problem]:
                     yield from unfolded(Document(_mapping(value), file, node))
             except Problem as problem:
                 yield Problem(HELM) if "{{" in text else problem
+    except yaml.reader.ReaderError as error:
+        character = f"U+{error.character:04X}" if isinstance(error.character, int) else repr(error.character)
+        raise Problem(f"is not YAML: it has the character {character}, which no YAML may have") from None
     except yaml.YAMLError as error:
         if "{{" in text:
             raise Problem(HELM) from None
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark is not None else ""
         raise Problem(f"is not YAML{where}: {getattr(error, 'problem', None) or error}") from None
-    except ValueError as error:  # characters that no YAML may have
+    except ValueError as error:
         raise Problem(f"is not YAML: {error}") from None
 
 
@@ -290,8 +293,11 @@ class _Builder:
             size += count
             if name.tag == "tag:yaml.org,2002:merge":
                 for other in value if isinstance(value, list) else [value]:
-                    if isinstance(other, dict):
-                        merged = {**other, **merged}
+                    if not isinstance(other, dict):
+                        raise Problem(
+                            f"merges {_kind_of(other)} into {shown(path) or 'the document'}, no mapping"
+                        )
+                    merged = {**other, **merged}
             elif name.value in own:
                 line = name.start_mark.line + 1
                 raise Problem(f"{shown((*path, name.value))} is written twice, again in line {line}")

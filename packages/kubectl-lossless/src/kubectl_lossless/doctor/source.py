@@ -235,7 +235,7 @@ def from_files(selection: Selection, stdin: BinaryIO, overrides: Overrides = Ove
             if "namespace" not in each.metadata:
                 each.data.setdefault("metadata", {})["namespace"] = namespace
         chosen = chosen or [Wanted()]
-    where = ", ".join([*paths, *([kustomize] if kustomize else [])])
+    where = ", ".join(["stdin" if each == "-" else each for each in [*paths, kustomize] if each])
     _choose(known, loaded, overrides)
     if chosen:
         there = _listed(loaded)
