@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from kubectl_lossless.doctor.checks import examine
-from kubectl_lossless.doctor.finding import Finding, Severity, apply
+from kubectl_lossless.doctor.finding import REMOVE, Finding, Severity, apply
 from kubectl_lossless.doctor.source import Loaded, Selection, from_files
 from kubectl_lossless.doctor.workload import Overrides, Workload
 
@@ -73,9 +73,15 @@ def container(objects: Sequence[Object]) -> Object:
 
 def mended(objects: Sequence[Object], found: Sequence[Finding]) -> None:
     """Apply the changes of findings to the objects that they name, removals of list entries last."""
+    removals = []
     for finding in found:
         target = next(
             each for each in objects if f"{each['kind']} {each['metadata']['name']}" == finding.object
         )
         for change in finding.changes:
-            apply(target, change)
+            if change.value is REMOVE and isinstance(change.path[-1], int):
+                removals.append((target, change))
+            else:
+                apply(target, change)
+    for target, change in sorted(removals, key=lambda each: str(each[1].path), reverse=True):
+        apply(target, change)

@@ -46,7 +46,7 @@ def wrapped(*words: str) -> Kind:
 
 def local(kind_of_policy: str, *more: Change) -> Sequence[Change]:
     """Return a DaemonSet behind a Service with a traffic policy Local."""
-    policy: dict[str, Any] = {kind_of_policy: "Local"}
+    policy: dict[str, Any] = {kind_of_policy: "Local", "type": "NodePort"}
     return [kind("DaemonSet", "strategy", "replicas"), of_service(**policy), *more]
 
 

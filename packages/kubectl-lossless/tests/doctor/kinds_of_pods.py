@@ -39,6 +39,10 @@ def readiness(**probe: Any) -> Change:
     return of_container(readinessProbe=probe)
 
 
+def probe(kind: str, **fields: Any) -> Change:
+    return of_container(**{f"{kind}Probe": fields})
+
+
 def of_service(**fields: Any) -> Change:
     return lambda objects: objects[1]["spec"].update(fields)
 
@@ -62,6 +66,9 @@ def injected_namespace(objects: list[Object]) -> None:
     metadata = {"name": "demo", "labels": {"istio-injection": "enabled"}}
     objects.append({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
 
+
+FAST = {"periodSeconds": 2, "timeoutSeconds": 2, "failureThreshold": 2}
+"""A probe's pace that nothing is said of."""
 
 READY = {"path": "/ready", "port": "http"}
 SIDECAR = {

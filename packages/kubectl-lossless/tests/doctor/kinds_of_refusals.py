@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from doctor.helpers import LOSES, Object
-from doctor.kinds import Change, added, kind, spec
+from doctor.helpers import LOSES, RISKS, Object, container
+from doctor.kinds import Change, added, beside, ingress, kind, of_container, of_pod, spec
+from doctor.kinds_of_objects import autoscaler, http_route, path_of
+from doctor.kinds_of_pods import FAST, of_service, readiness
+from doctor.kinds_of_updates import no_replicas
 from kubectl_lossless.doctor.finding import Severity
 
 REFUSED = {(LOSES, "refused")}
@@ -61,5 +64,103 @@ REFUSALS: dict[str, tuple[Sequence[Change], set[tuple[Severity, str]]]] = {
             type="Custom", customParams={"image": "x"}, rollingParams={"maxSurge": 1, "maxUnavailable": 0}
         ),
         set(),
+    ),
+    "probe port as a number in quotes": ([readiness(httpGet={"path": "/", "port": "8000"}, **FAST)], REFUSED),
+    "volume that is mounted and not there": (
+        [of_container(volumeMounts=[{"name": "cfg", "mountPath": "/etc/x"}])],
+        REFUSED,
+    ),
+    "two volumes of a name": (
+        [of_pod(volumes=[{"name": "a", "emptyDir": {}}, {"name": "a", "emptyDir": {}}])],
+        REFUSED,
+    ),
+    "container's name in capitals": ([of_container(name="Web")], REFUSED),
+    "container's name with an underscore": ([beside(name="my_sidecar")], REFUSED),
+    "label of the template with a space": (
+        [lambda objects: objects[0]["spec"]["template"]["metadata"]["labels"].update(team="a b")],
+        REFUSED,
+    ),
+    "environment variable with value and valueFrom": (
+        [
+            of_container(
+                env=[{"name": "A", "value": "1", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]
+            )
+        ],
+        REFUSED,
+    ),
+    "requests above limits": (
+        [of_container(resources={"requests": {"cpu": "2"}, "limits": {"cpu": "1"}})],
+        REFUSED,
+    ),
+    "memory request above its limit": (
+        [of_container(resources={"requests": {"memory": "1Gi"}, "limits": {"memory": "512Mi"}})],
+        REFUSED,
+    ),
+    "pull policy misspelt": ([of_container(imagePullPolicy="always")], REFUSED),
+    "selector without matchLabels": ([spec(selector={"app": "web"})], REFUSED),
+    "selector of no labels": ([spec(selector={"matchLabels": {}})], REFUSED),
+    "ClusterIP with externalTrafficPolicy": ([of_service(externalTrafficPolicy="Local")], REFUSED),
+    "externalTrafficPolicy local in small letters": (
+        [of_service(type="LoadBalancer", externalTrafficPolicy="local")],
+        {*REFUSED, (RISKS, "external-traffic-policy")},
+    ),
+    "Service of an unknown type": ([of_service(type="Loadbalancer")], REFUSED),
+    "port's name in capitals in a Service": (
+        [lambda objects: objects[1]["spec"]["ports"][0].update(name="HTTP")],
+        REFUSED,
+    ),
+    "Service with nodePort in a ClusterIP": (
+        [lambda objects: objects[1]["spec"]["ports"][0].update(nodePort=30080)],
+        REFUSED,
+    ),
+    "nodePort twice": (
+        [
+            of_service(
+                type="NodePort",
+                ports=[
+                    {"name": "a", "port": 80, "targetPort": "http", "nodePort": 30080},
+                    {"name": "b", "port": 81, "targetPort": "http", "nodePort": 30080},
+                ],
+            )
+        ],
+        REFUSED,
+    ),
+    "LoadBalancer Service with clusterIP None": (
+        [of_service(type="LoadBalancer", clusterIP="None")],
+        REFUSED,
+    ),
+    "Service without ports": ([of_service(ports=[])], REFUSED),
+    "Service name with a digit first": (
+        [lambda objects: objects[1]["metadata"].update(name="1web")],
+        REFUSED,
+    ),
+    "protocol in small letters": (
+        [lambda objects: objects[1]["spec"]["ports"][0].update(protocol="tcp")],
+        REFUSED,
+    ),
+    "container's protocol in small letters": (
+        [lambda objects: container(objects)["ports"][0].update(protocol="tcp")],
+        REFUSED,
+    ),
+    "HTTPRoute backend without a port": ([http_route({"name": "web"})], REFUSED),
+    "Ingress port by number and name": ([ingress("web", {"number": 80, "name": "http"})], REFUSED),
+    "Ingress host with a port": (
+        [
+            added(
+                "networking.k8s.io/v1",
+                "Ingress",
+                "web",
+                {
+                    "ingressClassName": "nginx",
+                    "rules": [{"host": "a.test:443", "http": {"paths": [path_of("web", "/")]}}],
+                },
+            )
+        ],
+        REFUSED,
+    ),
+    "autoscaler without maxReplicas": ([no_replicas, autoscaler(maxReplicas=None)], REFUSED),
+    "StatefulSet with a pod management misspelt": (
+        [kind("StatefulSet", "strategy"), spec(serviceName="web", podManagementPolicy="parallel")],
+        REFUSED,
     ),
 }

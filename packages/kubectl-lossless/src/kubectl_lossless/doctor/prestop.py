@@ -26,10 +26,12 @@ NODE = ("localhost", "127.0.0.1", "::1", "[::1]")
 UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 STOPPING = re.compile(r"shutdown|/quit|/stop|/exit|/kill|terminate|/abort|quitquitquit", re.IGNORECASE)
-SIGNAL = r"-(s\s+)?(SIG)?(TERM|QUIT|INT|KILL|WINCH|[239]|15)\s+(--\s+)?|-s\s+\w+\s+|-\d+\s+|-SIG\w+\s+"
+SIGNAL = r"-([sn]\s+)?(SIG)?(TERM|QUIT|INT|KILL|ABRT|WINCH|[2369]|15|28)\s+(--\s+)?"
+"""An option of kill with a signal that ends a server. At others it reloads, or it is only looked for."""
+
 STOPS = re.compile(
-    rf"\bkill\s+({SIGNAL})?\"?(1|-1|\$\(pidof|\$\(pgrep|`pidof|`pgrep|`cat|\$\(cat|\$\(<)"
-    r"|\bxargs\s+(-\S+\s+)*kill\b|\bnginx\b(\s+-[^s\s]\S*(\s+[^-\s]\S*)?)*\s+-s\s*(quit|stop)\b|\bpkill\b|\bkillall5?\b"
+    rf"\bkill\s+({SIGNAL})?\"?(1\b|-1\b(?!\s+\S)|\$\(pidof|\$\(pgrep|`pidof|`pgrep|`cat|\$\(cat|\$\(<)"
+    r"|\bxargs\s+(-\S+\s+)*kill\b|\bnginx\b(\s+-[^s\s]\S*(\s+[^-\s]\S*)?)*\s+-s\s*(quit|stop)\b|\bpkill\b(?!\s+-(SIG)?(HUP|USR[12]|[01])\b)|\bkillall5?\b"
     r"|\b(apachectl|apache2ctl|httpd|apache2)\s+(-k\s+)?(stop|graceful-stop)\b|\buwsgi\s+--stop"
     r"|\bsupervisorctl\b.*\s(stop|shutdown)\b|\bservice\s+\S+\s+stop\b|\b(systemctl|sv)\s+stop\b|/etc/init\.d/\S+\s+stop\b"
     r"|\bcatalina\.sh\s+stop\b|/shutdown\.sh\b|\bpumactl\b.*\s(stop|halt)\b|\b(pm2|caddy)\s+(stop|delete|kill)\b|\bs6-svc\s+-\w*d"
@@ -38,6 +40,25 @@ STOPS = re.compile(
 
 USER_SIGNAL = re.compile(r"\bkill\s+-(s\s+)?(SIG)?(USR1|10)\s+\"?(1\b|\$\(|`)")
 """Command line that stops HAProxy; other servers reopen their logs or do nothing."""
+
+SYSTEM = {
+    *(
+        "sleep",
+        "usleep",
+        "timeout",
+        "true",
+        "echo",
+        "cat",
+        "touch",
+        "rm",
+        "kill",
+        "pkill",
+        "killall",
+        "pgrep",
+    ),
+    *("curl", "wget", "nc", "env", "busybox", "find", "test", "tail", "grep"),
+}
+"""Programs of a system, beside the shells, that an image of distroless lacks."""
 
 ENDLESS = re.compile(r"\b(while\s+(true|:|1|\[ 1 \])|until\s+false)\s*(;|\n)\s*do\b")
 
@@ -98,6 +119,8 @@ class Place:
     environment: Mapping[str, str] = field(default_factory=dict)
     on_node: bool = False
     """True where it uses the network of its node."""
+    bare: bool = False
+    """True where its image is known to have no programs but its own."""
 
 
 def judge(hook: dict[str, Any] | None, place: Place = Place()) -> PreStop | None:
@@ -134,6 +157,8 @@ def _judge_request(http: dict[str, Any], place: Place) -> PreStop:
 def _judge_command(command: list[str], place: Place) -> PreStop:
     if re.search(r"\S\s+\S", command[0]) and "\\" not in command[0]:
         return PreStop(Effect.FAILS, 0.0, f"no program is called {command[0]!r}: a word each, or sh -c")
+    if place.bare and (lacking := program_of_system(command)):
+        return PreStop(Effect.FAILS, 0.0, f"an image of distroless has no {lacking}")
     command = _behind_wrappers(command)
     if Path(command[0]).name in SHELLS:
         start = Start(tuple(command), files=place.files)
@@ -143,6 +168,12 @@ def _judge_command(command: list[str], place: Place) -> PreStop:
     if command[0] in place.files:
         return _judge_script(place.files[command[0]], place, written=False)
     return _judge_commands([command], shlex.join(command), place, direct=True)
+
+
+def program_of_system(command: list[str]) -> str:
+    """Return the program that a command starts, if images without a system have none of that name."""
+    name = Path(command[0]).name
+    return name if name in SYSTEM or name in SHELLS else ""
 
 
 def _judge_script(text: str, place: Place, *, written: bool) -> PreStop:

@@ -15,6 +15,7 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from functools import cache, cached_property
 from pathlib import Path
 
@@ -359,10 +360,10 @@ class Start:
         """The command line of the program that serves, as far as it is known."""
         if self.script is None:
             return _behind_entrypoint(self.program)
-        servers = [words for words in self.commands if _server_name(words)]
-        # Of several, as in `if` and `else`, one for production.
-        production = [words for words in servers if not _is_development(_server_name(words))]
-        chosen = production[:1] or servers[:1] or self.commands[-1:]
+        # Of several, as in `if` and `else`, one for production; else the last, which all others come before.
+        production = [words for words in self.commands if _is_for_production(_server_name(words))]
+        others = [words for words in self.commands if words[0] not in shell.TRIVIAL and not _works(words)]
+        chosen = production[:1] or others[-1:] or self.commands[-1:]
         return chosen[0] if chosen else []
 
     @cached_property
@@ -375,9 +376,10 @@ class Start:
         except (ShellError, RecursionError):
             return []
         return [
-            program(self._with_arguments([word.text for word in command.words]))
+            words
             for command, _ in script.commands()
             if command.words
+            and (words := program(self._with_arguments([each.text for each in command.words])))
         ]
 
     def _with_arguments(self, words: list[str]) -> list[str]:
@@ -487,8 +489,9 @@ def _server_name(words: Sequence[str]) -> str:  # noqa: PLR0911 - a table of com
     return ""
 
 
-def _is_development(name: str) -> bool:
-    return name in KINDS and KINDS[name].development
+def _is_for_production(name: str) -> bool:
+    """Return whether a name is a server's for production; a Python program may be anything."""
+    return name not in ("", "python") and not (name in KINDS and KINDS[name].development)
 
 
 def _after_python_options(words: Sequence[str]) -> list[str]:
@@ -937,7 +940,7 @@ def _gunicorn(
         unknown |= dynamic
         try:
             with contextlib.redirect_stderr(io.StringIO()) as said, contextlib.redirect_stdout(io.StringIO()):
-                found, _ = _parser().parse_known_args(rest)
+                found, others = _parser().parse_known_args(rest)
         except (SystemExit, argparse.ArgumentError):
             reason = said.getvalue().strip().rpartition("error: ")[2]
             return Server(
@@ -946,6 +949,8 @@ def _gunicorn(
                 setting="args",
                 wrong=(f"Gunicorn refuses {reason or shlex.join(words)}",),
             )
+        if misspelt := _misspelt(others):
+            return Server("Gunicorn", drain=0.0, setting="args", wrong=(misspelt,))
         given |= {name: value for name, value in vars(found).items() if value is not None}
     file = str(given.get("config", ""))
     defaults = file in ("", own.PACKAGE)  # whose file sets nothing else
@@ -979,6 +984,20 @@ def _gunicorn(
         file=file,
         reloads=bool(given.get("reload")),
     )
+
+
+def _misspelt(words: Sequence[str]) -> str:
+    """Return what Gunicorn does not know and is like an option of it; others may be of another version."""
+    for word in words:
+        option = word.partition("=")[0]
+        like = get_close_matches(option, OPTIONS, 1, MISSPELT) if option.startswith("--") else []
+        if like:
+            return f"Gunicorn refuses {option}; {like[0]} may be meant"
+    return ""
+
+
+MISSPELT = 0.85
+"""Least similarity of a misspelt option, from 0 to 1."""
 
 
 def _as_number(value: object) -> float | None:

@@ -84,7 +84,8 @@ def scalar(value: Any, path: Path) -> Iterator[Wrong]:
     if (
         isinstance(value, dict | list | bool)
         or (isinstance(value, float) and not math.isfinite(value))
-        or (isinstance(value, str) and quantity(value) is None)
+        or (number := quantity(value)) is None
+        or number < 0
     ):
         yield from _wrong(path, value, "a quantity such as 500m, 0.5 or 64Mi")
 
@@ -171,7 +172,15 @@ SELECTOR = mapping({"matchLabels": labels, "matchExpressions": sequence(expressi
 
 HANDLERS: dict[str, Check] = {
     "exec": mapping({"command": texts}),
-    "httpGet": mapping({"path": text, "port": port, "host": text, "scheme": text}),
+    "httpGet": mapping(
+        {
+            "path": text,
+            "port": port,
+            "host": text,
+            "scheme": text,
+            "httpHeaders": sequence(mapping({"name": text, "value": text})),
+        }
+    ),
     "tcpSocket": mapping({"port": port}),
     "grpc": mapping({"port": whole(0, 65535)}),
 }
@@ -270,7 +279,7 @@ COMMON: dict[str, Check] = {
     "template": TEMPLATE,
     "strategy": STRATEGY,
     "updateStrategy": STRATEGY,
-    "volumeClaimTemplates": sequence(mapping()),
+    "volumeClaimTemplates": sequence(mapping({"metadata": METADATA})),
 }
 BACKEND = mapping(
     {
@@ -314,7 +323,17 @@ SHAPES: dict[str, Check] = {
                 "externalTrafficPolicy": text,
                 "internalTrafficPolicy": text,
                 "publishNotReadyAddresses": boolean,
-                "ports": sequence(mapping({"name": text, "port": whole(1, 65535), "targetPort": port})),
+                "ports": sequence(
+                    mapping(
+                        {
+                            "name": text,
+                            "port": whole(1, 65535),
+                            "targetPort": port,
+                            "nodePort": whole(0, 65535),
+                            "protocol": text,
+                        }
+                    )
+                ),
             }
         )
     ),
@@ -341,7 +360,9 @@ SHAPES: dict[str, Check] = {
                 "defaultBackend": BACKEND,
                 "backend": BACKEND,
                 "rules": sequence(
-                    mapping({"http": mapping({"paths": sequence(mapping({"backend": BACKEND}))})})
+                    mapping(
+                        {"host": text, "http": mapping({"paths": sequence(mapping({"backend": BACKEND}))})}
+                    )
                 ),
             }
         )

@@ -169,6 +169,11 @@ class Container:
         return bool(PROXIES.search(self.name) or PROXIES.search(image.split(":")[0].split("@")[0]))
 
     @cached_property
+    def bare(self) -> bool:
+        """True where its image is one of distroless, which has neither a shell nor programs of a system."""
+        return "distroless" in self.image and "debug" not in self.image
+
+    @cached_property
     def database(self) -> bool:
         """True where it runs a known database or queue, which has one writer."""
         name = Path(self.image.split("@")[0]).name.split(":")[0]
@@ -194,7 +199,12 @@ class Container:
         """Its preStop hook."""
         ports = [each[key] for each in self.ports for key in ("name", "containerPort") if key in each]
         place = Place(
-            ports, self.start.files, server.first_program(self.start), self.environment, self.on_node
+            ports,
+            self.start.files,
+            server.first_program(self.start),
+            self.environment,
+            self.on_node,
+            self.bare,
         )
         return prestop.judge((self.spec.get("lifecycle") or {}).get("preStop"), place)
 
@@ -693,6 +703,19 @@ class Workload:
             for each in self.of_kind("Service", group="")
             if (selector := each.spec.get("selector")) and selector.items() <= self.labels.items()
         ]
+
+    @cached_property
+    def shares_services(self) -> bool:
+        """True where each of its Services leads to pods of another workload too, as a canary's does."""
+        others = [
+            (each.spec.get("template") or {}).get("metadata") or {}
+            for each in self.of_kind(*KINDS)
+            if each is not self.document and each.spec.get("replicas", 1)
+        ]
+        found = [each.get("labels") or {} for each in others]
+        return bool(self.services) and all(
+            any(each.spec["selector"].items() <= labels.items() for labels in found) for each in self.services
+        )
 
     @cached_property
     def budgets(self) -> list[Document]:

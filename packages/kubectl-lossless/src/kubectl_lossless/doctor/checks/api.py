@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from kubectl_lossless.doctor.checks import routes
+from kubectl_lossless.doctor.checks import routes, values
+from kubectl_lossless.doctor.checks.values import PLACEHOLDER, refusal
 from kubectl_lossless.doctor.documents import Document, Object
-from kubectl_lossless.doctor.finding import REMOVE, Change, Finding, Path, Severity
+from kubectl_lossless.doctor.finding import REMOVE, Change, Finding, Path
 from kubectl_lossless.doctor.workload import PORT_HANDLERS, Container, Workload
 from kubectl_lossless.rolling_update import amount
 
@@ -86,9 +87,6 @@ SIGNALS |= {f"SIGRTMIN+{each}" for each in range(1, 16)} | {f"SIGRTMAX-{each}" f
 
 OBJECT_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 PORT_NAME = re.compile(r"(?=.*[a-z])[a-z0-9]+(-[a-z0-9]+)*")
-PLACEHOLDER = re.compile(r"[${<%]")
-"""Marks of a name that something else replaces before the API server gets it."""
-
 SIMILAR = 0.85
 """Least similarity of a misspelt field, from 0 to 1."""
 
@@ -121,8 +119,6 @@ HOMES = {
 }
 """The places in words."""
 
-PATH_TYPES = ("Exact", "Prefix", "ImplementationSpecific")
-
 SERVED = {
     "Deployment": ("apps/v1",),
     "StatefulSet": ("apps/v1",),
@@ -140,7 +136,8 @@ def refused(workload: Workload) -> Iterator[Finding]:
     """The API server refuses the manifest, so the update never happens: a port's number in quotes, a strategy
     that may neither add nor remove a pod, two handlers in one probe or hook, a port's name twice, no API
     version, or one that is not served, a workload without a selector, a field that is misspelt or misplaced,
-    a stopSignal that is none, an Ingress path without pathType. So does Argo's controller a Rollout without a
+    a stopSignal that is none, an Ingress path without pathType, a volume that the pod does not have, requests
+    above their limits. So does Argo's controller a Rollout without a
     strategy of its own.
     """
     autoscalers = [workload.autoscaler] if workload.autoscaler else []
@@ -162,7 +159,7 @@ def refused(workload: Workload) -> Iterator[Finding]:
         for number, port in enumerate(service.spec.get("ports") or ()):
             if _quoted(target := port.get("targetPort")):
                 path = ("spec", "ports", number, "targetPort")
-                yield _refusal(
+                yield refusal(
                     f"targetPort is {target!r}: in quotes it is a port's name, and a name has a letter",
                     path,
                     Change(path, int(str(target))),
@@ -171,16 +168,26 @@ def refused(workload: Workload) -> Iterator[Finding]:
     for budget in workload.budgets:
         if {"minAvailable", "maxUnavailable"} <= budget.spec.keys():
             path = ("spec", "minAvailable")
-            yield _refusal(
+            yield refusal(
                 "minAvailable and maxUnavailable are both set", path, Change(path, REMOVE), budget.name
             )
+    yield from values.of_workload(workload)
+    for service in workload.services:
+        yield from values.of_service(service)
     for autoscaler in autoscalers:
-        yield from _limits(autoscaler)
+        yield from values.of_autoscaler(autoscaler)
+    yield from _routes(workload)
+
+
+def _routes(workload: Workload) -> Iterator[Finding]:
     names = {each.metadata_name for each in workload.services}
-    for ingress, backends in routes.of(workload, "Ingress"):
-        version = str(ingress.data.get("apiVersion", ""))
-        if version == "networking.k8s.io/v1" and names & {each.service for each in backends}:
-            yield from _ingress(ingress)
+    for route, backends in routes.of(workload, "Ingress", "HTTPRoute", "GRPCRoute"):
+        led = names & {each.service for each in backends}
+        if route.kind != "Ingress":
+            for name in sorted(led):
+                yield from values.of_gateway_route(route, name)
+        elif led and str(route.data.get("apiVersion", "")) == "networking.k8s.io/v1":
+            yield from values.of_ingress(route)
 
 
 def _version(document: Document, of: str) -> Iterator[Finding]:
@@ -196,14 +203,14 @@ def _version(document: Document, of: str) -> Iterator[Finding]:
     else:
         what = "it has no apiVersion"
     path: Path = ("apiVersion",)
-    yield _refusal(what, path, Change(path, instead), of)
+    yield refusal(what, path, Change(path, instead), of)
 
 
 def _identity(workload: Workload) -> Iterator[Finding]:
     """Yield what is wrong with the workload's name and selector."""
     name = workload.metadata_name
     if name and not OBJECT_NAME.fullmatch(name) and not PLACEHOLDER.search(name):
-        yield _refusal(
+        yield refusal(
             f"the name is {name!r}; allowed are lower-case letters, digits, '-' and '.'",
             ("metadata", "name"),
             advice="a name of these characters, such as "
@@ -216,7 +223,7 @@ def _identity(workload: Workload) -> Iterator[Finding]:
 def _without_selector(workload: Workload) -> Finding:
     path: Path = ("spec", "selector")
     labels = dict(workload.labels)
-    return _refusal(
+    return refusal(
         "spec.selector is missing",
         path,
         Change(path, {"matchLabels": labels}) if labels else None,
@@ -228,19 +235,19 @@ def _pod(workload: Workload) -> Iterator[Finding]:
     """Yield what is wrong with the pod as a whole: its restartPolicy, and the names of its containers."""
     path: Path = ("spec", "template", "spec", "restartPolicy")
     if (policy := workload.pod.get("restartPolicy", "Always")) != "Always":
-        yield _refusal(
+        yield refusal(
             f"restartPolicy is {policy}; a {workload.kind}'s is Always", path, Change(path, "Always")
         )
     if "activeDeadlineSeconds" in workload.pod:
         at = (*path[:-1], "activeDeadlineSeconds")
-        yield _refusal(
+        yield refusal(
             f"activeDeadlineSeconds is not for the pods of a {workload.kind}", at, Change(at, REMOVE)
         )
     every = [*workload.plain, *(each for each in workload.containers if each.sidecar)]
     every += workload.init_containers
     for name, count in Counter(each.name for each in every).items():
         if count > 1:
-            yield _refusal(
+            yield refusal(
                 f"{count} containers are called {name}",
                 next(each.path for each in reversed(every) if each.name == name),
                 advice="another name for one of them",
@@ -249,11 +256,11 @@ def _pod(workload: Workload) -> Iterator[Finding]:
         own = each.spec.get("restartPolicy", "Never")
         if own not in ("Never", "OnFailure"):
             at = (*each.path, "restartPolicy")
-            yield _refusal(f"restartPolicy of {each.name} is {own!r}", at, Change(at, "Always"))
+            yield refusal(f"restartPolicy of {each.name} is {own!r}", at, Change(at, "Always"))
         for kind in PROBES:
             if each.spec.get(kind):
                 at = (*each.path, kind)
-                yield _refusal(
+                yield refusal(
                     f"{kind} of {each.name}, an init container without restartPolicy: Always",
                     at,
                     Change(at, REMOVE),
@@ -293,81 +300,16 @@ def _fields(workload: Workload) -> Iterator[Finding]:
             homes = [HOMES[other] for other, fields in FIELDS.items() if name in fields]
             at: Path = (*path, name)
             if meant and meant not in found:
-                finding = _refusal(f"{HOMES[place]} has no field {name}; is {meant} meant?", at)
+                finding = refusal(f"{HOMES[place]} has no field {name}; is {meant} meant?", at)
                 moved = (Change(at, REMOVE), Change((*path, meant), value))
                 yield replace(finding, changes=moved, advice="")
             elif homes:
                 where = " or ".join(dict.fromkeys(homes))
-                yield _refusal(
+                yield refusal(
                     f"{HOMES[place]} has no field {name}, which is one of {where}",
                     at,
                     advice=f"{name} in {where} (clients without validation drop it where it stands)",
                 )
-
-
-def _ingress(ingress: Document) -> Iterator[Finding]:
-    """Yield what is wrong with the paths of an Ingress, and its backends of the old form."""
-    for at, path in routes.paths_of_ingress(ingress):
-        asked, found = str(path.get("path", "")), path.get("pathType", "")
-        if found not in PATH_TYPES:
-            simple = re.fullmatch(r"/[\w./~-]*", asked)
-            yield _refusal(
-                f"pathType of {asked or 'a path'} is {found!r}; allowed is {', '.join(PATH_TYPES)}"
-                if found
-                else f"{asked or 'a path'} has no pathType",
-                (*at, "pathType"),
-                Change((*at, "pathType"), "Prefix" if simple else "ImplementationSpecific"),
-                ingress.name,
-            )
-        if not asked.startswith("/") and (asked or found in ("Exact", "Prefix")):
-            yield _refusal(
-                f"the path {asked!r} does not begin with /",
-                (*at, "path"),
-                Change((*at, "path"), f"/{asked}"),
-                ingress.name,
-            )
-    for backend in routes.backends_of_ingress(ingress):
-        if backend.path[-1] == "servicePort":
-            yield _refusal(
-                f"serviceName and servicePort of {backend.service} are those of v1beta1",
-                backend.name_path,
-                advice=f"service: {{name: {backend.service}, port: {{number: {backend.port or 80}}}}}",
-                of=ingress.name,
-            )
-        elif backend.port is None:
-            yield _refusal(
-                f"the backend {backend.service} has no port",
-                backend.path,
-                advice="service.port.number or service.port.name",
-                of=ingress.name,
-            )
-
-
-def _limits(autoscaler: Document) -> Iterator[Finding]:
-    fewest, most = autoscaler.spec.get("minReplicas", 1), autoscaler.spec.get("maxReplicas")
-    if autoscaler.kind == "HorizontalPodAutoscaler" and most is not None and most < fewest:
-        path: Path = ("spec", "maxReplicas")
-        yield _refusal(
-            f"maxReplicas {most} is below minReplicas {fewest}", path, Change(path, fewest), autoscaler.name
-        )
-
-
-def _refusal(
-    what: str,
-    path: Path,
-    change: Change | None = None,
-    of: str = "",
-    advice: str = "one of them",
-) -> Finding:
-    return Finding(
-        Severity.LOSES,
-        f"The API server refuses it: {what}.",
-        "It is not applied: what is in the cluster stays as it is." if of else "The update never happens.",
-        path,
-        (change,) if change else (),
-        advice="" if change else advice,
-        object=of,
-    )
 
 
 def _quoted(port: object) -> bool:
@@ -381,7 +323,7 @@ def _strategy(workload: Workload) -> Iterator[Finding]:
     if workload.kind in STRATEGIES and name not in known:
         at: Path = (*workload.strategy_path, "type")
         has = f"{', '.join(known[:-1])} and {known[-1]}"
-        yield _refusal(
+        yield refusal(
             f"the strategy {name} is none of a {workload.kind}, which has {has}", at, Change(at, known[0])
         )
     elif workload.kind == "Deployment":
@@ -394,11 +336,11 @@ def _pace_of_deployment(workload: Workload, name: str) -> Iterator[Finding]:
     pace, path = workload.rolling_update, workload.rolling_update_path
     if amount(pace.get("maxUnavailable", 0), 100, up=True) > 100 and "%" in str(pace["maxUnavailable"]):
         at: Path = (*path, "maxUnavailable")
-        yield _refusal(f"maxUnavailable {pace['maxUnavailable']} is more than 100%", at, Change(at, 0))
+        yield refusal(f"maxUnavailable {pace['maxUnavailable']} is more than 100%", at, Change(at, 0))
     elif name == "Recreate" and pace:
-        yield _refusal("rollingUpdate is not for the strategy Recreate", path, Change(path, REMOVE))
+        yield refusal("rollingUpdate is not for the strategy Recreate", path, Change(path, REMOVE))
     elif pace.get("maxSurge") in ZERO and pace.get("maxUnavailable") in ZERO:
-        yield _refusal("maxSurge and maxUnavailable are both 0", path, Change((*path, "maxSurge"), 1))
+        yield refusal("maxSurge and maxUnavailable are both 0", path, Change((*path, "maxSurge"), 1))
 
 
 def _rollout(workload: Workload) -> Iterator[Finding]:
@@ -409,21 +351,21 @@ def _rollout(workload: Workload) -> Iterator[Finding]:
     if not workload.spec.get("selector"):
         yield _without_selector(workload)
     if {"canary", "blueGreen"} <= found.keys():
-        yield _refusal("canary and blueGreen are both set", path)
+        yield refusal("canary and blueGreen are both set", path)
     elif not {"canary", "blueGreen"} & found.keys():
         pace = found.get("rollingUpdate") or {"maxSurge": 1, "maxUnavailable": 0}
         what = "a Rollout's strategy is canary or blueGreen"
         if others := ", ".join(sorted(found)):
             what += f"; this one has {others}"
-        yield _refusal(what, path, Change(path, {"canary": pace}))
+        yield refusal(what, path, Change(path, {"canary": pace}))
     elif "blueGreen" in found and not found["blueGreen"].get("activeService"):
         at: Path = (*path, "blueGreen", "activeService")
         service = workload.services[0].metadata_name if workload.services else ""
         change = Change(at, service) if service else None
-        yield _refusal("blueGreen has no activeService", at, change, advice="the name of its Service")
+        yield refusal("blueGreen has no activeService", at, change, advice="the name of its Service")
     elif found.get("canary", {}).get("maxSurge") in ZERO and found["canary"].get("maxUnavailable") in ZERO:
         at = (*path, "canary", "maxSurge")
-        yield _refusal("maxSurge and maxUnavailable are both 0", at, Change(at, 1))
+        yield refusal("maxSurge and maxUnavailable are both 0", at, Change(at, 1))
 
 
 def _stop_signal(container: Container, workload: Workload) -> Iterator[Finding]:
@@ -432,7 +374,7 @@ def _stop_signal(container: Container, workload: Workload) -> Iterator[Finding]:
     path: Path = (*container.path, "lifecycle", "stopSignal")
     if signal and signal not in SIGNALS and not PLACEHOLDER.search(signal):
         meant = f"SIG{signal.upper().removeprefix('SIG')}"
-        yield _refusal(
+        yield refusal(
             f"stopSignal of {container.name} is {signal!r}; allowed is the name of a signal such as SIGTERM",
             path,
             Change(path, meant) if meant in SIGNALS else None,
@@ -440,7 +382,7 @@ def _stop_signal(container: Container, workload: Workload) -> Iterator[Finding]:
         )
     if signal and not (workload.pod.get("os") or {}).get("name"):
         at: Path = ("spec", "template", "spec", "os", "name")
-        yield _refusal("stopSignal needs the pod's os.name", at, Change(at, "linux"))
+        yield refusal("stopSignal needs the pod's os.name", at, Change(at, "linux"))
 
 
 def _ports_of_service(service: Document) -> Iterator[Finding]:
@@ -450,7 +392,7 @@ def _ports_of_service(service: Document) -> Iterator[Finding]:
     unnamed = [number for number, each in enumerate(ports) if not each.get("name")]
     if len(ports) > 1 and unnamed:
         at: Path = (*path, unnamed[0], "name")
-        yield _refusal(
+        yield refusal(
             f"a Service with {len(ports)} ports needs a name for each",
             at,
             None,
@@ -461,7 +403,7 @@ def _ports_of_service(service: Document) -> Iterator[Finding]:
         (each.get("port"), each.get("protocol", "TCP")) for each in ports
     ).items():
         if count > 1 and port is not None:
-            yield _refusal(f"it has port {port} {count} times by {protocol}", path, None, service.name)
+            yield refusal(f"it has port {port} {count} times by {protocol}", path, None, service.name)
 
 
 def _pace_of_daemonset(workload: Workload) -> Iterator[Finding]:
@@ -470,14 +412,14 @@ def _pace_of_daemonset(workload: Workload) -> Iterator[Finding]:
     surge, away = pace.get("maxSurge", 0), pace.get("maxUnavailable", 1)
     path: Path = (*workload.rolling_update_path, "maxUnavailable")
     if surge not in ZERO and away not in ZERO:
-        yield _refusal(
+        yield refusal(
             f"maxSurge {surge} needs maxUnavailable 0 in a DaemonSet"
             + ("" if "maxUnavailable" in pace else ", whose default is 1"),
             path,
             Change(path, 0),
         )
     elif surge in ZERO and away in ZERO:
-        yield _refusal("maxSurge and maxUnavailable are both 0", path, Change(path, 1))
+        yield refusal("maxSurge and maxUnavailable are both 0", path, Change(path, 1))
 
 
 def _ports(container: Container) -> Iterator[Finding]:
@@ -485,11 +427,11 @@ def _ports(container: Container) -> Iterator[Finding]:
     for name, count in names.items():
         path = (*container.path, "ports")
         if count > 1:
-            yield _refusal(f"{count} ports of {container.name} are called {name}", path)
+            yield refusal(f"{count} ports of {container.name} are called {name}", path)
         if len(name) > LONGEST_PORT_NAME:
-            yield _refusal(f"the port's name {name} is longer than {LONGEST_PORT_NAME} characters", path)
+            yield refusal(f"the port's name {name} is longer than {LONGEST_PORT_NAME} characters", path)
         elif not PORT_NAME.fullmatch(name) and not PLACEHOLDER.search(name):
-            yield _refusal(
+            yield refusal(
                 f"the port's name is {name!r}; allowed are lower-case letters (at least one), digits and "
                 "single '-' between them",
                 path,
@@ -515,23 +457,19 @@ def _handler(path: Path, found: Object) -> Iterator[Finding]:
             if where in PROBES
             else "one of sleep, exec and httpGet"
         )
-        yield _refusal(f"{where} has no handler", path, advice=advice)
+        yield refusal(f"{where} has no handler", path, advice=advice)
     if "exec" in found and not (found["exec"] or {}).get("command"):
-        yield _refusal(f"exec of {where} has no command", (*path, "exec"), advice="a command")
+        yield refusal(f"exec of {where} has no command", (*path, "exec"), advice="a command")
     if len(handlers) > 1:
-        yield _refusal(f"{where} has {len(handlers)} handlers, {' and '.join(handlers)}", path)
+        yield refusal(f"{where} has {len(handlers)} handlers, {' and '.join(handlers)}", path)
     for name in handlers:
         port = found[name].get("port") if isinstance(found[name], dict) else None
         if port is None and name in PORT_HANDLERS:
-            yield _refusal(
-                f"{name} of {where} has no port", (*path, name, "port"), advice="the server's port"
-            )
+            yield refusal(f"{name} of {where} has no port", (*path, name, "port"), advice="the server's port")
         elif port == 0:
-            yield _refusal(
-                f"the port of {where} is 0", (*path, name, "port"), advice="a port from 1 to 65535"
-            )
+            yield refusal(f"the port of {where} is 0", (*path, name, "port"), advice="a port from 1 to 65535")
         elif _quoted(port):
-            yield _refusal(
+            yield refusal(
                 f"the port of {where} is {port!r}: in quotes it is a port's name, and a name has a letter",
                 (*path, name, "port"),
                 Change((*path, name, "port"), int(str(port))),
@@ -540,11 +478,11 @@ def _handler(path: Path, found: Object) -> Iterator[Finding]:
     if scheme not in ("HTTP", "HTTPS") and not PLACEHOLDER.search(scheme):
         at: Path = (*path, "httpGet", "scheme")
         right = scheme.upper() if scheme.upper() in ("HTTP", "HTTPS") else None
-        yield _refusal(
+        yield refusal(
             f"scheme of {where} is {scheme!r}; allowed is HTTP or HTTPS",
             at,
             Change(at, right) if right else None,
         )
     if where in ("livenessProbe", "startupProbe") and found.get("successThreshold", 1) not in (0, 1):
         at = (*path, "successThreshold")
-        yield _refusal(f"successThreshold of {where} must be 1", at, Change(at, 1))
+        yield refusal(f"successThreshold of {where} must be 1", at, Change(at, 1))

@@ -8,7 +8,7 @@ from typing import Any
 
 from kubectl_lossless.doctor.documents import Object
 from kubectl_lossless.doctor.finding import REMOVE, Change, Finding, Path, Severity
-from kubectl_lossless.doctor.prestop import NODE
+from kubectl_lossless.doctor.prestop import NODE, program_of_system
 from kubectl_lossless.doctor.shape import quantity
 from kubectl_lossless.doctor.workload import Container, Workload
 
@@ -36,6 +36,10 @@ LITTLE_CPU = 0.2
 """CPU limit below which a Python server is throttled into probe timeouts."""
 
 
+LENIENT = re.compile(r"(?s)(?!.*\b(exit\s+[^0\s]|return\b|set\s+-\w*e)).*(\|\||;|\n)\s*(true|:|exit 0)[\s;]*")
+"""A script that ends well whatever its commands did."""
+
+
 def number(probe: Object, name: str, default: int) -> int:
     """Return one of a probe's numbers; 0 means the default where the API says so."""
     value = int(probe.get(name, default))
@@ -59,9 +63,11 @@ def _with(workload: Workload, kind: str) -> Iterator[tuple[Container, Object]]:
 
 
 def _always_succeeds(container: Container) -> bool:
-    """Return whether its readiness probe runs nothing but a command such as `true`."""
-    command = ((container.probe("readiness") or {}).get("exec") or {}).get("command") or ()
-    return bool(TRIVIAL.fullmatch(" ".join(command)))
+    """Return whether its readiness probe runs nothing but a command such as `true`, or ends with one."""
+    command: list[str] = ((container.probe("readiness") or {}).get("exec") or {}).get("command") or []
+    if TRIVIAL.fullmatch(" ".join(command)):
+        return True
+    return len(command) == 3 and command[1] == "-c" and bool(LENIENT.fullmatch(command[2]))
 
 
 def _asks_for(container: Container, workload: Workload) -> bool:
@@ -120,6 +126,13 @@ def readiness_probe(workload: Workload) -> Iterator[Finding]:
     )
 
 
+def _failed(kind: str) -> str:
+    """Return what a probe does that always fails."""
+    if kind == "readiness":
+        return "No container of that pod becomes ready, and the rollout stops."
+    return "The container is killed again and again."
+
+
 def probe_port(workload: Workload) -> Iterator[Finding]:
     """A probe at a port that the container does not have fails: the pod never becomes ready, or is killed. So
     does one whose command stands in one word.
@@ -131,11 +144,17 @@ def probe_port(workload: Workload) -> Iterator[Finding]:
                 yield Finding(
                     Severity.LOSES,
                     f"The {kind} probe of {each.name} cannot run: no program is called {command[0]!r}.",
-                    "No container of that pod becomes ready, and the rollout stops."
-                    if kind == "readiness"
-                    else "The container is killed again and again.",
+                    _failed(kind),
                     (*each.path, f"{kind}Probe", "exec", "command"),
                     (Change((*each.path, f"{kind}Probe", "exec", "command"), ["sh", "-c", command[0]]),),
+                )
+            elif command and each.bare and (lacking := program_of_system(command)):
+                yield Finding(
+                    Severity.LOSES,
+                    f"The {kind} probe of {each.name} cannot run: an image of distroless has no {lacking}.",
+                    _failed(kind),
+                    (*each.path, f"{kind}Probe", "exec", "command"),
+                    advice="httpGet, tcpSocket or grpc",
                 )
             handler = next((name for name in ("httpGet", "tcpSocket") if name in probe), None)
             asked = probe[handler].get("port") if handler else None
@@ -145,9 +164,7 @@ def probe_port(workload: Workload) -> Iterator[Finding]:
                 yield Finding(
                     Severity.LOSES,
                     f"The {kind} probe of {each.name} asks {host}, which is the node for the kubelet.",
-                    "No container of that pod becomes ready, and the rollout stops."
-                    if kind == "readiness"
-                    else "The container is killed again and again.",
+                    _failed(kind),
                     at,
                     (Change(at, REMOVE),),
                 )

@@ -29,7 +29,7 @@ def replicas(workload: Workload) -> Iterator[Finding]:
     """With one replica there is none while it is evicted, its node fails or it restarts; and when it
     turns unready to drain, kube-proxy has no other to fall back to.
     """
-    if workload.kind == "DaemonSet" or workload.replicas != 1:
+    if workload.kind == "DaemonSet" or workload.replicas != 1 or workload.shares_services:
         return
     if workload.single_writer:
         yield Finding(
@@ -265,17 +265,16 @@ def selector(workload: Workload) -> Iterator[Finding]:
     if not found or workload.kind == "DeploymentConfig":
         return
     if not selects(found, workload.labels):
+        path = ("spec", "template", "metadata", "labels")
+        labels = {**workload.labels, **(found.get("matchLabels") or {})}
+        helps = selects(found, labels)
         yield Finding(
             Severity.LOSES,
             "Its selector does not match the labels of its pods.",
             "The API server refuses it, so the update never happens.",
             ("spec", "selector"),
-            (
-                Change(
-                    ("spec", "template", "metadata", "labels"),
-                    {**workload.labels, **(found.get("matchLabels") or {})},
-                ),
-            ),
+            (Change(path, labels),) if helps else (),
+            advice="" if helps else "matchLabels with labels of the pods",
         )
 
 

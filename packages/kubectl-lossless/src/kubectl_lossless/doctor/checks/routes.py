@@ -24,6 +24,8 @@ class Backend:
     """Of the port in the route, or of the backend where it names no port."""
     subset: str = ""
     """Name of a subset of a DestinationRule."""
+    both: bool = False
+    """True where an Ingress names its port by number and by name."""
 
     @property
     def name_path(self) -> Path:
@@ -68,9 +70,8 @@ def backends_of_ingress(route: Document) -> Iterator[Backend]:
         port = _of(each, "service", "port") or {}
         if name := _of(each, "service", "name"):
             if port.get("name") != "use-annotation":  # an action of the AWS Load Balancer Controller
-                yield Backend(
-                    name, route.namespace, port.get("number", port.get("name")), (*at, "service", "port")
-                )
+                number, path = port.get("number", port.get("name")), (*at, "service", "port")
+                yield Backend(name, route.namespace, number, path, both={"number", "name"} <= port.keys())
         elif each.get("serviceName"):
             yield Backend(each["serviceName"], route.namespace, each.get("servicePort"), (*at, "servicePort"))
 
@@ -166,6 +167,11 @@ def of(workload: Workload, *kinds: str) -> Iterator[tuple[Document, list[Backend
                 found = [one for one in read(each) if one.namespace == workload.namespace]
                 if found:
                     yield each, found
+
+
+def backends(route: Document) -> list[Backend]:
+    """Return the backends of a route of any kind."""
+    return list(ROUTES[route.kind][1](route))
 
 
 def destination_rules(workload: Workload, service: str) -> list[Document]:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from kubectl_lossless.doctor.checks import routes
 from kubectl_lossless.doctor.checks.controllers import CLIENTS_IDLE, HOUR, Controller, known_by
 from kubectl_lossless.doctor.checks.routes import Backend
+from kubectl_lossless.doctor.checks.values import is_external
 from kubectl_lossless.doctor.documents import Document, Object
 from kubectl_lossless.doctor.finding import Change, Finding, Severity
 from kubectl_lossless.doctor.server import seconds_of
@@ -233,7 +234,9 @@ def external_traffic_policy(workload: Workload) -> Iterator[Finding]:
             "checks, seconds later."),
                            ("internalTrafficPolicy", "Clients on that node are not sent to pods on "
                                "others.")):  # fmt: skip
-            if service.spec.get(field) == "Local":
+            if field == "externalTrafficPolicy" and not is_external(service):
+                continue  # `refused` reports it
+            if str(service.spec.get(field)).lower() == "local":  # in other letters it is refused as well
                 path = ("spec", field)
                 yield Finding(
                     Severity.RISKS,

@@ -27,9 +27,18 @@ GRACE: Path = (*POD, "terminationGracePeriodSeconds")
 VERSION_OF_SLEEP = 'preStop.sleep needs Kubernetes 1.30; before that, exec: {command: [sleep, "15"]}'
 
 
+BARE_VERSION_OF_SLEEP = "preStop.sleep needs Kubernetes 1.30; before that, a program in the image that waits"
+
+
+def _version_of_sleep(container: Container) -> str:
+    return BARE_VERSION_OF_SLEEP if container.bare else VERSION_OF_SLEEP
+
+
 def settings(workload: Workload) -> Iterator[Finding]:
     """The server refuses its settings, so no new pod starts; or one is misspelt, so its default applies."""
     written = server.cannot_start(workload.app.start) if workload.app.spec.get("command") else ""
+    if workload.app.bare and workload.app.start.shell is not None:
+        written = f"an image of distroless has no {workload.app.start.program[0]}"
     if written:
         yield Finding(
             Severity.LOSES,
@@ -132,7 +141,7 @@ def drain(workload: Workload) -> Iterator[Finding]:
             if own
             else f"where it does not, a preStop sleep of {PROPAGATION} s"
             if severity is Severity.UNKNOWN
-            else f"{VERSION_OF_SLEEP}; better: {_drain_in_process(workload)}",
+            else f"{_version_of_sleep(app)}; better: {_drain_in_process(workload)}",
         )
         return
     wait = app.pre_stop.wait
@@ -221,7 +230,7 @@ def prestop(workload: Workload) -> Iterator[Finding]:
             "are refused.",
             path,
             _prestop_changes(workload),
-            advice=VERSION_OF_SLEEP,
+            advice=_version_of_sleep(app),
         )
 
 

@@ -1,0 +1,264 @@
+"""More command lines: scripts, entry points, servers' options and workers, with the findings that count."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from doctor.helpers import LOSES, RISKS
+from doctor.kinds import (
+    NGINX,
+    THREADS,
+    Change,
+    before,
+    command,
+    image,
+    no_hook,
+    no_probes,
+    of_container,
+    script,
+    target_port,
+    without_service,
+)
+from doctor.kinds_of_pods import probe
+from doctor.kinds_of_programs import config_map, mounted
+from kubectl_lossless.doctor.finding import Severity
+
+
+def run_script(text: str) -> Sequence[Change]:
+    """Mount a script from a ConfigMap at /scripts/run.sh."""
+    return [config_map("scripts", {"run.sh": text}), mounted("scripts", "/scripts")]
+
+
+SCRIPTS: dict[str, tuple[Sequence[Change], set[tuple[Severity, str]]]] = {
+    "entrypoint from ConfigMap execs its arguments": (
+        [
+            *run_script('#!/bin/sh\nset -e\nexec "$@"\n'),
+            of_container(command=["/scripts/run.sh"], args=list(THREADS)),
+        ],
+        set(),
+    ),
+    "entrypoint from ConfigMap execs its arguments, no hook": (
+        [
+            *run_script('#!/bin/sh\nset -e\nexec "$@"\n'),
+            of_container(command=["/scripts/run.sh"], args=list(THREADS)),
+            no_hook,
+        ],
+        {(LOSES, "drain")},
+    ),
+    "entrypoint from ConfigMap runs its arguments": (
+        [
+            *run_script('#!/bin/sh\nset -e\n"$@"\n'),
+            of_container(command=["/scripts/run.sh"], args=list(THREADS)),
+        ],
+        {(LOSES, "shell-entrypoint")},
+    ),
+    "entrypoint from ConfigMap by sh": (
+        [*run_script("set -e\ncd /srv\n./server\n"), command("sh", "/scripts/run.sh")],
+        {(LOSES, "shell-entrypoint")},
+    ),
+    "entrypoint from ConfigMap by bash -x": (
+        [*run_script("set -e\ncd /srv\nexec ./server\n"), command("bash", "-x", "/scripts/run.sh")],
+        set(),
+    ),
+    "node into a log formatter": ([script("node server.js | pino-pretty")], {(LOSES, "shell-entrypoint")}),
+    "node in the background and wait": ([script("node server.js & wait")], {(LOSES, "shell-entrypoint")}),
+    "exec java with variables": ([script("exec java $JAVA_OPTS -jar /app.jar")], set()),
+    "java without a hook": ([command("java", "-jar", "/app.jar"), no_hook], {(RISKS, "drain")}),
+    "bash trap that waits in the trap": (
+        [
+            script(
+                "trap 'kill -TERM $pid; wait $pid' TERM\n"
+                "gunicorn shop.wsgi --graceful-timeout 20 & pid=$!\nwait $pid\n",
+                "bash",
+                "-c",
+            )
+        ],
+        set(),
+    ),
+    "tini -s": ([command("tini", "-s", "--", *THREADS), no_hook], {(LOSES, "drain")}),
+    "env bash login exec uvicorn": (
+        [command("/usr/bin/env", "bash", "-lc", "exec uvicorn a:b --timeout-keep-alive 75")],
+        set(),
+    ),
+    "gunicorn options with equals": (
+        [
+            command(
+                "gunicorn",
+                "shop.wsgi",
+                "--worker-class=gevent",
+                "--keep-alive=75",
+                "-t",
+                "120",
+                "--graceful-timeout=20",
+            )
+        ],
+        set(),
+    ),
+    "gunicorn eventlet": ([command("gunicorn", "shop.wsgi", "-k", "eventlet")], {(RISKS, "keepalive")}),
+    "gunicorn sync max-requests": (
+        [
+            command(
+                "gunicorn",
+                "shop.wsgi",
+                "--max-requests",
+                "1000",
+                "--max-requests-jitter",
+                "100",
+                "--graceful-timeout",
+                "20",
+            )
+        ],
+        set(),
+    ),
+    "gunicorn preload": ([command(*THREADS, "--preload")], set()),
+    "gunicorn -c": ([command("gunicorn", "-c", "/etc/gunicorn.conf.py", "shop.wsgi")], set()),
+    "gunicorn option misspelt": ([command(*THREADS, "--max-requets", "1000")], {(LOSES, "settings")}),
+    "gunicorn number of workers a word": (
+        [command("gunicorn", "shop.wsgi", "--workers", "auto", "--graceful-timeout", "20")],
+        {(LOSES, "settings")},
+    ),
+    "gunicorn keepalive 0 of threads": (
+        [command("gunicorn", "shop.wsgi", "--threads", "4", "--keep-alive", "0", "--graceful-timeout", "20")],
+        set(),
+    ),
+    "gunicorn tornado": (
+        [command("gunicorn", "-k", "tornado", "shop:app", "--graceful-timeout", "20")],
+        {(RISKS, "keepalive")},
+    ),
+    "gunicorn graceful equal to grace": ([command(*THREADS[:-1], "45")], {(RISKS, "grace-period")}),
+    "hypercorn enough": (
+        [command("hypercorn", "a:b", "--keep-alive", "75", "--graceful-timeout", "30")],
+        set(),
+    ),
+    "uvicorn unlimited graceful": ([command("uvicorn", "a:b", "--timeout-keep-alive", "75")], set()),
+    "runserver behind bash": (
+        [script("python manage.py check && python manage.py runserver 0:8000", "bash", "-c")],
+        {(LOSES, "sigterm-ignored")},
+    ),
+    "uvicorn module reload no hook": (
+        [command("python", "-m", "uvicorn", "a:b", "--reload"), no_hook],
+        {(LOSES, "drain"), (RISKS, "keepalive"), (RISKS, "reload")},
+    ),
+    "poetry run uvicorn": ([command("poetry", "run", "uvicorn", "a:b", "--timeout-keep-alive", "75")], set()),
+    "pdm run": ([command("pdm", "run", "uvicorn", "a:b", "--timeout-keep-alive", "75")], set()),
+    "next binary": ([command("node_modules/.bin/next", "start")], set()),
+    "newrelic gunicorn no hook": (
+        [command("newrelic-admin", "run-program", *THREADS), no_hook],
+        {(LOSES, "drain")},
+    ),
+    "args alone for bash": ([of_container(command=["/bin/bash"], args=["-c", "exec /srv/server"])], set()),
+    "php-fpm image alone": ([image("php:8.3-fpm"), of_container(command=None)], set()),
+    "php-fpm image without a hook": (
+        [image("php:8.3-fpm"), of_container(command=None), no_hook],
+        {(RISKS, "drain")},
+    ),
+    "gunicorn unix socket behind nginx without hook": (
+        [
+            before(**NGINX),
+            target_port("web"),
+            command("gunicorn", "shop.wsgi", "--bind", "unix:/run/g.sock", "--graceful-timeout", "20"),
+        ],
+        {(LOSES, "plain-sidecar")},
+    ),
+    "arq": (
+        [command("arq", "app.WorkerSettings"), without_service, of_container(ports=[]), no_probes, no_hook],
+        set(),
+    ),
+    "celery by python -m": (
+        [
+            command("python", "-m", "celery", "-A", "shop", "worker"),
+            without_service,
+            of_container(ports=[]),
+            no_probes,
+            no_hook,
+        ],
+        set(),
+    ),
+    "rq in a shell": (
+        [script("rq worker high default"), without_service, of_container(ports=[]), no_probes, no_hook],
+        set(),
+    ),
+    "celery liveness exec": (
+        [
+            command("celery", "-A", "shop", "worker"),
+            without_service,
+            of_container(ports=[]),
+            no_probes,
+            no_hook,
+            probe("liveness", exec={"command": ["celery", "inspect", "ping"]}, timeoutSeconds=10),
+        ],
+        set(),
+    ),
+    "kafka consumer with a metrics port": (
+        [
+            command("python", "-m", "shop.consumer"),
+            without_service,
+            no_probes,
+            no_hook,
+            of_container(ports=[{"name": "metrics", "containerPort": 9100}]),
+        ],
+        set(),
+    ),
+    "comment behind a continuation": (
+        [script("exec gunicorn shop.wsgi \\\n  --graceful-timeout 20 \\\n  # the end\n")],
+        set(),
+    ),
+    "folded script": ([script("set -eu; ./wait-for-db; exec /srv/server --listen :8000")], set()),
+    "if with exec and a fallback that stays": (
+        [script('if [ -n "$DEBUG" ]; then exec flask run; fi\n/srv/server\n')],
+        {(LOSES, "shell-entrypoint")},
+    ),
+    "loop until the database and exec in a brace group": (
+        [script("{ until nc -z db 5432; do sleep 1; done; } && exec /srv/server")],
+        set(),
+    ),
+    "server with output into a file": ([script("exec /srv/server >> /var/log/app.log 2>&1")], set()),
+    "ulimit and exec": ([script("ulimit -c 0 && exec /srv/server")], set()),
+    "ulimit and server": ([script("ulimit -c 0 && /srv/server")], {(LOSES, "shell-entrypoint")}),
+    "arithmetic then exec": (
+        [script("W=$((2*$(nproc)+1)); exec gunicorn shop.wsgi -w $W --graceful-timeout 20")],
+        set(),
+    ),
+    "bash double brackets": (
+        [script("[[ -f /etc/x ]] && source /etc/x; exec /srv/server", "bash", "-c")],
+        set(),
+    ),
+    "bash arrays then exec": (
+        [script('args=(--port 8000); exec /srv/server "${args[@]}"', "bash", "-c")],
+        set(),
+    ),
+    "process substitution with exec": ([script("exec /srv/server > >(tee /log)", "bash", "-c")], set()),
+    "two servers joined by and": ([script("/srv/a & exec /srv/server")], set()),
+    "sleep before the server": ([script("sleep 10; /srv/server")], {(LOSES, "shell-entrypoint")}),
+    "nginx with envsubst and exec": (
+        [
+            image("nginx:1.27"),
+            script("envsubst < /t > /etc/nginx/conf.d/default.conf && exec nginx -g 'daemon off;'"),
+        ],
+        set(),
+    ),
+    "java behind docker-java-home cat": ([script("cat /banner; exec java -jar app.jar")], set()),
+    "runit": ([command("runsvdir", "-P", "/etc/service")], set()),
+    "circus": ([command("circusd", "/etc/circus.ini")], set()),
+    "deno run": ([command("deno", "run", "-A", "server.ts")], set()),
+    "nodemon through npx": ([command("npx", "nodemon", "server.js")], {(LOSES, "wrapper")}),
+    "ts-node-dev": ([command("ts-node-dev", "server.ts")], {(RISKS, "reload")}),
+    "python -m flask run": (
+        [command("python", "-m", "flask", "--app", "shop", "run")],
+        {(LOSES, "sigterm-ignored")},
+    ),
+    "gunicorn paster": ([command("gunicorn", "--paste", "/etc/prod.ini", "--graceful-timeout", "20")], set()),
+    "python program before uvicorn": (
+        [script("python wait_for_db.py && exec uvicorn a:b --timeout-keep-alive 75")],
+        set(),
+    ),
+    "python program before an unknown server": ([script("python render.py; exec /srv/server")], set()),
+    "python program before flask run": (
+        [script("python wait.py; exec flask run")],
+        {(LOSES, "sigterm-ignored")},
+    ),
+    "gunicorn --keepalive": (
+        [command("gunicorn", "shop.wsgi", "--threads", "4", "--keepalive", "75")],
+        {(LOSES, "settings")},
+    ),
+}
