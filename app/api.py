@@ -21,12 +21,12 @@ def blueprint(settings: Settings) -> Blueprint:
     api = Blueprint("api", __name__)
     pod = socket.gethostname()  # in Kubernetes the pod's name
 
-    def answer(**more: object) -> bytes:
-        body = {"message": "Hello from Flask", "version": settings.app_version, "pod": pod}
-        return json.dumps(body | more).encode() + b"\n"
+    def body(**more: object) -> bytes:
+        fields = {"message": "Hello from Flask", "version": settings.app_version, "pod": pod}
+        return json.dumps(fields | more).encode() + b"\n"
 
     # Every load test requests this body, and it never changes: encoded once.
-    hello = answer()
+    hello = body()
 
     @api.get("/api")
     def index() -> Response:
@@ -37,7 +37,7 @@ def blueprint(settings: Settings) -> Blueprint:
     def sleep(seconds: str) -> Response:
         duration = _duration(seconds, settings.sleep_limit)
         time.sleep(duration)
-        return Response(answer(slept=duration), mimetype="application/json")
+        return Response(body(slept=duration), mimetype="application/json")
 
     return api
 

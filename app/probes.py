@@ -12,16 +12,16 @@ def blueprint(settings: Settings, drain: Drain) -> Blueprint:
     """Create the routes of the probes."""
     probes = Blueprint("probes", __name__)
 
-    def answer(status: int, **body: object) -> Response:
-        return Response(json.dumps(body) + "\n", status, mimetype="application/json")
+    def respond(status: int, **fields: object) -> Response:
+        return Response(json.dumps(fields) + "\n", status, mimetype="application/json")
 
-    def readiness(**body: object) -> Response:
-        return answer(200 if drain.ready else 503, state=drain.state, **body)
+    def readiness(**fields: object) -> Response:
+        return respond(200 if drain.ready else 503, state=drain.state, **fields)
 
     @probes.get("/health")
     def health() -> Response:
         # A process that responds is alive, whatever its state: restarting a draining pod would lose requests.
-        return answer(200, state=drain.state)
+        return respond(200, state=drain.state)
 
     @probes.get("/health/ready")
     def ready() -> Response:
@@ -32,6 +32,6 @@ def blueprint(settings: Settings, drain: Drain) -> Blueprint:
         # Other clients request the version without the header of the course's readiness probe.
         if VERSION_PROBE_HEADER in request.headers:
             return readiness(version=settings.app_version)
-        return answer(200, version=settings.app_version)
+        return respond(200, version=settings.app_version)
 
     return probes
