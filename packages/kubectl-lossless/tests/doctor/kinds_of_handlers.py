@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from doctor.helpers import LOSES, RISKS
-from doctor.kinds import PROBES, Change, beside, hook, image, of_container, script
+from doctor.helpers import LOSES, RISKS, container
+from doctor.kinds import PROBES, Change, beside, grace, hook, image, of_container, script
 from doctor.kinds_of_pods import FAST, READY, pre_stop, probe, readiness, without
 from doctor.kinds_of_programs import config_map, mounted
 from kubectl_lossless.doctor.finding import Severity
+
+SLOW = {"periodSeconds": 10, "timeoutSeconds": 2, "failureThreshold": 3}
 
 HANDLERS: dict[str, tuple[Sequence[Change], set[tuple[Severity, str]]]] = {
     "hook that tests for a process and sleeps": ([hook("sh", "-c", "kill -0 1; sleep 10")], set()),
@@ -175,5 +177,94 @@ HANDLERS: dict[str, tuple[Sequence[Change], set[tuple[Severity, str]]]] = {
     "distroless image, shell": (
         [image("gcr.io/distroless/static"), pre_stop(sleep={"seconds": 15}), script("exec /srv/server")],
         {(LOSES, "settings")},
+    ),
+    "liveness equal by the port's number": (
+        [
+            readiness(httpGet={"path": "/ready", "port": "http"}, **SLOW),
+            probe("liveness", httpGet={"path": "/ready", "port": 8000}, **SLOW),
+        ],
+        {(RISKS, "liveness-equals-readiness")},
+    ),
+    "liveness equal by the default path": (
+        [
+            readiness(httpGet={"port": 8000}, **SLOW),
+            probe("liveness", httpGet={"path": "/", "port": 8000, "scheme": "HTTP"}, **SLOW),
+        ],
+        {(RISKS, "liveness-equals-readiness")},
+    ),
+    "liveness at the same path of another port": (
+        [
+            of_container(
+                ports=[{"name": "http", "containerPort": 8000}, {"name": "admin", "containerPort": 8001}]
+            ),
+            readiness(httpGet={"path": "/health", "port": "http"}, **SLOW),
+            probe("liveness", httpGet={"path": "/health", "port": "admin"}, **SLOW),
+        ],
+        set(),
+    ),
+    "liveness equal and far more patient": (
+        [
+            readiness(httpGet={"path": "/ready", "port": "http"}, **FAST),
+            probe(
+                "liveness",
+                httpGet={"path": "/ready", "port": "http"},
+                periodSeconds=10,
+                timeoutSeconds=5,
+                failureThreshold=6,
+            ),
+        ],
+        set(),
+    ),
+    "liveness with another header": (
+        [
+            readiness(
+                httpGet={
+                    "path": "/h",
+                    "port": "http",
+                    "httpHeaders": [{"name": "X-Probe", "value": "ready"}],
+                },
+                **SLOW,
+            ),
+            probe(
+                "liveness",
+                httpGet={"path": "/h", "port": "http", "httpHeaders": [{"name": "X-Probe", "value": "live"}]},
+                **SLOW,
+            ),
+        ],
+        set(),
+    ),
+    "liveness of a query": (
+        [
+            readiness(httpGet={"path": "/h?ready=1", "port": "http"}, **SLOW),
+            probe("liveness", httpGet={"path": "/h", "port": "http"}, **SLOW),
+        ],
+        set(),
+    ),
+    "exec probes that are the same": (
+        [
+            readiness(exec={"command": ["/bin/check"]}, **SLOW),
+            probe("liveness", exec={"command": ["/bin/check"]}, **SLOW),
+        ],
+        {(RISKS, "liveness-equals-readiness")},
+    ),
+    "hook of 10 s and 20 s of grace for a Go server": ([hook("sleep", "10"), grace(20)], set()),
+    "hook of 15 s and 20 s of grace": ([hook("sleep", "15"), grace(20)], {(RISKS, "grace-period")}),
+    "hook of a log shipper that outlasts the grace period": (
+        [
+            beside(
+                name="fluent-bit",
+                image="fluent/fluent-bit:3",
+                lifecycle={"preStop": {"exec": {"command": ["sleep", "90"]}}},
+            )
+        ],
+        set(),
+    ),
+    "postStart that sleeps": (
+        [
+            lambda objects: container(objects)["lifecycle"].update(
+                postStart={"exec": {"command": ["sh", "-c", "sleep 5"]}}
+            )
+        ],
+        set(),
     ),
 }

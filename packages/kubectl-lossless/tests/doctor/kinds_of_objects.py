@@ -11,6 +11,7 @@ from doctor.kinds import (
     AUTOSCALER,
     Change,
     added,
+    before,
     beside,
     grace,
     hook,
@@ -18,10 +19,12 @@ from doctor.kinds import (
     kind,
     of_container,
     of_pod,
+    pod,
     spec,
     target_port,
 )
 from doctor.kinds_of_pods import of_service
+from doctor.kinds_of_servers import ENVOY
 from doctor.kinds_of_updates import daemonset, init, no_replicas
 from doctor.kinds_of_workloads import in_namespace
 from kubectl_lossless.doctor.finding import Severity
@@ -68,6 +71,10 @@ def autoscaler(name: str = "web", **fields: Any) -> Change:
 def budget(**fields: Any) -> Change:
     """Replace what the budget allows."""
     return lambda objects: objects[2].update(spec={"selector": objects[2]["spec"]["selector"], **fields})
+
+
+def service_annotated(annotations: Object) -> Change:
+    return lambda objects: objects[1]["metadata"].update(annotations=annotations)
 
 
 def path_of(service: str, path: str) -> Object:
@@ -379,6 +386,223 @@ OBJECTS: dict[str, tuple[Sequence[Change], set[tuple[Severity, str]]]] = {
     ),
     "namespace with ambient mesh and waypoint": (
         [in_namespace({"istio.io/dataplane-mode": "ambient"})],
+        set(),
+    ),
+    "debug shell beside": ([beside(name="debug", image="busybox", command=["sleep", "infinity"])], set()),
+    "cron beside": ([beside(name="cron", image="registry.test/web:1", command=["crond", "-f"])], set()),
+    "celery beside a server": (
+        [beside(name="worker", image="registry.test/web:1", command=["celery", "-A", "shop", "worker"])],
+        set(),
+    ),
+    "envoy in front waits longer": (
+        [
+            before(**{**ENVOY, "lifecycle": {"preStop": {"exec": {"command": ["sleep", "30"]}}}}),
+            target_port(9000),
+        ],
+        set(),
+    ),
+    "init container that copies assets": (
+        [init(name="assets", image="registry.test/web:1", command=["cp", "-r", "/static", "/shared"])],
+        set(),
+    ),
+    "init container with a sidecar proxy before it": (
+        [
+            init(name="sql", image="gcr.io/cloud-sql-connectors/cloud-sql-proxy:2", restartPolicy="Always"),
+            lambda objects: pod(objects)["initContainers"].append(
+                {"name": "migrate", "image": "registry.test/web:1", "command": ["./migrate"]}
+            ),
+        ],
+        set(),
+    ),
+    "rbac proxy before an exporter": (
+        [
+            lambda objects: pod(objects).update(
+                containers=[
+                    {
+                        "name": "node-exporter",
+                        "image": "quay.io/prometheus/node-exporter:v1.8",
+                        "args": ["--web.listen-address=127.0.0.1:9101"],
+                    },
+                    {
+                        "name": "kube-rbac-proxy",
+                        "image": "quay.io/brancz/kube-rbac-proxy:v0.18",
+                        "ports": [{"name": "https", "containerPort": 9100}],
+                    },
+                ]
+            ),
+            target_port("https"),
+        ],
+        set(),
+    ),
+    "half of two at a time": (
+        [spec(replicas=2, strategy={"rollingUpdate": {"maxSurge": 0, "maxUnavailable": "50%"}})],
+        set(),
+    ),
+    "all of two at a time by percent": (
+        [spec(replicas=2, strategy={"rollingUpdate": {"maxSurge": 0, "maxUnavailable": "100%"}})],
+        {(LOSES, "strategy")},
+    ),
+    "one of one and a surge": (
+        [spec(replicas=1, strategy={"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 1}})],
+        {(LOSES, "strategy"), (RISKS, "replicas")},
+    ),
+    "budget of one with the autoscaler's minimum of one": (
+        [no_replicas, autoscaler(minReplicas=1), budget(minAvailable=1)],
+        {(RISKS, "replicas")},
+    ),
+    "budget without a selector": ([lambda objects: objects[2].update(spec={"maxUnavailable": 1})], set()),
+    "vertical autoscaler that only recommends": (
+        [
+            spec(replicas=1),
+            added(
+                "autoscaling.k8s.io/v1",
+                "VerticalPodAutoscaler",
+                "web",
+                {
+                    "targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"},
+                    "updatePolicy": {"updateMode": "Off"},
+                },
+            ),
+        ],
+        {(RISKS, "replicas")},
+    ),
+    "vertical autoscaler in place": (
+        [
+            spec(replicas=1),
+            added(
+                "autoscaling.k8s.io/v1",
+                "VerticalPodAutoscaler",
+                "web",
+                {
+                    "targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"},
+                    "updatePolicy": {"updateMode": "InPlaceOrRecreate"},
+                },
+            ),
+        ],
+        {(RISKS, "replicas"), (RISKS, "vertical-autoscaler")},
+    ),
+    "autoscaler of another API group's workload": (
+        [
+            no_replicas,
+            autoscaler(
+                scaleTargetRef={"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "name": "web"}
+            ),
+        ],
+        {(RISKS, "replicas")},
+    ),
+    "one replica with the same volume for many": (
+        [
+            spec(replicas=1),
+            of_pod(volumes=[{"name": "d", "persistentVolumeClaim": {"claimName": "d"}}]),
+            added(
+                "v1",
+                "PersistentVolumeClaim",
+                "d",
+                {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Gi"}}},
+            ),
+        ],
+        {(RISKS, "replicas")},
+    ),
+    "one replica with a volume and Recreate and readiness": (
+        [
+            spec(replicas=1, strategy={"type": "Recreate"}),
+            of_pod(volumes=[{"name": "d", "persistentVolumeClaim": {"claimName": "d"}}]),
+        ],
+        set(),
+    ),
+    "Service by number of a named port": ([target_port(8000)], set()),
+    "Service with a port of a helper and of the server": (
+        [
+            beside(
+                name="exporter",
+                image="prom/statsd-exporter",
+                ports=[{"name": "metrics", "containerPort": 9102}],
+            ),
+            of_service(
+                ports=[
+                    {"name": "http", "port": 80, "targetPort": "http"},
+                    {"name": "metrics", "port": 9102, "targetPort": "metrics"},
+                ]
+            ),
+        ],
+        set(),
+    ),
+    "Service with session affinity and a timeout": (
+        [of_service(sessionAffinity="ClientIP", sessionAffinityConfig={"clientIP": {"timeoutSeconds": 600}})],
+        set(),
+    ),
+    "internal load balancer": (
+        [
+            service_annotated({"service.beta.kubernetes.io/aws-load-balancer-internal": "true"}),
+            of_service(type="LoadBalancer"),
+        ],
+        set(),
+    ),
+    "NLB to addresses with a long hook": (
+        [
+            service_annotated({"service.beta.kubernetes.io/aws-load-balancer-nlb-target-type": "ip"}),
+            of_service(type="LoadBalancer"),
+            hook("sleep", "40"),
+            grace(90),
+        ],
+        set(),
+    ),
+    "NLB to addresses with a hook of 10 s": (
+        [
+            service_annotated({"service.beta.kubernetes.io/aws-load-balancer-nlb-target-type": "ip"}),
+            of_service(type="LoadBalancer"),
+            hook("sleep", "10"),
+        ],
+        {(RISKS, "pod-targets")},
+    ),
+    "NEG written with other spaces": (
+        [service_annotated({"cloud.google.com/neg": '{"ingress":true}'}), hook("sleep", "10")],
+        {(RISKS, "pod-targets")},
+    ),
+    "NEG of exposed ports": (
+        [service_annotated({"cloud.google.com/neg": '{"exposed_ports": {"80":{}}}'}), hook("sleep", "10")],
+        {(RISKS, "pod-targets")},
+    ),
+    "load balancer class of AWS by instance": (
+        [
+            service_annotated({"service.beta.kubernetes.io/aws-load-balancer-nlb-target-type": "instance"}),
+            of_service(type="LoadBalancer"),
+            hook("sleep", "10"),
+        ],
+        set(),
+    ),
+    "Service in another namespace with the same selector": (
+        [
+            added(
+                "v1",
+                "Service",
+                "other",
+                {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": "nope"}]},
+            ),
+            lambda objects: objects[-1]["metadata"].update(namespace="elsewhere"),
+        ],
+        set(),
+    ),
+    "Endpoints of a Service without a selector": (
+        [added("v1", "Service", "db", {"ports": [{"port": 5432}]}), added("v1", "Endpoints", "db", {})],
+        set(),
+    ),
+    "ReplicaSet and Pod beside": (
+        [added("v1", "Pod", "p", {"containers": [{"name": "a", "image": "b"}]})],
+        set(),
+    ),
+    "NetworkPolicy and ServiceMonitor beside": (
+        [
+            added(
+                "networking.k8s.io/v1", "NetworkPolicy", "n", {"podSelector": {}, "policyTypes": ["Ingress"]}
+            ),
+            added(
+                "monitoring.coreos.com/v1",
+                "ServiceMonitor",
+                "m",
+                {"selector": {"matchLabels": {"app": "web"}}, "endpoints": [{"port": "http"}]},
+            ),
+        ],
         set(),
     ),
 }

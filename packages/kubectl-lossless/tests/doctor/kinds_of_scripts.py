@@ -11,6 +11,8 @@ from doctor.kinds import (
     Change,
     before,
     command,
+    env,
+    grace,
     image,
     no_hook,
     no_probes,
@@ -260,5 +262,152 @@ SCRIPTS: dict[str, tuple[Sequence[Change], set[tuple[Severity, str]]]] = {
     "gunicorn --keepalive": (
         [command("gunicorn", "shop.wsgi", "--threads", "4", "--keepalive", "75")],
         {(LOSES, "settings")},
+    ),
+    "uvicorn that ends after requests": (
+        [command("uvicorn", "a:b", "--timeout-keep-alive", "75", "--limit-max-requests", "1000")],
+        {(LOSES, "max-requests")},
+    ),
+    "uvicorn workers that end after requests": (
+        [
+            command(
+                "uvicorn", "a:b", "--timeout-keep-alive", "75", "--workers", "4", "--limit-max-requests=5000"
+            )
+        ],
+        {(LOSES, "max-requests")},
+    ),
+    "uvicorn that ends after requests by variable": (
+        [command("uvicorn", "a:b", "--timeout-keep-alive", "75"), env(UVICORN_LIMIT_MAX_REQUESTS="1000")],
+        {(LOSES, "max-requests")},
+    ),
+    "python script by its name": ([command("/srv/app.py")], {(RISKS, "sigterm-ignored")}),
+    "python script through uv": ([command("uv", "run", "python", "app.py")], {(RISKS, "sigterm-ignored")}),
+    "next dev": ([command("next", "dev")], {(RISKS, "reload")}),
+    "vite": ([command("npx", "vite", "--host")], {(LOSES, "wrapper")}),
+    "gunicorn with many options": (
+        [
+            command(
+                "gunicorn",
+                "shop.wsgi:application",
+                "-w",
+                "4",
+                "-b",
+                ":8000",
+                "--worker-tmp-dir",
+                "/dev/shm",
+                "--access-logfile",
+                "-",
+                "--error-logfile",
+                "-",
+                "--log-level",
+                "info",
+                "--forwarded-allow-ips",
+                "*",
+                "-k",
+                "gthread",
+                "--threads",
+                "8",
+                "--keep-alive",
+                "75",
+                "--graceful-timeout",
+                "20",
+                "--timeout",
+                "60",
+                "--limit-request-line",
+                "8190",
+                "--capture-output",
+                "--name",
+                "shop",
+            )
+        ],
+        set(),
+    ),
+    "gunicorn with a factory": (
+        [
+            command(
+                "gunicorn",
+                "shop:create_app('prod')",
+                "-k",
+                "gthread",
+                "--threads",
+                "8",
+                "--keep-alive",
+                "75",
+                "--graceful-timeout",
+                "20",
+            )
+        ],
+        set(),
+    ),
+    "gunicorn's default graceful timeout and 45 s": (
+        [command("gunicorn", "shop.wsgi"), grace(45)],
+        {(RISKS, "grace-period")},
+    ),
+    "gunicorn's bind by a variable": (
+        [
+            command("gunicorn", "shop.wsgi", "--bind=0.0.0.0:$(PORT)", "--graceful-timeout", "20"),
+            of_container(
+                env=[{"name": "PORT", "valueFrom": {"fieldRef": {"fieldPath": "metadata.labels['port']"}}}]
+            ),
+        ],
+        set(),
+    ),
+    "artisan octane": ([command("php", "artisan", "octane:start", "--server=frankenphp")], set()),
+    "python -m hypercorn": (
+        [command("python", "-m", "hypercorn", "a:b", "--keep-alive", "75"), no_hook],
+        {(LOSES, "drain")},
+    ),
+    "python -m granian": (
+        [command("python3.13", "-m", "granian", "--interface", "asgi", "a:b"), no_hook],
+        {(LOSES, "drain")},
+    ),
+    "bash activates a virtual environment": (
+        [script("source /venv/bin/activate && gunicorn shop.wsgi --graceful-timeout 20", "bash", "-c")],
+        set(),
+    ),
+    "sh activates a virtual environment": (
+        [script(". /venv/bin/activate && exec gunicorn shop.wsgi --graceful-timeout 20")],
+        set(),
+    ),
+    "server or a long sleep": ([script("/srv/server || sleep 3600")], {(LOSES, "shell-entrypoint")}),
+    "server and a message": (
+        [script("set -x; /srv/server; echo exited; sleep 60")],
+        {(LOSES, "shell-entrypoint")},
+    ),
+    "loop with a counter and exec": (
+        [
+            script(
+                "n=0\nuntil nc -z db 5432 || [ $n -ge 30 ]; do n=$((n+1)); sleep 1; done\nexec /srv/server\n"
+            )
+        ],
+        set(),
+    ),
+    "exec with a variable as the program": ([script('exec "$SERVER" --port 8000')], set()),
+    "exec of uvicorn with many workers in a heredoc'd script": (
+        [script("cat > /tmp/x <<'EOF'\n[log]\nlevel=info\nEOF\nexec uvicorn a:b --timeout-keep-alive 75\n")],
+        set(),
+    ),
+    "uwsgi by flags": (
+        [
+            command(
+                "uwsgi",
+                "--http",
+                "0.0.0.0:8000",
+                "--module",
+                "shop.wsgi",
+                "--master",
+                "--die-on-term",
+                "--processes",
+                "4",
+            )
+        ],
+        {(RISKS, "in-flight")},
+    ),
+    "uwsgi with hook and ini by flag": (
+        [command("uwsgi", "--ini", "/etc/uwsgi.ini")],
+        {(RISKS, "in-flight")},
+    ),
+    "waitress behind tini": (
+        [command("tini", "--", "waitress-serve", "--call", "shop:create")],
+        {(RISKS, "in-flight")},
     ),
 }

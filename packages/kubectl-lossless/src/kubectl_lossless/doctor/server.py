@@ -115,8 +115,16 @@ RELOADERS = {
 }
 """Programs that start a server again whenever a file changes."""
 
-SUBCOMMANDS = {"go run", "dotnet watch", "node --watch", "bun --watch", "bun --hot", "tsx watch"}
-"""Names among these that are a program's and its first argument's."""
+DEVELOPMENT = {
+    *("vite", "vite dev", "vite serve", "next dev", "nuxt dev", "nuxi dev", "astro dev", "ng serve"),
+    *("webpack serve", "webpack-dev-server", "react-scripts start", "gatsby develop", "remix dev"),
+}
+"""Development servers of JavaScript, which build again and reload whenever a file changes."""
+
+RELOADERS |= DEVELOPMENT
+
+SUBCOMMANDS = {each for each in [*RELOADERS, *WRAPPERS, "vite preview"] if " " in each}
+"""Names that are a program's and its first argument's."""
 
 WORKERS = {
     *("celery", "rq", "rqworker", "huey_consumer", "huey_consumer.py", "dramatiq", "arq", "procrastinate"),
@@ -161,6 +169,7 @@ class Kind:
     """Seconds, by default; None where it is not known."""
     keepalive_option: str = ""
     graceful_option: str = ""
+    max_requests_option: str = ""
     graceful: float | None = None
     """Seconds that requests in flight get; None where there is no limit."""
     drops_in_flight: bool = False
@@ -187,6 +196,7 @@ UVICORN = Kind(
     5,
     "--timeout-keep-alive",
     "--timeout-graceful-shutdown",
+    "--limit-max-requests",
     variables="UVICORN_",
     signals=BOTH,
     quick=(),
@@ -196,14 +206,16 @@ PHP = Kind(
 )
 KINDS: dict[str, Kind] = {
     "uvicorn": UVICORN,
-    "fastapi": replace(UVICORN, variables=""),
-    "litestar": replace(UVICORN, keepalive_option="", graceful_option="", variables=""),
+    "fastapi": replace(UVICORN, max_requests_option="", variables=""),
+    "litestar": replace(
+        UVICORN, keepalive_option="", graceful_option="", max_requests_option="", variables=""
+    ),
     "hypercorn": Kind(
         "Hypercorn",
         5,
         "--keep-alive",
         "--graceful-timeout",
-        3,
+        graceful=3,
         signals=BOTH,
         quick=(),
         file_options=("-c", "--config"),
@@ -486,7 +498,7 @@ def _server_name(words: Sequence[str]) -> str:  # noqa: PLR0911 - a table of com
         return "fastapi" if words[1:2] in (["run"], ["dev"]) else ""
     if name in ("gunicorn", "waitress-serve") or (name in KINDS and name != "python"):
         return name
-    return ""
+    return "python" if name.endswith(".py") else ""
 
 
 def _is_for_production(name: str) -> bool:
@@ -754,13 +766,14 @@ def _other(kind: Kind, words: Sequence[str], start: Start, environment: Mapping[
     # The command line has precedence over a variable.
     given = [word for option, value in variables.items() for word in (option, value)] + list(words)
     file = _option_value(words, kind.file_options)
+    limit = _number(given, kind.max_requests_option, 0)
     return Server(
         kind.name,
         drain=None if kind.name == "A Python program" else 0.0,
         graceful=_number(given, kind.graceful_option, None if file else kind.graceful),
         keepalive=_number(given, kind.keepalive_option, None if file else kind.keepalive),
         file=file,
-        max_requests=0,
+        max_requests=None if limit is None else int(limit),
         setting="args",
         kind=kind,
         reloads=_has_option(words, "--reload")

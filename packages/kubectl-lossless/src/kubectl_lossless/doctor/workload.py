@@ -41,6 +41,9 @@ HELPERS = re.compile(
 )
 """Images and container names of programs that accompany a server and serve none of its requests."""
 
+SCRAPED = re.compile(r"/kube-rbac-proxy\b")
+"""Image of a proxy in front of an exporter, whose port has the name of one for clients."""
+
 MONITORING_PORT = re.compile(
     r"metric|prom|health|probe|liveness|readiness|telemetry|monitor|pprof|debug|(^|-)logs?($|-)"
 )
@@ -629,6 +632,8 @@ class Workload:
 
         A worker's or scheduler's command shows that it does not.
         """
+        if all(each.helper for each in self.plain) and any(SCRAPED.search(each.image) for each in self.plain):
+            return False  # an exporter, of which Prometheus asks again
         for_clients = [each for each in self.services if not MONITORING_SERVICE.search(each.metadata_name)]
         client_ports = [port for each in for_clients for port in each.spec.get("ports") or [{}]]
         if any(map(takes_requests, client_ports)):

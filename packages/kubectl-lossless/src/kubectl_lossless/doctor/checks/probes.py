@@ -245,6 +245,22 @@ def readiness_delay(workload: Workload) -> Iterator[Finding]:
             )
 
 
+def _asked(container: Container, probe: Object) -> list[object]:
+    """Return what a probe asks, whether its port is a name or a number and defaults are written or not."""
+
+    def number(port: object) -> object:
+        return next((own["containerPort"] for own in container.ports if own.get("name") == port), port)
+
+    http, grpc = probe.get("httpGet"), probe.get("grpc")
+    if http is not None:
+        headers = sorted(map(str, http.get("httpHeaders") or ()))
+        scheme = http.get("scheme", "HTTP")
+        return [scheme, http.get("host", ""), number(http.get("port")), http.get("path") or "/", headers]
+    if grpc is not None:
+        return ["grpc", grpc.get("port"), grpc.get("service") or ""]
+    return [probe.get(kind) for kind in HANDLERS]
+
+
 def liveness_equals_readiness(workload: Workload) -> Iterator[Finding]:
     """Readiness fails when a pod is too busy, and that is right. A liveness probe that asks the same then
     kills it, with all that it is serving. (While a pod terminates the kubelet probes its liveness no more.)
@@ -253,7 +269,7 @@ def liveness_equals_readiness(workload: Workload) -> Iterator[Finding]:
         readiness = each.probe("readiness")
         if not readiness or "tcpSocket" in liveness:
             continue  # a socket that accepts says nothing of load
-        if all(liveness.get(kind) == readiness.get(kind) for kind in HANDLERS):
+        if _asked(each, liveness) == _asked(each, readiness):
             yield Finding(
                 Severity.ADVICE
                 if failing_after(liveness) >= 2 * failing_after(readiness) or each.helper

@@ -306,8 +306,12 @@ def pod_targets(workload: Workload) -> Iterator[Finding]:
 def _sends_to_pods(annotations: dict[str, str]) -> bool:
     return annotations.get("alb.ingress.kubernetes.io/target-type") == "ip" or (
         annotations.get("service.beta.kubernetes.io/aws-load-balancer-nlb-target-type") == "ip"
-        or '"ingress": true' in annotations.get("cloud.google.com/neg", "")
+        or bool(NEG.search(annotations.get("cloud.google.com/neg", "")))
     )
+
+
+NEG = re.compile(r'"ingress"\s*:\s*true|"exposed_ports"')
+"""Annotation of GKE with which a load balancer sends to pods."""
 
 
 def host_port(workload: Workload) -> Iterator[Finding]:

@@ -615,8 +615,20 @@ def in_flight(workload: Workload) -> Iterator[Finding]:
 def max_requests(workload: Workload) -> Iterator[Finding]:
     """With --max-requests a threaded worker that is recycled closes kept connections without notice. Before
     Gunicorn 27.0.1 gthread also resets requests: 190 of 8,000 were lost in 35 recycles of 23.0.0, 70 of
-    27.0.0, none of 27.0.1.
+    27.0.0, none of 27.0.1. Uvicorn's --limit-max-requests closes them too, and without workers it ends the
+    container.
     """
+    kind = workload.server.kind
+    if workload.server.max_requests and kind is not None and kind.max_requests_option:
+        yield Finding(
+            Severity.LOSES,
+            f"{kind.max_requests_option} ends {kind.name} after {workload.server.max_requests:,} requests.",
+            "Kept connections are closed without notice; a server without workers refuses new ones until the "
+            "container has been started again.",
+            (*workload.app.path, workload.server.setting),
+            advice=f"remove {kind.max_requests_option}",
+        )
+        return
     if workload.server.max_requests:
         yield Finding(
             Severity.LOSES,
