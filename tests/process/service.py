@@ -105,43 +105,47 @@ class Service:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        orphans = [] if self.process.poll() is None else self.processes()
-        self.stop()
+        ended = self.process.poll() is not None
+        killed = self.stop()
+        orphans = killed if ended else []
         if error is not None:
             error.add_note("The service's log:\n" + self.final_log)
         else:
             assert not orphans, f"left behind: {orphans}\n{self.final_log}"
 
-    def stop(self) -> None:
-        """Kill the processes that still run; release the log and the port."""
-        self.stop_processes()
+    def stop(self) -> list[psutil.Process]:
+        """Kill the processes that still run; release the log and the port. Return the killed ones."""
+        killed = self.stop_processes()
         self.final_log = self.log
         self._log.close()
         self._output.close()
         self._reservation.close()
+        return killed
 
-    def stop_processes(self) -> None:
-        """Kill every process that still runs."""
+    def stop_processes(self) -> list[psutil.Process]:
+        """Kill every process that still runs; return those that were not the master."""
         if COVERAGE in os.environ and self.process.poll() is None:  # a killed process loses its figures
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.send_signal(signal.SIGINT)
                 self.process.wait(5)
         if self.process.poll() is None:
             self.process.kill()
-        for each in self.processes():
+        found = self.processes()
+        for each in found:
             with contextlib.suppress(psutil.NoSuchProcess):  # it has just exited
                 each.kill()
         self.process.wait()
+        return found
 
     def processes(self) -> list[psutil.Process]:
         """Return every living process of this service, whatever its current parent."""
         found = []
-        for each in psutil.process_iter():
-            try:
-                if each.environ().get(MARK) == self._mark and _lives(each):
-                    found.append(each)
-            except psutil.Error:
-                continue
+        mark = f"{MARK}={self._mark}".encode()
+        for pid in psutil.pids():
+            # psutil would parse the environment of every process of the machine.
+            with contextlib.suppress(OSError, psutil.NoSuchProcess):
+                if mark in Path(f"/proc/{pid}/environ").read_bytes() and _lives(pid):
+                    found.append(psutil.Process(pid))
         return found
 
     @property
@@ -165,8 +169,7 @@ class Service:
     @property
     def workers(self) -> list[int]:
         """PIDs of the living workers, oldest first."""
-        children = psutil.Process(self.process.pid).children()
-        return sorted(each.pid for each in children if _lives(each))
+        return sorted(pid for pid in _children(self.process.pid) if _lives(pid))
 
     def begin_drain(self, path: str = "/health/ready") -> None:
         """Send SIGTERM and wait for its immediate effect, for which the master only needs the processor."""
@@ -178,13 +181,16 @@ class Service:
         port = self.port
         wait_until(lambda: self._answers_ready(port, path), "readiness")
         booted = self._booted_workers
-        wait_until(lambda: booted() == len(self.workers) >= self._workers, "all workers")
+        wait_until(lambda: booted() >= self._workers, "all workers")
         return self
 
     def _booted_workers(self) -> int:
+        """Return the number of workers if each of them has booted, else 0."""
         # A worker that can serve catches SIGTERM. A new process still has the master's handlers: it catches
         # SIGTERM and also SIGHUP, which workers do not catch.
-        return sum(catches(pid, signal.SIGTERM) and not catches(pid, signal.SIGHUP) for pid in self.workers)
+        pids = self.workers
+        booted = all(catches(pid, signal.SIGTERM) and not catches(pid, signal.SIGHUP) for pid in pids)
+        return len(pids) if booted else 0
 
     def _answers_ready(self, port: int, path: str) -> bool:
         assert self.process.poll() is None, f"ended with status {self.process.returncode}:\n{self.log}"
@@ -224,9 +230,31 @@ class Service:
         return took
 
 
-def _lives(process: psutil.Process) -> bool:
+def _children(pid: int) -> set[int]:
+    """Return the PIDs of the children of a process. Raises psutil.NoSuchProcess if it does not exist.
+
+    The kernel lists the children of each thread; psutil reads the parent of every process of the machine.
+    """
+
+    def listed() -> set[int]:
+        files = Path(f"/proc/{pid}/task").glob("*/children")
+        return {int(child) for file in files for child in file.read_text().split()}
+
+    if not Path(f"/proc/{pid}/task/{pid}/children").exists():  # no such process, or a kernel without the list
+        return {each.pid for each in psutil.Process(pid).children()}
     try:
-        return process.status() != psutil.STATUS_ZOMBIE
+        # A child that exits during the read may hide its sibling; the next read has the sibling again.
+        found = listed()
+        while found != (again := listed()):
+            found = again
+    except OSError:  # a thread, or the process, exited meanwhile
+        return _children(pid)
+    return found
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
 
