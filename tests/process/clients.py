@@ -155,7 +155,9 @@ class Kind:
     path: str = "/api"
     kept: bool = True
     """True if the client keeps its connection for the next request."""
-    pause: tuple[float, float] = (0.0, 0.01)
+    pause: tuple[float, float] = (0.0, 0.04)
+    """Limits of the pause, in seconds. With the default, a crowd sends hundreds of requests per second, and
+    leaves most of two processors to the service."""
     session: bool = False
     """True if the client is a requests.Session instead of a raw socket."""
 
@@ -170,7 +172,7 @@ KINDS = (
 )
 
 CALM_KINDS = tuple(replace(kind, pause=(0.0, 0.1)) if kind.pause == Kind.pause else kind for kind in KINDS)
-"""Clients of the same kinds that send 20 requests per second, not 200: for tests that last long."""
+"""Clients of the same kinds that send 20 requests per second, not 50: for tests that last long."""
 
 
 class Router:

@@ -44,7 +44,7 @@ def index(request):
 """A Django project in one file, without its application and URLs."""
 
 
-def kinds(pause: tuple[float, float] = (0.0, 0.01)) -> tuple[Kind, ...]:
+def kinds(pause: tuple[float, float] = Kind.pause) -> tuple[Kind, ...]:
     """Return the kinds of clients; `pause` is that of the busy ones after a response, in seconds."""
     return (
         Kind("kept", path="/", pause=pause),

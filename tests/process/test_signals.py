@@ -16,7 +16,7 @@ import pytest
 
 from app.settings import WORKER_CLASSES
 from gunicorn_fast import LEADER_WORKER
-from tests.process.clients import Connection, Crowd, Kind, Lost
+from tests.process.clients import CALM_KINDS, Connection, Crowd, Kind, Lost
 from tests.process.delay import ROUND_TRIP, DelayProxy
 from tests.process.service import QUICK, SLACK, Service, catches, for_each_class
 from tests.waiting import CONDITION_TIMEOUT, wait_until
@@ -272,7 +272,7 @@ def test_reload_under_load_loses_nothing(far: bool) -> None:
             port = service.ready().port
             if far:
                 port = stack.enter_context(DelayProxy(port, ROUND_TRIP)).port
-            with Crowd(lambda: port, each=1) as crowd:
+            with Crowd(lambda: port, CALM_KINDS, each=1) as crowd:
                 wait_until(crowd.everyone_answered, "every kind answered")
                 old = set(service.workers)
                 service.signal(signal.SIGHUP)
