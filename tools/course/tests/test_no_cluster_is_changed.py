@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[3]
 MAKE = shutil.which("make") or "make"
 
-RECORDER = """#!{python}
+RECORDER = """#!{python} -IS
 import json, pathlib, sys
 with pathlib.Path({record!r}).open("a") as record:
     record.write(json.dumps(sys.argv[1:]) + "\\n")
