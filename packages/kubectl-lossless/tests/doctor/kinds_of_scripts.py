@@ -410,4 +410,60 @@ SCRIPTS: dict[str, tuple[Sequence[Change], set[tuple[Severity, str]]]] = {
         [command("tini", "--", "waitress-serve", "--call", "shop:create")],
         {(RISKS, "in-flight")},
     ),
+    "server or exit": (
+        [script("gunicorn shop.wsgi --graceful-timeout 20 || exit 1")],
+        {(LOSES, "shell-entrypoint")},
+    ),
+    "server and its exit status": (
+        [script("./migrate\ngunicorn shop.wsgi --graceful-timeout 20\nexit $?\n", "bash", "-c")],
+        {(LOSES, "shell-entrypoint")},
+    ),
+    "branch that execs or prints": (
+        [script("if [ -f /ready ]; then exec /srv/server; else echo missing >&2; exit 1; fi")],
+        set(),
+    ),
+    "branch that execs the server or opens a shell": (
+        [
+            script(
+                'if [ "$1" = web ]; then exec gunicorn shop.wsgi --graceful-timeout 20; '
+                "else python manage.py shell; fi"
+            )
+        ],
+        set(),
+    ),
+    "loop that execs once the database is there": (
+        [script("while true; do if nc -z db 5432; then exec /srv/server; fi; sleep 1; done")],
+        set(),
+    ),
+    "array of bash": (
+        [
+            script(
+                'args=(--port 8000)\nif [[ -n "$DEBUG" ]]; then args+=(--debug); fi\n'
+                'exec /srv/server "${args[@]}"\n',
+                "bash",
+                "-c",
+            )
+        ],
+        set(),
+    ),
+    "log through a process substitution": (
+        [script("exec /srv/server > >(tee /log) 2>&1", "bash", "-c")],
+        set(),
+    ),
+    "function that starts the server in bash": (
+        [script("serve() { /srv/server --port 8000; }; serve", "bash", "-c")],
+        {(LOSES, "shell-entrypoint")},
+    ),
+    "server and a clean-up in bash": (
+        [script("gunicorn shop.wsgi --graceful-timeout 20; rm -f /tmp/pid", "bash", "-c")],
+        {(LOSES, "shell-entrypoint")},
+    ),
+    "trap that signals its own group": (
+        [script("trap 'kill 0; wait' TERM; gunicorn shop.wsgi --graceful-timeout 20 & wait")],
+        {(RISKS, "shell-entrypoint")},
+    ),
+    "time in front in bash": (
+        [script("time gunicorn shop.wsgi --graceful-timeout 20", "bash", "-c")],
+        {(LOSES, "shell-entrypoint")},
+    ),
 }

@@ -40,18 +40,54 @@ MEASURED: dict[str, tuple[End, End, End]] = {
     "command exec b": (REPLACED, REPLACED, REPLACED),
     "exec 2>&1; b": (STAYS, REPLACED, REPLACED),
 }
+# The same for dash and bash alone.
+MORE: dict[str, tuple[End, End]] = {
+    "b || exit 1": (STAYS, STAYS),
+    "b; exit $?": (STAYS, STAYS),
+    "x=0; b || x=$?; exit $x": (STAYS, STAYS),
+    "f() { b; }; f": (STAYS, STAYS),
+    "f() ( exec b ); f": (STAYS, STAYS),
+    "if a; then exec b; else echo no; fi": (REPLACED, REPLACED),
+    "for i in 1; do exec b; done": (REPLACED, REPLACED),
+    "while a; do if a; then exec b; fi; done": (REPLACED, REPLACED),
+    "until a; do a; done; exec b": (REPLACED, REPLACED),
+}
+
+# Forms that only bash can read.
+OF_BASH: dict[str, End] = {
+    'x=(1 "2 3"); exec b "${x[@]}"': REPLACED,
+    "x=(1 2)\nb": REPLACED,
+    "exec b > >(cat)": REPLACED,
+    "b > >(cat)": STAYS,
+    "function f { exec b; }; f": REPLACED,
+    "function f() { b; }; f": STAYS,
+    "time b": STAYS,
+}
 SHELLS = {Shell.DASH: "dash", Shell.BASH: "bash", Shell.BUSYBOX: "busybox"}
 
 
-@pytest.mark.parametrize("script", MEASURED)
-@pytest.mark.parametrize("shell", SHELLS)
-def test_outcome_is_the_measured_one(shell: Shell, script: str) -> None:
-    assert outcome(script, shell).end is MEASURED[script][list(SHELLS).index(shell)]
+CASES = [
+    *(
+        (script, shell, ends[number])
+        for script, ends in MEASURED.items()
+        for number, shell in enumerate(SHELLS)
+    ),
+    *(
+        (script, shell, end)
+        for script, ends in MORE.items()
+        for shell, end in zip(SHELLS, ends, strict=False)
+    ),
+    *((script, Shell.BASH, end) for script, end in OF_BASH.items()),
+]
 
 
-@pytest.mark.parametrize("script", MEASURED)
-@pytest.mark.parametrize("shell", SHELLS)
-def test_shell_behaves_as_measured(shell: Shell, script: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("script", "shell", "end"), CASES)
+def test_outcome_is_the_measured_one(script: str, shell: Shell, end: End) -> None:
+    assert outcome(script, shell).end is end
+
+
+@pytest.mark.parametrize(("script", "shell", "end"), CASES)
+def test_shell_behaves_as_measured(script: str, shell: Shell, end: End, tmp_path: Path) -> None:
     """The server tells its own process: the shell's, where that was replaced."""
     program = shutil.which(SHELLS[shell])
     if program is None:
@@ -63,8 +99,7 @@ def test_shell_behaves_as_measured(shell: Shell, script: str, tmp_path: Path) ->
     environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
     process = subprocess.Popen(words, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL)
     process.wait(20)
-    replaced = int((tmp_path / "pid").read_text()) == process.pid
-    assert replaced == (MEASURED[script][list(SHELLS).index(shell)] is REPLACED)
+    assert (int((tmp_path / "pid").read_text()) == process.pid) == (end is REPLACED)
 
 
 @pytest.mark.parametrize(
@@ -87,6 +122,7 @@ def test_trap_that_passes_the_signal_on_is_recognized(script: str) -> None:
         "trap 'kill $p' TERM; b & p=$!; wait",
         "trap exit TERM; b & wait; wait",
         "stop() { echo bye; }; trap stop TERM; b & wait",
+        "trap 'kill 0; wait' TERM; b & wait",
     ],
 )
 def test_trap_that_ends_the_script_before_the_program_is_recognized(script: str) -> None:
@@ -139,6 +175,19 @@ def test_program_finishes_where_the_trap_waits(
     shell_pid.send_signal(signal.SIGTERM)
     process.wait(20)
     assert (tmp_path / "finished").exists() is finishes
+
+
+def test_earlier_server_keeps_the_shell_in_front_of_it() -> None:
+    for script in ("gunicorn a; rm x", "f() { gunicorn a; }; f; rm x"):
+        assert outcome(script, Shell.BASH, serves=server.serves).end is STAYS
+    assert outcome("if b; then exec gunicorn a; fi; rm x", Shell.BASH, serves=server.serves).end is REPLACED
+
+
+@pytest.mark.parametrize("branch", ["./shell", "echo no", "exit 1", "python manage.py check"])
+def test_branch_without_a_server_does_not_count(branch: str) -> None:
+    script = f"if b; then exec gunicorn a; else {branch}; fi"
+    assert outcome(script, Shell.DASH, serves=server.serves).end is REPLACED
+    assert outcome(script.replace("exec ", ""), Shell.DASH, serves=server.serves).end is STAYS
 
 
 @pytest.mark.parametrize("script", ["'", "if a; then b", "b )", "a;;b", "$(", "case x in", "f( b"])

@@ -365,7 +365,7 @@ class Start:
         """Outcome of that shell."""
         if self.script is None or self.shell is None:
             return None
-        return shell.outcome(self.script, self.shell, _works)
+        return shell.outcome(self.script, self.shell, _works, serves)
 
     @cached_property
     def serving(self) -> list[str]:

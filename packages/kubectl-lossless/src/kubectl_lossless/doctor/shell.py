@@ -216,6 +216,10 @@ def tokens(script: str) -> list[Token]:
             for mark, tabs in pending:
                 at = _skip_here_document(script, at, mark, tabs)
             pending.clear()
+        elif script.startswith(("<(", ">("), at):  # a process substitution of bash
+            end = _balanced(script, at + 2, "(", ")")
+            found.append(Token("", Word(script[at:end], at, end, dynamic=True)))
+            at = end
         elif operator := next((each for each in OPERATORS if script.startswith(each, at)), None):
             at += len(operator)
             found.append(Token(operator))
@@ -252,6 +256,11 @@ def _word(script: str, start: int) -> Word:
     at, dynamic, quoted = start, False, False
     while at < len(script):
         char = script[at]
+        if char == "(" and ASSIGNMENT.fullmatch("".join(text)):  # an array of bash
+            end = _balanced(script, at + 1, "(", ")")
+            text.append(script[at:end])
+            at, dynamic = end, True
+            continue
         if char in " \t\r\n;&|<>()":
             break
         if char == "'":
@@ -394,6 +403,8 @@ class _Parser:
 
     def command(self) -> Command:
         word = self.keyword()
+        if word == "function":
+            return self.function_of_bash()
         found: Command
         if word == "if":
             found = self.conditional()
@@ -485,6 +496,15 @@ class _Parser:
             raise ShellError(f"{self.operator()!r} where a command begins")
         return found
 
+    def function_of_bash(self) -> Function:
+        self.at += 1
+        name = self.keyword()
+        self.at += 1
+        if self.operator() == "(":
+            return self.function(name)
+        self.skip_newlines()
+        return Function(name, self.command())
+
     def function(self, name: str) -> Function:
         self.at += 1
         if self.operator() != ")":
@@ -515,10 +535,19 @@ class Outcome:
     script: Script = field(default_factory=lambda: Script([]))
 
 
-def outcome(text: str, shell: Shell, works: Callable[[Sequence[str]], bool] = lambda _: False) -> Outcome:
+Knows = Callable[[Sequence[str]], bool]
+"""A function that tells whether a command line is one of a kind."""
+
+
+def _never(_: Sequence[str]) -> bool:
+    return False
+
+
+def outcome(text: str, shell: Shell, works: Knows = _never, serves: Knows = _never) -> Outcome:
     """Return the process that is PID 1 after a script of `sh -c` has started its last command.
 
-    `works`: tells whether a command line is a worker's, whose branch of a script is not the server's.
+    `works`: tells whether a command line is a worker's, whose branch of a script is not the server's;
+    `serves`: whether it is a known server's, whose branch is.
     """
     try:
         script = parse(text)
@@ -532,17 +561,27 @@ def outcome(text: str, shell: Shell, works: Callable[[Sequence[str]], bool] = la
         if isinstance(command, Function)
     }
     tails = list(_tails(script, functions, 0))
-    serving = [each for each in tails if not _works(each, works)]
-    tails = serving or tails
+    tails = [each for each in tails if not _is(each, works)] or tails
+    tails = [each for each in tails if _is(each, serves)] or tails
     if (trapped := _trapped(script, functions)) is not None:
         return Outcome(trapped, script=script)
-    if tails and all(_replaces(each) for each in tails):
+    execs = [each for each in tails if _execs(each)]
+    if execs and all(_execs(each) or _only_ends(each) for each in tails):
         return Outcome(End.REPLACED, script=script)
     last = _only_last(script)
     # A file that is read may end with exec.
     reads = any(isinstance(each, Simple) and each.name in (".", "source") for each in tails)
-    if last is not None and not reads and _gives_place(text, script, last, shell):
-        return Outcome(End.REPLACED, last, script)
+    if (
+        last is not None
+        and not reads
+        and last.name not in functions
+        and _gives_place(text, script, last, shell)
+    ):
+        bodies = [body for each in functions.values() if isinstance(each, Compound) for body in each.bodies]
+        before = [each for part in (script, *bodies) for each, _ in part.commands()]
+        earlier = [each for each in before if each is not last and not _execs(each)]
+        if not any(_is(each, serves) for each in earlier) or _is(last, serves):
+            return Outcome(End.REPLACED, last, script)
     unclear = reads or (shell is Shell.OTHER and last is not None)
     return Outcome(End.UNCLEAR if unclear else End.STAYS, last, script)
 
@@ -560,7 +599,7 @@ def _tails(script: Script, functions: dict[str, Command], depth: int) -> Iterato
         command = item.pipelines[0].commands[0]
         # Without a condition in front, nothing after exec is reached.
         alone = len(item.pipelines) == 1 and len(item.pipelines[0].commands) == 1 and not item.background
-        if alone and isinstance(command, Simple) and _replaces(command):
+        if alone and isinstance(command, Simple) and (_execs(command) or command.name in ("exit", "return")):
             break
     if last is None:
         return
@@ -574,7 +613,7 @@ def _tails(script: Script, functions: dict[str, Command], depth: int) -> Iterato
                 yield "pipeline"
             continue
         (command,) = pipeline.commands
-        replaces = isinstance(command, Simple) and _replaces(command)
+        replaces = isinstance(command, Simple) and _execs(command)
         if final or replaces:
             yield from _tails_of(command, functions, depth)
         if replaces and number == 0:
@@ -588,24 +627,40 @@ def _tails_of(command: Command, functions: dict[str, Command], depth: int) -> It
         else:
             yield command
     elif isinstance(command, Compound):
-        if command.kind in ("loop", "subshell"):
+        execs = [each for body in command.bodies for each, _ in body.commands() if _execs(each)]
+        if command.kind == "loop" and execs:
+            yield from execs  # as in a loop that waits for a database
+        elif command.kind in ("loop", "subshell"):
             yield command.kind
         else:
             for body in command.bodies:
                 yield from _tails(body, functions, depth)
 
 
-def _works(tail: Tail, works: Callable[[Sequence[str]], bool]) -> bool:
-    return not isinstance(tail, str) and works([each.text for each in tail.words])
+def _is(tail: Tail, knows: Knows) -> bool:
+    return not isinstance(tail, str) and knows([each.text for each in tail.words])
 
 
-def _replaces(tail: Tail) -> bool:
-    """Return whether a script that ends so leaves no shell: exec with a program, or an exit."""
+def _execs(tail: Tail) -> bool:
+    """Return whether a command is exec with a program, which replaces the shell."""
     if isinstance(tail, str):
         return False
     rest = " ".join(each.text for each in tail.words[1:])
     evaluated = tail.name in ("eval", "command", "builtin") and rest.startswith("exec ")
-    return evaluated or (tail.name == "exec" and len(tail.words) > 1) or tail.name in ("exit", "return")
+    return evaluated or (tail.name == "exec" and len(tail.words) > 1)
+
+
+def _only_ends(tail: Tail) -> bool:
+    """Return whether a command only ends the script, or prints something before its end."""
+    return not isinstance(tail, str) and tail.name in (
+        "exit",
+        "return",
+        "echo",
+        "printf",
+        "true",
+        "false",
+        ":",
+    )
 
 
 def _trapped(script: Script, functions: dict[str, Command]) -> End | None:
@@ -622,8 +677,8 @@ def _trapped(script: Script, functions: dict[str, Command]) -> End | None:
     if action.dynamic and action.text.startswith("$"):
         return End.FORWARDS  # only the shell knows its program
     done = _names_in(action.text, functions)
-    if done <= TRIVIAL:
-        return End.ENDS  # it passes nothing on
+    if done <= TRIVIAL or re.search(r"\bkill\s+(-\S+\s+)*0\b", action.text):
+        return End.ENDS  # it passes nothing on, or the signal comes back to the shell and ends its wait
     loops = any(isinstance(each, Compound) and each.kind == "loop" for each in all_commands(script))
     return End.FORWARDS if waits > 1 or "wait" in done or loops else End.ENDS
 
@@ -652,7 +707,7 @@ def _only_last(script: Script) -> Simple | None:
     if len(pipelines[-1].commands) > 1:
         return None
     command = pipelines[-1].commands[0]
-    if not isinstance(command, Simple) or not command.words or command.name in TRIVIAL | {"exec"}:
+    if not isinstance(command, Simple) or not command.words or command.name in TRIVIAL | {"exec", "time"}:
         return None
     return command
 
@@ -667,7 +722,7 @@ def _gives_place(text: str, script: Script, last: Simple, shell: Shell) -> bool:
     return shell is Shell.BUSYBOX and not text.endswith("\n")
 
 
-def with_exec(text: str, found: Outcome, serves: Callable[[Sequence[str]], bool]) -> str | None:
+def with_exec(text: str, found: Outcome, serves: Knows) -> str | None:
     """Return the script with exec before its last command; None where that is not all that is needed.
 
     `serves`: tells whether a command line is a server's; with a second one, exec is the wrong change.

@@ -416,7 +416,7 @@ def _mended(each: Container) -> str | None:
         key, index = _script_path(each)[-2:]
         if isinstance(index, int):
             script = str(each.spec[str(key)][index])
-    found = outcome(script, shell)
+    found = outcome(script, shell, serves=server.serves)
     if found.last is not None and server.stays_in_front([word.text for word in found.last.words]):
         return None
     return with_exec(script, found, server.serves)
