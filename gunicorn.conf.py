@@ -46,7 +46,7 @@ def on_starting(server: Any) -> None:
 
 
 def when_ready(server: Any) -> None:
-    """Keep the workers' memory small: share what is loaded, and limit malloc's arenas.
+    """Keep the workers' memory small: share the loaded code, and limit malloc's arenas.
 
     A garbage collection writes to every object that is not frozen, and so copies it into each worker.
     """

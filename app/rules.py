@@ -1,4 +1,4 @@
-"""Rules of the settings: how each text of the environment is read, and what to report of a wrong one."""
+"""Rules of the settings: readers of the environment's texts, and sentences on wrong ones."""
 
 from __future__ import annotations
 

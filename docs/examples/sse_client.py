@@ -2,7 +2,7 @@
 
     python docs/examples/sse_client.py http://localhost:8080
 
-It does with requests what a browser's EventSource does automatically: store the last id, wait for the
+It imitates a browser's EventSource: store the last id, wait for the
 server's `retry`, resume. It adds two things that EventSource lacks: backoff, and a timeout for silence.
 """
 

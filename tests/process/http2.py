@@ -81,7 +81,7 @@ class Http2Connection(Connection):
         self._sent = self._request(path, headers)
 
     def answer(self) -> Answer:
-        """Return the response to what `send()` has sent."""
+        """Return the response to the request of `send()`."""
         return self._response(self._sent)
 
     def closed_within(self, seconds: float) -> bool:

@@ -219,7 +219,7 @@ class Guests:
 
     def are_served_to_the_end(self) -> None:
         """Check that each client gets the end of its response, or the code that asks it to reconnect."""
-        # The worker has received the signal: what ends later announces the close.
+        # The worker has received the signal: a response that ends later announces the close.
         assert self._events.part() == "event: bye"
         assert self._events.part() is None
         self._release.touch()

@@ -1,4 +1,4 @@
-"""Memory of a worker that has served: what it must not keep."""
+"""Memory that a worker must not keep when it has served."""
 
 from __future__ import annotations
 

@@ -708,7 +708,7 @@ def test_killed_worker_leaves_no_open_streams(draining: bool) -> None:
                 each.farewell()
         wait_until(lambda: len(service.workers) == 1 and killed not in service.workers, "a new worker")
         wait_until(lambda: streams_open(service) == 0, "none open")
-        assert count(service, "opened_total", "events") == 5  # what was counted stays
+        assert count(service, "opened_total", "events") == 5  # the count stays
         if not draining:
             service.signal(signal.SIGTERM)
         assert service.wait() <= QUICK["DRAIN_MAX"]

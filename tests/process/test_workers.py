@@ -99,7 +99,7 @@ class CountedConnection(Base.connection_class):
         next(accesses)
         return super().__getattribute__(name)
 
-    def __eq__(self, other):  # for what looks it up in a list or a deque
+    def __eq__(self, other):  # for a lookup in a list or a deque
         next(accesses)
         return self is other
 

@@ -138,7 +138,7 @@ def _scrape(server: Server) -> float:
 
 
 def connected(rounds: int) -> list[Row]:
-    """Memory and processor time of idle connections, and what opening and closing them costs."""
+    """Memory and processor time of idle connections, and the cost of opening and closing them."""
     rows = []
     for contender in (LEADER, LANE):
         points = [_connected(contender, count, rounds) for count in IDLE]

@@ -147,7 +147,7 @@ def message(path: str, *headers: str, method: str = "GET") -> bytes:
 
 
 class Load:
-    """Clients of the service, and what became of their requests."""
+    """Clients of the service, and the fate of their requests."""
 
     def __init__(self, port: int, times: int = 1) -> None:
         """Create the load. `times`: number of clients of each kind, as a multiple of the usual one."""
@@ -181,7 +181,7 @@ class Load:
 
     @contextlib.asynccontextmanager
     async def connection(self, kind: str) -> AsyncIterator[Connection]:
-        """Open a connection for some requests; count what is lost on it."""
+        """Open a connection for some requests; count the lost ones."""
         connection = None
         try:
             connection = Connection(*await asyncio.open_connection("127.0.0.1", self.port))

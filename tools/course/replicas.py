@@ -1,9 +1,9 @@
 """Growth of an update's time with the number of pods, compared with its floor.
 
-The floor is what Kubernetes' rolling update cannot undercut: with N pods, maxSurge S and maxUnavailable U,
+The floor is the minimum of Kubernetes' rolling update: with N pods, maxSurge S and maxUnavailable U,
 S + U pods start at a time, each is available after its start and minReadySeconds, and the last old pod is
-deleted when N - U new ones are available; then it drains for at least DRAIN_MIN. What a measured update takes
-in addition is the time of the controllers, the kubelets and the processors.
+deleted when N - U new ones are available; then it drains for at least DRAIN_MIN. A measured update
+adds the time of the controllers, the kubelets and the processors.
 """
 
 import math

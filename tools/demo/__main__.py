@@ -1,4 +1,4 @@
-"""Update two services at the same time, one with DRAIN=off and one with DRAIN=on, and count what each loses.
+"""Update two services at the same time, one with DRAIN=off and one with DRAIN=on, and count their losses.
 
 No cluster is involved: each service is Gunicorn on this machine, behind a proxy that is as late as kube-proxy
 is. For 2 seconds after SIGTERM it still sends new connections to the old version. Both have the same clients.

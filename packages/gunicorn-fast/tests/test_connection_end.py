@@ -1,4 +1,4 @@
-"""What a connection reads, and what it does after the response, over a pair of sockets."""
+"""Reads of a connection, and its end after the response, over a pair of sockets."""
 
 from __future__ import annotations
 

@@ -340,7 +340,7 @@ def test_turn_without_time_calls_deferred_functions() -> None:
 
 
 def test_stopping_pool_with_nothing_to_do_waits() -> None:
-    """Ending a poll must not leave behind what ends the next one, or a stopping worker polls all the time."""
+    """Ending a poll must not leave bytes that end the next one, or a stopping worker polls all the time."""
     model, turns = Model(2), 0
     model.stopping = True
     model.defer(lambda: None)  # ends a poll before the main thread does

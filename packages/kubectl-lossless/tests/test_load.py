@@ -1,4 +1,4 @@
-"""The whole load, as a process, against a server process: what goes wrong is what is counted."""
+"""The whole load, as a process, against a server process: every failure is counted, and nothing else."""
 
 import http.client
 import json

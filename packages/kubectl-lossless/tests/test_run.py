@@ -16,7 +16,7 @@ from kubectl_lossless.measure.workload import Reference
 
 
 class Notes(Console):
-    """Keeps what is said."""
+    """Keeps the messages."""
 
     def __init__(self) -> None:
         self.said: list[str] = []

@@ -70,7 +70,7 @@ def test_clients_send_the_rate_that_was_asked_for(
     for client, number in found:
         assert number >= 1
         sent += number / (sum(client.idle) / 2 if client.idle else client.every)
-    assert sent <= rps * 1.01  # never more than what was asked for
+    assert sent <= rps * 1.01  # never more than the rate asked for
     if "idle" not in kinds:
         assert sent == pytest.approx(rps)
     assert sum(number for client, number in found if client.keep) == (0 if kinds == ("new",) else connections)

@@ -96,7 +96,7 @@ def test_workload_is_complete_by_the_rules_of_rollout_status(found: dict[str, An
     watch = Watch(Kubectl(), "n", "d")
     watch.deployment = found
     assert watch.rolled_out() is complete
-    assert watch.rolled_out(generation=3) is False  # the watch has not seen what was applied
+    assert watch.rolled_out(generation=3) is False  # the watch has not observed the applied change
 
 
 def test_the_deployment_s_own_complaints_are_passed_on() -> None:

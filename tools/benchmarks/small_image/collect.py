@@ -22,7 +22,7 @@ TINI = Path(shutil.which("tini") or "/usr/bin/tini")
 
 
 def copy(path: Path) -> None:
-    """Copy a file with the links that lead to it, or a folder with what its links lead to."""
+    """Copy a file with the links that lead to it, or a folder with the targets of its links."""
     target = OUT / path.relative_to("/")
     if os.path.lexists(target):
         return

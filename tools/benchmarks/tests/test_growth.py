@@ -91,7 +91,7 @@ def run(change: Callable[[dict[str, Any], int], object] = lambda each, number: N
 
 
 def verdicts(samples: list[dict[str, Any]]) -> set[tuple[str, str]]:
-    """Return part and figure of what grows."""
+    """Return part and figure of each growth."""
     return {(row["part"].split(",")[0], row["figure"]) for row in growth(samples) if row["verdict"] != "flat"}
 
 

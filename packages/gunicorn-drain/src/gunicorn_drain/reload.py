@@ -271,7 +271,8 @@ def _replace_workers(arbiter: Any, drain: Drain, oldest: int) -> None:
     except Exception as error:
         if os.getpid() != arbiter.pid:
             raise
-        # The old workers give back what a new one lacked; then Gunicorn's main loop starts the missing ones.
+        # The old workers give back the resources that a new one lacked; then Gunicorn's main loop starts
+        # the missing ones.
         arbiter.log.error(  # noqa: TRY400 - the reason is enough
             "A worker could not be started; the old workers retire first: %s", reason_of(error)
         )

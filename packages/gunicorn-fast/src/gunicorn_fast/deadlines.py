@@ -93,7 +93,7 @@ class HeaderQueue(DeadlineQueue[C]):
 
 
 class Deadlines(Generic[C]):
-    """Queues of the connections that wait, and what happens when their timeouts have passed.
+    """Queues of the connections that wait, and the actions when their timeouts have passed.
 
     `close(connection)` closes a connection that is in no queue any more. `defer(callback)` lets the event
     loop call a function soon.

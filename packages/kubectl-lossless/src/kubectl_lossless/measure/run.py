@@ -106,7 +106,7 @@ class Outcome:
 def check_targets(plan: Plan, place: Place) -> None:
     """Try every target; raises LoadError for one that does not give a good response.
 
-    Only from here: what a load in the cluster reaches is not reachable from elsewhere.
+    Only from here: a target of a load in the cluster is not reachable from elsewhere.
     """
     if not isinstance(place, Local):
         return
@@ -280,7 +280,7 @@ class Run:
         try:
             after = asked.reference.get(self._kubectl, namespace)
         except KubectlError:
-            # The change is made: what follows is measured, and reported even if its end cannot be observed.
+            # The change is made: the rollout is measured, and reported even if its end cannot be observed.
             self._generation = int(before["metadata"]["generation"]) + 1
             return zero
         if template(after) == self._template:

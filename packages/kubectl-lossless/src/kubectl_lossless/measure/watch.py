@@ -262,7 +262,7 @@ class Watch:
 
     def _take_deployment(self, found: Object) -> None:
         with self._changed:
-            # The watch begins with what was listed before: never go back to an older one.
+            # The watch begins with the objects listed before: never go back to an older one.
             if int(found["metadata"]["generation"]) >= self.deployment.get("metadata", {}).get(
                 "generation", 0
             ):

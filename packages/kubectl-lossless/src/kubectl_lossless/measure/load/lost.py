@@ -21,7 +21,7 @@ class Kind(StrEnum):
         return cls.CLOSED if value == "closed before an answer" else None
 
 
-class Lost(Exception):  # noqa: N818 - a lost request is what it is called everywhere here
+class Lost(Exception):  # noqa: N818 - everything here calls it a lost request
     """A request without a good response, and how it was lost.
 
     `phase`: "connecting", "handshake" (of TLS), or "waiting" for the response, once the connection stood.
