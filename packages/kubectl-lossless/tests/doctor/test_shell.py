@@ -177,7 +177,7 @@ def test_program_finishes_where_the_trap_waits(
     assert (tmp_path / "finished").exists() is finishes
 
 
-def test_earlier_server_keeps_the_shell_in_front_of_it() -> None:
+def test_shell_stays_in_front_of_an_earlier_server() -> None:
     for script in ("gunicorn a; rm x", "f() { gunicorn a; }; f; rm x"):
         assert outcome(script, Shell.BASH, serves=server.serves).end is STAYS
     assert outcome("if b; then exec gunicorn a; fi; rm x", Shell.BASH, serves=server.serves).end is REPLACED

@@ -26,7 +26,9 @@ from kubectl_lossless.doctor.documents import Document
         ("shop_1.test", HOST, True),
     ],
 )
-def test_name_is_wrong_unless_something_replaces_it(name: str, pattern: re.Pattern[str], wrong: bool) -> None:
+def test_wrong_name_is_reported_except_a_placeholder(
+    name: str, pattern: re.Pattern[str], wrong: bool
+) -> None:
     assert is_wrong_name(name, pattern) is wrong
 
 
