@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,31 +32,49 @@ def healthz():
 """
 
 
-@pytest.fixture(scope="module")
-def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("wheels")
+def shared(factory: pytest.TempPathFactory, name: str, build: Callable[[Path], None]) -> Path:
+    """Return the path that `build` has filled once for all processes of `pytest -n`."""
+    root = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+    built = root / f"{name}.built"
+    with (root / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not built.exists():
+            build(root / name)
+            built.touch()
+    return root / name
+
+
+def build_wheels(directory: Path) -> None:
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(directory)]
     # Otherwise pip creates an environment for each package, and downloads the same backend into it.
     command.append("--no-build-isolation")
     subprocess.run([*command, *(str(ROOT / "packages" / name) for name in PACKAGES)], check=True, timeout=200)
-    return directory
+
+
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return shared(tmp_path_factory, "wheels", build_wheels)
 
 
 @pytest.fixture(scope="module")
 def environment(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the bin directory of an environment with the packages and Flask, without the checkout."""
-    home = tmp_path_factory.mktemp("environment")
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", home], check=True, timeout=100)
-    install = [
-        *(sys.executable, "-m", "pip", "--python", str(home)),
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        "--find-links",
-        str(wheels),
-    ]
-    subprocess.run([*install, "flask", *PACKAGES], check=True, timeout=250)
-    return home / "bin"
+
+    def install(home: Path) -> None:
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", home], check=True, timeout=100)
+        command = [
+            *(sys.executable, "-m", "pip", "--python", str(home)),
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--find-links",
+            str(wheels),
+        ]
+        subprocess.run([*command, "flask", *PACKAGES], check=True, timeout=250)
+
+    return shared(tmp_path_factory, "environment", install) / "bin"
 
 
 def example(package: str, text: str) -> str:
