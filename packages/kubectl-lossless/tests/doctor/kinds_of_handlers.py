@@ -267,4 +267,22 @@ HANDLERS: dict[str, tuple[Sequence[Change], set[tuple[Severity, str]]]] = {
         ],
         set(),
     ),
+    "hook of two branches that fit": (
+        [hook("sh", "-c", "if [ -f /tmp/busy ]; then sleep 40; else sleep 30; fi")],
+        set(),
+    ),
+    "hook of two branches of which one is too long": (
+        [hook("sh", "-c", 'case "$MODE" in slow) sleep 70;; *) sleep 10;; esac')],
+        {(LOSES, "grace-period")},
+    ),
+    "hook of two short branches": (
+        [hook("sh", "-c", "if [ -f /tmp/busy ]; then sleep 3; else sleep 2; fi")],
+        {(LOSES, "prestop")},
+    ),
+    "hook of a branch that stops the server": (
+        [hook("sh", "-c", "if [ -f /tmp/busy ]; then kill -QUIT 1; else sleep 15; fi")],
+        {(LOSES, "prestop")},
+    ),
+    "hook by eval": ([hook("sh", "-c", "eval sleep 15")], set()),
+    "hook that reads a script": ([hook("sh", "-c", ". /hooks/stop.sh")], set()),
 }

@@ -219,8 +219,22 @@ def _outside_loops(script: shell.Script) -> Iterator[tuple[shell.Simple, bool]]:
                 if isinstance(command, shell.Simple):
                     yield command, item.background
                 elif isinstance(command, shell.Compound) and command.kind != "loop":
-                    for body in command.bodies:
-                        yield from ((each, held or item.background) for each, held in _outside_loops(body))
+                    bodies = [list(_outside_loops(body)) for body in command.bodies]
+                    longest = max(bodies, key=_slept_in, default=[])
+                    for body in bodies:
+                        # Of several branches one runs: the longest sleep counts.
+                        counts = body is longest or command.kind not in ("if", "case")
+                        for each, held in body:
+                            if counts or _slept_by(each) is None:
+                                yield each, held or item.background
+
+
+def _slept_by(command: shell.Simple) -> float | None:
+    return _slept([each.text for each in command.words]) if command.words else None
+
+
+def _slept_in(commands: list[tuple[shell.Simple, bool]]) -> float:
+    return sum(_slept_by(command) or 0.0 for command, _ in commands)
 
 
 def _judge_commands(commands: list[list[str]], text: str, place: Place, *, direct: bool = False) -> PreStop:
@@ -240,7 +254,7 @@ def _judge_commands(commands: list[list[str]], text: str, place: Place, *, direc
                 return PreStop(Effect.FAILS, 0.0, f"{shlex.join(words)!r} is no length of time")
             if Path(words[0]).name == "sleep":
                 total = None
-            elif Path(words[0]).name not in shell.TRIVIAL:
+            elif Path(words[0]).name not in shell.TRIVIAL - {"eval", "."}:
                 other = True
         elif total is not None:
             total += seconds
