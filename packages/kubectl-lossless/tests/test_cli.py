@@ -42,3 +42,8 @@ def test_command_has_help(command: str) -> None:
     done = run(command, "--help")
     assert done.returncode == 0, done.stderr
     assert "usage:" in done.stdout
+
+
+def test_command_line_is_read_without_the_templates_of_the_page() -> None:
+    program = "import sys, kubectl_lossless.measure.command; sys.exit('jinja2' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False, timeout=60).returncode == 0

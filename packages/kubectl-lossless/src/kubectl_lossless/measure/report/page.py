@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
 from kubectl_lossless.measure.report import report_json
@@ -65,6 +64,9 @@ def section(report: Report, name: str) -> Section:
 
 def page(course: Collection) -> str:
     """Return the HTML of a course; a single experiment is a course of one part with one experiment."""
+    # Imported here: completion starts the program for each TAB, and needs no page.
+    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
     environment = Environment(
         loader=PackageLoader("kubectl_lossless.measure.report", "."),
         autoescape=select_autoescape(["html", "j2"]),
