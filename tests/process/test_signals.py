@@ -45,15 +45,22 @@ def in_flight(service: Service, seconds: float, count: int = 1) -> Iterator[list
 
 
 def test_idle_service_exits_after_drain_min() -> None:
+    # On a busy machine the exit of the processes takes longer than the drain; only the maximum is far away.
+    settings = {**QUICK, "DRAIN_MAX": 60}
+
     def seconds_to_exit(worker_class: str) -> float:
-        with Service(WORKER_CLASS=worker_class, **QUICK) as service:
+        with Service(WORKER_CLASS=worker_class, **settings) as service:
             service.ready().signal(signal.SIGTERM)
-            return service.wait()
+            took = service.wait()
+            ended = re.search(r"Drain ended: quiet; 0 requests completed in ([\d.]+) s", service.log)
+            assert ended, service.log
+            assert QUICK["DRAIN_MIN"] <= float(ended[1]) <= QUICK["DRAIN_MIN"] + SLACK, worker_class
+            return took
 
     took = for_each_class(seconds_to_exit)
     print(took)
     for worker_class, seconds in took.items():
-        assert QUICK["DRAIN_MIN"] <= seconds <= QUICK["DRAIN_MIN"] + SLACK, worker_class
+        assert QUICK["DRAIN_MIN"] <= seconds < settings["DRAIN_MAX"] / 2, worker_class
 
 
 @pytest.mark.parametrize("worker_class", WORKER_CLASSES)
@@ -170,7 +177,7 @@ def test_second_sigterm_ends_the_drain() -> None:
 
 
 def test_sigterm_to_the_process_group_begins_one_drain() -> None:
-    with Service(group=True, **QUICK) as service, in_flight(service.ready(), 1) as (slow,):
+    with Service(group=True, **QUICK) as service, in_flight(service.ready(), 3) as (slow,):
         service.signalled = time.monotonic()
         os.killpg(service.process.pid, signal.SIGTERM)
         wait_until(lambda: service.said("Drain began") == 1, "the drain")
