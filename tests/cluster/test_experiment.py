@@ -107,6 +107,8 @@ class Rollout:
 
 
 UPDATE = ("update", "v4", "v5", "--clients", "new=2")
+QUICK_UPDATE = ("update", "v2", "v5", "--clients", "new=2")
+"""An update whose first rung is rolled out in seconds: it has neither preStop nor minReadySeconds."""
 
 
 def is_as_found(stage: Stage) -> None:
@@ -148,16 +150,16 @@ def test_state_before_a_killed_experiment_is_restored_by_the_next_experiment(
     stage: Stage, deployed: Callable[[Rung], str], manifests: Path
 ) -> None:
     deployed(Rung("v2", version="found"))
-    with Rollout(stage.kubectl, manifests, *UPDATE, "--yes") as killed:
+    with Rollout(stage.kubectl, manifests, *QUICK_UPDATE, "--yes") as killed:
         killed.wait_for("pods are ready")
-        with Rollout(stage.kubectl, manifests, *UPDATE, "--yes") as second:
+        with Rollout(stage.kubectl, manifests, *QUICK_UPDATE, "--yes") as second:
             assert second.wait() == 2
         assert "Another experiment uses the namespace" in second.said
         killed.process.kill()
         killed.process.wait()
     (left,) = stage.kubectl.objects("get", "deployment", stage.deployment, "-n", stage.namespace)
-    assert version_of(left["spec"]["template"]) == "v4"
-    with Rollout(stage.kubectl, manifests, *UPDATE, "--yes") as again:
+    assert version_of(left["spec"]["template"]) == "v2"
+    with Rollout(stage.kubectl, manifests, *QUICK_UPDATE, "--yes") as again:
         again.wait_for("an experiment was killed in the middle: putting back what it found")
         again.wait_for("pods are ready")
         again.interrupt()
@@ -171,11 +173,11 @@ def test_namespace_of_a_killed_experiment_is_deleted_by_the_next_experiment(
     stage.apply(Rung("v5"))  # so that `stage.namespace` is set
     delete = ("delete", "namespace", stage.namespace, "--ignore-not-found")
     stage.kubectl(*delete, timeout=180)
-    with Rollout(stage.kubectl, manifests, *UPDATE) as killed:
+    with Rollout(stage.kubectl, manifests, *QUICK_UPDATE) as killed:
         killed.wait_for("pods are ready")
         killed.process.kill()
         killed.process.wait()
-    with Rollout(stage.kubectl, manifests, *UPDATE) as again:  # only its own objects: no question
+    with Rollout(stage.kubectl, manifests, *QUICK_UPDATE) as again:  # only its own objects: no question
         again.wait_for("an experiment was killed in the middle: deleting the namespace that it created")
         again.wait_for("pods are ready")
         again.interrupt()
