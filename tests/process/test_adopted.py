@@ -13,6 +13,7 @@ from gunicorn_fast import PROBE_LANE_WORKER
 from tests.process.clients import Crowd, Kind, get
 from tests.process.plain import DJANGO_PROJECT
 from tests.process.service import ROOT, Service
+from tests.process.streams import EventStream
 from tests.waiting import wait_until
 
 FLASK = """
@@ -51,6 +52,22 @@ def application(environ, start_response):
     body = b"Hello" if found else b"Nothing there"
     start_response("200 OK" if found else "404 Not Found", [("Content-Length", str(len(body)))])
     return [body]
+"""
+
+FASTAPI = """
+import asyncio
+from fastapi import FastAPI, Request
+from fastapi.responses import StreamingResponse
+
+app = FastAPI()
+
+@app.get("/healthz")
+async def healthz():
+    return {"alive": True}
+
+async def next_event():
+    await asyncio.sleep(0.1)
+    return b"event: tick\\n\\n"
 """
 
 CLIENTS = (
@@ -119,6 +136,23 @@ def test_drain_of_djangos_asgi_loses_nothing(tmp_path: Path) -> None:
     (tmp_path / "service.py").write_text((DJANGO + DJANGO_URLS).replace("wsgi", "asgi"))
     with Service("-k", "asgi", "service:application", directory=tmp_path, **SHORT) as service:
         drains(service)
+
+
+@pytest.mark.parametrize("worker_class", ["asgi", "uvicorn_worker.UvicornWorker"])
+def test_event_stream_of_fastapi_ends_itself(worker_class: str, tmp_path: Path) -> None:
+    (tmp_path / "gunicorn.conf.py").write_text(example("gunicorn_drain.install"))
+    (tmp_path / "service.py").write_text(FASTAPI + example("gunicorn_drain.terminating"))
+    with (
+        Service("-k", worker_class, "service:app", directory=tmp_path, **SHORT) as service,
+        EventStream(service.ready("/ready").port, path="/events") as stream,
+    ):
+        assert stream.part() == "event: tick"
+        service.begin_drain("/ready")
+        while stream.part() is not None:
+            pass
+        assert stream.ended
+        service.wait()
+        assert service.said("Drain ended: quiet") == 1
 
 
 def test_drain_needs_no_configuration_file(tmp_path: Path) -> None:
