@@ -50,8 +50,8 @@ DISTURBED_SHARE = 0.55
 DISTURBED, UNDISTURBED = "disturbed", "undisturbed"
 
 GROWTH_LIMITS: Mapping[str, float] = {
-    "PSS MB": 0.02,
-    "master PSS MB": 0.02,
+    "memory MB": 0.02,
+    "master memory MB": 0.02,
     "descriptors": 0.05,
     "threads": 0.05,
     "metrics files": 0.05,
@@ -379,16 +379,30 @@ class Load:
 # ---- samples ---------------------------------------------------------------------------------------------
 
 
+def own_memory(process: psutil.Process) -> float:
+    """Return a process's proportional set size (PSS) without mapped files, in MB.
+
+    Python's own pages are mapped by every Python process of the machine: a PSS with them grows whenever one
+    of the others exits. Raises FileNotFoundError or ProcessLookupError for a process that has exited.
+    """
+    lines = Path(f"/proc/{process.pid}/smaps_rollup").read_text().splitlines()[1:]
+    sizes = {name: int(size.split()[0]) for name, size in (line.split(":") for line in lines)}
+    return (sizes["Pss_Anon"] + sizes["Pss_Shmem"]) * 1024 / 1e6
+
+
 def sample(server: Server, load: Load) -> dict[str, Any]:
-    """Measure the server's processes. Raises psutil.NoSuchProcess for one that exits meanwhile."""
+    """Measure the server's processes.
+
+    Raises psutil.NoSuchProcess, FileNotFoundError or ProcessLookupError for one that exits meanwhile.
+    """
     family = server.family()
-    sizes = [each.memory_full_info().pss / 1e6 for each in family]
+    sizes = [own_memory(each) for each in family]
     files = [each for each in server.metrics.rglob("*") if each.is_file()]
     waits = load.waits or [0.0]
     found = {
         "processes": len(family),
-        "PSS MB": round(sum(sizes), 2),
-        "master PSS MB": round(sizes[0], 2),
+        "memory MB": round(sum(sizes), 2),
+        "master memory MB": round(sizes[0], 2),
         "descriptors": sum(each.num_fds() for each in family),
         "threads": sum(each.num_threads() for each in family),
         "metrics files": len(files),
@@ -409,7 +423,7 @@ async def settled_sample(server: Server, load: Load) -> dict[str, Any]:
         try:
             if len(server.family()) == WORKERS + 1 or attempt == 25:
                 return sample(server, load)
-        except (psutil.NoSuchProcess, FileNotFoundError):
+        except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
             pass
         await asyncio.sleep(1)
     return {}

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tools.benchmarks import soak
@@ -99,7 +102,7 @@ def test_run_in_which_nothing_grows_succeeds(capsys: pytest.CaptureFixture[str])
     assert report(run()) == 0
     out, err = capsys.readouterr()
     assert "| requests | 239 |" in out
-    assert "| disturbed, 33-66 min | PSS MB | 66 | " in out
+    assert "| disturbed, 33-66 min | memory MB | 66 | " in out
     assert err == ""
 
 
@@ -115,9 +118,9 @@ def test_leak_of_old_workers_is_found_without_replacement() -> None:
     """A SIGHUP every five minutes, ten samples, hides the leak in the first part."""
 
     def leak(each: dict[str, Any], number: int) -> None:
-        each["PSS MB"] += (number % 10 if each["part"] == DISTURBED else number) * 0.1
+        each["memory MB"] += (number % 10 if each["part"] == DISTURBED else number) * 0.1
 
-    assert verdicts(run(leak)) == {(UNDISTURBED, "PSS MB")}
+    assert verdicts(run(leak)) == {(UNDISTURBED, "memory MB")}
 
 
 def test_growth_at_the_beginning_of_each_part_is_no_leak() -> None:
@@ -133,7 +136,7 @@ def test_growth_that_slows_down_is_no_leak() -> None:
     """Free memory that malloc keeps: 10 MB in each part, half of it in the first six of its minutes."""
 
     def warm_up(each: dict[str, Any], number: int) -> None:
-        each["PSS MB"] += 10 * (1 - 0.5 ** ((number % 132) / 12))
+        each["memory MB"] += 10 * (1 - 0.5 ** ((number % 132) / 12))
 
     assert verdicts(run(warm_up)) == set()
 
@@ -187,3 +190,42 @@ def test_headers_that_the_load_sends_too_late_are_not_lost(
         "lost": 0,
         counted: 1,
     }
+
+
+MAPS_A_FILE = """
+import mmap, sys
+with open(sys.argv[1], "rb") as file:
+    mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+read = sum(mapped[::4096])
+print("mapped", flush=True)
+sys.stdin.readline()
+allocated = b"x" * 8_000_000
+print("allocated", flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_memory_is_that_of_the_process_alone(tmp_path: Path) -> None:
+    file = tmp_path / "mapped"
+    file.write_bytes(bytes(8_000_000))
+    command = [sys.executable, "-c", MAPS_A_FILE, str(file)]
+
+    def start() -> subprocess.Popen[str]:
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    with start() as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout.readline() == "mapped\n"
+        measured = psutil.Process(process.pid)
+        alone = soak.own_memory(measured)
+        with start() as other:
+            assert other.stdout is not None
+            assert other.stdout.readline() == "mapped\n"
+            assert soak.own_memory(measured) == pytest.approx(alone, abs=1)
+            other.communicate()
+        process.stdin.write("\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "allocated\n"
+        assert soak.own_memory(measured) == pytest.approx(alone + 8, abs=1)
+        process.communicate()
