@@ -7,7 +7,7 @@ import re
 import pytest
 
 from app.settings import Settings
-from kubectl_lossless.doctor.checks.shutdown import MARGIN
+from kubectl_lossless.doctor.checks.shutdown import KILL_MARGIN
 
 from .manifests import RUNGS, Object, container, deployment, envoy, objects, one, pod_spec, settings, text
 
@@ -52,13 +52,13 @@ def probe_seconds(probe: Object) -> int:
 
 @pytest.mark.parametrize("rung", RUNGS)
 def test_grace_period_covers_the_whole_stop(rung: str) -> None:
-    assert sum(stopping(rung).values()) + MARGIN < grace(rung)
+    assert sum(stopping(rung).values()) + KILL_MARGIN < grace(rung)
 
 
 @pytest.mark.parametrize("rung", RUNGS)
 def test_figures_in_comments_are_in_force(rung: str) -> None:
     own = settings(rung)
-    in_force = {**stopping(rung), "margin": MARGIN}
+    in_force = {**stopping(rung), "margin": KILL_MARGIN}
     in_force |= {"DRAIN_MIN": own.drain_min, "SLEEP_LIMIT": own.sleep_limit}
     comments = "\n".join(line for line in text(rung).splitlines() if line.strip().startswith("#"))
     said = re.findall(r"\b(preStop|DRAIN_MAX|GRACEFUL_TIMEOUT|DRAIN_MIN),? (\d+) s", comments)

@@ -13,7 +13,7 @@ from kubectl_lossless.rolling_update import amount
 PROGRESS_DEADLINE = 600
 """Seconds, Kubernetes' default for progressDeadlineSeconds."""
 
-MARGIN = 6
+OBSERVATION = 6
 """Seconds that minReadySeconds should be longer than the readiness probe needs to notice a failure."""
 
 LONGEST_MIN_READY = 60
@@ -205,7 +205,7 @@ def min_ready_seconds(workload: Workload) -> Iterator[Finding]:
     if found > least:
         return
     deadline = int(workload.spec.get("progressDeadlineSeconds", PROGRESS_DEADLINE))
-    wanted = least + MARGIN
+    wanted = least + OBSERVATION
     possible = wanted < deadline and wanted <= LONGEST_MIN_READY
     yield Finding(
         Severity.ADVICE,

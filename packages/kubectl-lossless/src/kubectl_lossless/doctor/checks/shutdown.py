@@ -13,8 +13,8 @@ from kubectl_lossless.doctor.server import OWN_NAME
 from kubectl_lossless.doctor.shell import End, outcome, with_exec
 from kubectl_lossless.doctor.workload import DEFAULT_GRACE, POD, Container, Workload
 
-MARGIN = 2
-"""Seconds left for the kubelet and for exiting."""
+KILL_MARGIN = 2
+"""Seconds between the last timeout of a stop and the SIGKILL, for the kubelet and for exiting."""
 
 PROPAGATION = 15
 """Seconds of preStop to suggest where nothing drains: longer than endpoints take to reach every proxy."""
@@ -96,9 +96,9 @@ def _needed(workload: Workload) -> float | None:
     wait = PROPAGATION if _needs_prestop(workload) else _wait(workload) or 0.0
     drain = known.drain or 0.0
     if known.graceful is not None:
-        return wait + drain + known.graceful + MARGIN
+        return wait + drain + known.graceful + KILL_MARGIN
     if known.drain:
-        return wait + drain + MARGIN
+        return wait + drain + KILL_MARGIN
     return None
 
 
@@ -260,7 +260,7 @@ def grace_period(workload: Workload) -> Iterator[Finding]:
     hook = app.pre_stop
     running = hook.seconds if hook is not None else 0.0
     parts = {"preStop": running, "drain": known.drain, "graceful timeout": known.graceful}
-    total = sum(seconds or 0 for seconds in parts.values()) + MARGIN
+    total = sum(seconds or 0 for seconds in parts.values()) + KILL_MARGIN
     needed = max(_needed(workload) or 0.0, total)
     why = "SIGKILL cannot be handled: requests still in flight then are aborted."
     if grace == 0:
@@ -281,13 +281,13 @@ def grace_period(workload: Workload) -> Iterator[Finding]:
             (*app.path, "lifecycle", "preStop") if forever else GRACE,
             (Change((*app.path, "lifecycle", "preStop"), {"sleep": {"seconds": PROPAGATION}}),)
             if forever
-            else (Change(GRACE, int(max(needed, running + UNKNOWN_STOP + MARGIN)) + 1),),
+            else (Change(GRACE, int(max(needed, running + UNKNOWN_STOP + KILL_MARGIN)) + 1),),
         )
-    elif total > MARGIN and total >= grace and (known.graceful is not None or known.drain):
+    elif total > KILL_MARGIN and total >= grace and (known.graceful is not None or known.drain):
         terms = " + ".join(f"{name} {seconds:g} s" for name, seconds in parts.items() if seconds)
         yield Finding(
             Severity.RISKS,
-            f"{terms} + {MARGIN} s margin is {total:g} s; the pod is killed after {grace:g} s.",
+            f"{terms} + {KILL_MARGIN} s margin is {total:g} s; the pod is killed after {grace:g} s.",
             why,
             GRACE,
             (Change(GRACE, int(needed) + 1),),
@@ -318,7 +318,7 @@ def grace_period(workload: Workload) -> Iterator[Finding]:
         yield Finding(
             Severity.UNKNOWN,
             f"Whether {grace:g} s are enough: the length of {' and '.join(missing)} is in {known.file}.",
-            f"The budget is preStop + drain + graceful timeout + {MARGIN} s; --drain-max and "
+            f"The budget is preStop + drain + graceful timeout + {KILL_MARGIN} s; --drain-max and "
             f"--graceful-timeout "
             "set them.",
             GRACE,
