@@ -11,6 +11,12 @@ from tools.course.namespace import get_namespace, refusal
 
 NAMESPACE = "flask-cluster"
 
+MEASURED = "lossless-test"
+"""Namespace of the workloads that the tests of `kubectl lossless measure` roll out."""
+
+EXAMINED = "drain-test"
+"""Namespace of the workload that the tests of the doctor examine."""
+
 
 def check(context: str) -> None:
     """Refuse a context that does not exist, does not respond, or has a namespace flask-cluster of others.
@@ -43,6 +49,8 @@ def announce(context: str, *, disruptive: bool) -> None:
         f"cluster tests on the context {context}: {kubectl.server}, nodes {', '.join(nodes)}",
         f"  namespace {NAMESPACE}: "
         + ("this project's; everything in it is deleted" if there else "created, and deleted at the end"),
+        f"  namespaces {MEASURED} and {EXAMINED}, and the CRD rollouts.argoproj.io where there is none: "
+        "created, and deleted at the end",
         f"  {others}",
     ]
     print("\n".join(lines), file=sys.stderr, flush=True)

@@ -1,17 +1,20 @@
-"""`kubectl lossless doctor` on a pod in which only the response to the readiness probe shows the drain."""
+"""`kubectl lossless doctor` beside a real API server, and on a pod whose readiness alone shows the drain."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from doctor import all_kinds
+from doctor.helpers import dump, findings
 
-from kubectl_lossless.kubectl import Kubectl, to_list
+from kubectl_lossless.kubectl import Kubectl, KubectlError, to_list
+from tests.cluster.beforehand import EXAMINED
 
-NAMESPACE = "drain-test"
 IMAGE = "localhost:5000/flask:latest"
 """Image of the manifests."""
 
@@ -41,9 +44,9 @@ Program().run()
 
 @pytest.fixture
 def namespace(kubectl: Kubectl) -> Iterator[str]:
-    kubectl("create", "namespace", NAMESPACE)
-    yield NAMESPACE
-    kubectl("delete", "namespace", NAMESPACE, "--wait", timeout=120)
+    kubectl("create", "namespace", EXAMINED)
+    yield EXAMINED
+    kubectl("delete", "namespace", EXAMINED, "--wait", timeout=120)
 
 
 def workload(image: str, install: str) -> list[dict[str, Any]]:
@@ -83,9 +86,9 @@ def workload(image: str, install: str) -> list[dict[str, Any]]:
 
 def examine(kubectl: Kubectl, objects: list[dict[str, Any]]) -> str:
     """Deploy `objects`; return the doctor's report on the Deployment in one line."""
-    kubectl("apply", "-n", NAMESPACE, "-f", "-", stdin=to_list(objects))
-    kubectl("rollout", "status", "deploy/shop", "-n", NAMESPACE, "--timeout=120s", timeout=130)
-    command = [sys.executable, "-m", "kubectl_lossless", "doctor", "deploy/shop", "-n", NAMESPACE]
+    kubectl("apply", "-n", EXAMINED, "-f", "-", stdin=to_list(objects))
+    kubectl("rollout", "status", "deploy/shop", "-n", EXAMINED, "--timeout=120s", timeout=130)
+    command = [sys.executable, "-m", "kubectl_lossless", "doctor", "deploy/shop", "-n", EXAMINED]
     done = subprocess.run(
         [*command, "--context", str(kubectl.context)], capture_output=True, text=True, check=False, timeout=60
     )
@@ -103,3 +106,44 @@ def test_drain_is_recognized_by_the_response_to_the_readiness_probe(
     # What holds of any Python program of which nothing else is known.
     assert "sigterm-ignored:" not in with_drain
     assert "sigterm-ignored:" in without
+
+
+CLUSTER_SCOPED = ("GatewayClass", "IngressClass", "Namespace", "PriorityClass", "StorageClass")
+
+INVALID = ("is invalid", "cannot be handled", "unknown field")
+"""Parts of the API server's errors about an object. Others are about types that it does not serve."""
+
+
+def refused_by_doctor(name: str) -> bool:
+    said = (f"{each.what} {each.why}" for each in findings(dump(all_kinds.manifest(name))))
+    return any("API server refuses" in each for each in said)
+
+
+def errors_of_server(kubectl: Kubectl, name: str) -> str:
+    """Return what the API server has against a manifest of the doctor's tests. It is not applied."""
+    objects = all_kinds.manifest(name)
+    for each in objects:
+        if each.get("kind") not in CLUSTER_SCOPED and each.get("metadata"):
+            each["metadata"]["namespace"] = EXAMINED
+    try:
+        kubectl("apply", "--dry-run=server", "-f", "-", stdin=dump(objects), timeout=60)
+    except KubectlError as error:
+        return error.said
+    return ""
+
+
+@pytest.mark.matrix
+@pytest.mark.timeout(1200)
+def test_doctor_refuses_what_the_api_server_refuses(kubectl: Kubectl, namespace: str) -> None:
+    names = list(all_kinds.ALL)
+    with ThreadPoolExecutor(4) as pool:
+        errors = list(pool.map(lambda name: errors_of_server(kubectl, name), names))
+    refused = {name: refused_by_doctor(name) for name in names}
+    invalid = {
+        name: error
+        for name, error in zip(names, errors, strict=True)
+        if any(map(error.__contains__, INVALID))
+    }
+    assert {name: error for name, error in invalid.items() if not refused[name]} == {}
+    assert [name for name, error in zip(names, errors, strict=True) if refused[name] and not error] == []
+    assert len(invalid) > 100

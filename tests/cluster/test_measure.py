@@ -22,6 +22,7 @@ from kubectl_lossless.kubectl import Kubectl, to_list
 from kubectl_lossless.measure.load.job import LABELS
 from kubectl_lossless.measure.propagation import Propagation
 from tests.cluster import argo
+from tests.cluster.beforehand import MEASURED
 from tests.cluster.conftest import ROUTED
 from tests.cluster.relay import Relay
 from tests.cluster.workloads import WORKLOADS, Workload
@@ -29,7 +30,6 @@ from tests.process.service import ROOT
 from tests.waiting import wait_until
 from tools.course.stage import Rung, Stage
 
-NAMESPACE = "lossless-test"
 READY = "180s"
 RIGHT = 0.9
 """Minimum share of the losses whose true cause the verdict must name."""
@@ -38,7 +38,6 @@ LOAD_LABELS = ",".join(f"{key}={value}" for key, value in LABELS.items())
 
 FAST = {"gunicorn", "no-probe"}
 """Workloads of .ci/run, which runs its part of this file in less than three minutes."""
-
 
 CONNECTIONS = 20
 """Connections in a row that a Service must accept before it counts as listening: some reach each pod."""
@@ -64,13 +63,13 @@ class Shop:
     def deploy(self, workload: Workload) -> str:
         """Deploy a workload into the emptied namespace; return the URL at which it responds."""
         self.kubectl(
-            *("delete", "deployment,statefulset,service", "--all", "-n", NAMESPACE),
+            *("delete", "deployment,statefulset,service", "--all", "-n", MEASURED),
             *("--cascade=foreground", "--wait"),
             timeout=180,
         )
-        self.kubectl("apply", "-n", NAMESPACE, "-f", "-", stdin=to_list(workload.objects()))
+        self.kubectl("apply", "-n", MEASURED, "-f", "-", stdin=to_list(workload.objects()))
         self.kubectl(
-            "rollout", "status", workload.reference, "-n", NAMESPACE, f"--timeout={READY}", timeout=190
+            "rollout", "status", workload.reference, "-n", MEASURED, f"--timeout={READY}", timeout=190
         )
         url = self.url()
         # Without a readiness probe a pod is ready before its server listens.
@@ -79,7 +78,7 @@ class Shop:
 
     def url(self) -> str:
         """Return the URL of the Service at a node."""
-        service = self.kubectl.objects("get", "service", "web", "-n", NAMESPACE)[0]
+        service = self.kubectl.objects("get", "service", "web", "-n", MEASURED)[0]
         nodes = self.kubectl.objects("get", "nodes", "-l", "!node-role.kubernetes.io/control-plane")
         address = next(a["address"] for a in nodes[0]["status"]["addresses"] if a["type"] == "InternalIP")
         return f"http://{address}:{service['spec']['ports'][0]['nodePort']}"
@@ -87,7 +86,7 @@ class Shop:
     def command(self, *arguments: str) -> list[str]:
         """Return the command line of a measurement."""
         return [
-            *(sys.executable, "-m", "kubectl_lossless", "measure", "-n", NAMESPACE),
+            *(sys.executable, "-m", "kubectl_lossless", "measure", "-n", MEASURED),
             *("--context", str(self.kubectl.context), "--report", str(self.folder), "-o", "json", *arguments),
         ]
 
@@ -109,7 +108,7 @@ class Shop:
     ) -> subprocess.CompletedProcess[str]:
         """Measure the propagation to the route `url` for three pods, within `timeout` seconds."""
         command = [
-            *(sys.executable, "-m", "kubectl_lossless", "propagation", "deploy/web", "-n", NAMESPACE),
+            *(sys.executable, "-m", "kubectl_lossless", "propagation", "deploy/web", "-n", MEASURED),
             *("--context", str(self.kubectl.context), "--report", str(self.folder), "--url", url),
             *("--yes", "--pods", "3", "--rps", "100"),
         ]
@@ -146,11 +145,11 @@ class Shop:
 @pytest.fixture(scope="module")
 def namespace(kubectl: Kubectl) -> Iterator[None]:
     """Create a separate namespace; delete it at the end."""
-    kubectl("create", "namespace", NAMESPACE)
+    kubectl("create", "namespace", MEASURED)
     try:
         yield
     finally:
-        kubectl("delete", "namespace", NAMESPACE, "--wait=false")
+        kubectl("delete", "namespace", MEASURED, "--wait=false")
 
 
 @pytest.fixture
@@ -202,7 +201,7 @@ def test_verdict_names_the_true_cause_and_nothing_else_is_changed(shop: Shop, na
     assert status == (1 if found["lost"] else 0), said
     assert_causes(found, workload)
     after = objects(shop.kubectl)
-    key = f"{workload.objects()[0]['kind']} {NAMESPACE}/web"
+    key = f"{workload.objects()[0]['kind']} {MEASURED}/web"
     for each in (before, after):
         each[key]["metadata"]["annotations"].pop("deployment.kubernetes.io/revision", None)
     assert after[key]["spec"]["template"]["metadata"].pop("annotations")["kubectl.kubernetes.io/restartedAt"]
@@ -235,7 +234,7 @@ def web(shop: Shop) -> str:
 
 
 def generation(shop: Shop) -> int:
-    return int(shop.kubectl.objects("get", "deployment", "web", "-n", NAMESPACE)[0]["metadata"]["generation"])
+    return int(shop.kubectl.objects("get", "deployment", "web", "-n", MEASURED)[0]["metadata"]["generation"])
 
 
 def test_measurement_of_a_service_that_is_down_does_not_begin(shop: Shop, web: str) -> None:
@@ -307,7 +306,7 @@ def begun(shop: Shop, before: int) -> Callable[[], bool]:
     """Return a condition: the rollout has a new pod, so the command that began it has its response."""
 
     def check() -> bool:
-        status = shop.kubectl.objects("get", "deployment", "web", "-n", NAMESPACE)[0]["status"]
+        status = shop.kubectl.objects("get", "deployment", "web", "-n", MEASURED)[0]["status"]
         return int(status["observedGeneration"]) > before and int(status.get("updatedReplicas", 0)) > 0
 
     return check
@@ -328,7 +327,7 @@ def in_the_middle(shop: Shop, action: Callable[[], object]) -> threading.Thread:
 
 @matrix
 def test_undo_during_the_rollout_is_reported(shop: Shop, web: str) -> None:
-    other = in_the_middle(shop, lambda: shop.kubectl("rollout", "undo", "deployment/web", "-n", NAMESPACE))
+    other = in_the_middle(shop, lambda: shop.kubectl("rollout", "undo", "deployment/web", "-n", MEASURED))
     status, found, said = shop.measure("deploy/web", "--url", web, "--yes", "--max-lost", "1000")
     other.join()
     assert status == 1, said
@@ -342,7 +341,7 @@ def test_measurement_waits_for_a_rollout_from_elsewhere(shop: Shop) -> None:
 
     def release() -> None:
         assert generation(shop) == before
-        shop.kubectl("set", "env", "deployment/web", "RELEASE=2", "-n", NAMESPACE)
+        shop.kubectl("set", "env", "deployment/web", "RELEASE=2", "-n", MEASURED)
 
     status, found, said = shop.measure_from_elsewhere(release, "deploy/web", "--url", web, "--rps", "100")
     assert status == 1, said
@@ -368,9 +367,9 @@ SLICES = rule("endpointslices", *READS, group="discovery.k8s.io")
 
 def kubeconfig_of(shop: Shop, name: str, *rules: dict[str, Any], relay: Relay | None = None) -> str:
     """Create a user with these rights; return the path of a kubeconfig, whose server may be a relay."""
-    metadata = {"name": name, "namespace": NAMESPACE}
+    metadata = {"name": name, "namespace": MEASURED}
     reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name}
-    subject = {"kind": "ServiceAccount", "name": name, "namespace": NAMESPACE}
+    subject = {"kind": "ServiceAccount", "name": name, "namespace": MEASURED}
     api = "rbac.authorization.k8s.io/v1"
     shop.kubectl(
         *("apply", "-f", "-"),
@@ -388,7 +387,7 @@ def kubeconfig_of(shop: Shop, name: str, *rules: dict[str, Any], relay: Relay | 
             ]
         ),
     )
-    token = shop.kubectl("create", "token", name, "-n", NAMESPACE).strip()
+    token = shop.kubectl("create", "token", name, "-n", MEASURED).strip()
     config = json.loads(shop.kubectl("config", "view", "--minify", "--raw", "-o", "json"))
     config["users"] = [{"name": "tester", "user": {"token": token}}]
     config["contexts"][0]["context"]["user"] = "tester"
@@ -478,7 +477,7 @@ def test_credentials_that_expire_before_the_rollout_end_the_measurement_with_one
     for line in process.stderr:
         if line.startswith("starting the load"):
             break
-    shop.kubectl("delete", "serviceaccount", "expires", "-n", NAMESPACE)
+    shop.kubectl("delete", "serviceaccount", "expires", "-n", MEASURED)
     _, said = process.communicate(timeout=100)
     assert process.returncode == 2
     assert said.strip().splitlines()[-1].startswith("The credentials in the kubeconfig are not accepted")
@@ -497,7 +496,7 @@ def test_end_of_the_observation_during_a_rollout_is_reported(shop: Shop, lost: s
 
         def lose() -> None:
             if lost == "credentials":
-                shop.kubectl("delete", "serviceaccount", "expires", "-n", NAMESPACE)
+                shop.kubectl("delete", "serviceaccount", "expires", "-n", MEASURED)
                 # The API server accepts the token for some more seconds.
                 whoami = [
                     "kubectl",
@@ -541,7 +540,7 @@ def test_end_of_the_observation_during_a_rollout_is_reported(shop: Shop, lost: s
 def test_measurement_makes_the_requested_change_only(shop: Shop, action: str) -> None:
     web = shop.deploy(WORKLOADS["nginx"])
     shop.kubectl(
-        *("apply", "-n", NAMESPACE, "-f", "-"),
+        *("apply", "-n", MEASURED, "-f", "-"),
         stdin=to_list(
             [
                 {"apiVersion": "v1", "kind": kind, "metadata": {"name": "theirs"}, field: {"key": "dmFsdWU="}}
@@ -554,7 +553,7 @@ def test_measurement_makes_the_requested_change_only(shop: Shop, action: str) ->
     if action == "image" and not container["image"].endswith(":latest"):
         pytest.skip("the image has no other name")
     before = objects(shop.kubectl)
-    expected = before[f"Deployment {NAMESPACE}/web"]
+    expected = before[f"Deployment {MEASURED}/web"]
     asked = ["deploy/web", "--url", web, "--yes", "--rps", "50"]
     if action == "image":
         other = container["image"].removesuffix(":latest")
@@ -569,14 +568,14 @@ def test_measurement_makes_the_requested_change_only(shop: Shop, action: str) ->
     else:
         here = generation(shop)
         status, found, said = shop.measure_from_elsewhere(
-            lambda: shop.kubectl("set", "env", "deployment/web", "RELEASE=2", "-n", NAMESPACE), *asked
+            lambda: shop.kubectl("set", "env", "deployment/web", "RELEASE=2", "-n", MEASURED), *asked
         )
         assert generation(shop) == here + 1
         expected["spec"]["template"]["spec"]["containers"][0]["env"] = [{"name": "RELEASE", "value": "2"}]
     assert status == (1 if found["lost"] else 0), said
     after = objects(shop.kubectl)
     for each in (before, after):
-        annotations = each[f"Deployment {NAMESPACE}/web"]["metadata"]["annotations"]
+        annotations = each[f"Deployment {MEASURED}/web"]["metadata"]["annotations"]
         annotations.pop("deployment.kubernetes.io/revision", None)
         if action == "apply":  # kubectl apply's record of the file
             annotations.pop("kubectl.kubernetes.io/last-applied-configuration")
@@ -604,14 +603,14 @@ def test_argo_rollout_that_is_driven_from_elsewhere_is_measured(shop: Shop, roll
         "deployment,statefulset,service",
         "--all",
         "-n",
-        NAMESPACE,
+        MEASURED,
         "--cascade=foreground",
         timeout=180,
     )
     workload |= {"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout"}
     workload["spec"] |= {"replicas": 3, "strategy": {"canary": {"maxSurge": 1, "maxUnavailable": 0}}}
-    shop.kubectl("apply", "-n", NAMESPACE, "-f", "-", stdin=to_list([workload, service]))
-    controller = argo.Controller(shop.kubectl, NAMESPACE, "web")
+    shop.kubectl("apply", "-n", MEASURED, "-f", "-", stdin=to_list([workload, service]))
+    controller = argo.Controller(shop.kubectl, MEASURED, "web")
     controller.reconcile()
     web = shop.url()
     status, _, said = shop.measure("rollout/web", "--url", web, "--yes")
@@ -624,7 +623,7 @@ def test_argo_rollout_that_is_driven_from_elsewhere_is_measured(shop: Shop, roll
     patch = json.dumps({"spec": {"template": {"spec": {"containers": [container]}}}})
 
     def release() -> None:
-        shop.kubectl("patch", "rollouts.argoproj.io", "web", "-n", NAMESPACE, "--type=merge", "-p", patch)
+        shop.kubectl("patch", "rollouts.argoproj.io", "web", "-n", MEASURED, "--type=merge", "-p", patch)
         controller.reconcile()
 
     status, found, said = shop.measure_from_elsewhere(release, "rollout/web", "--url", web, "--rps", "100")
@@ -655,7 +654,7 @@ def test_interrupted_measurement_leaves_nothing_behind(
     assert process.returncode == 130
     assert said.strip().splitlines()[-1].startswith("interrupted; the load has ended.")
     wait_until(
-        lambda: not shop.kubectl.objects("get", "jobs,secrets", "-n", NAMESPACE, "-l", LOAD_LABELS),
+        lambda: not shop.kubectl.objects("get", "jobs,secrets", "-n", MEASURED, "-l", LOAD_LABELS),
         "no Job and no Secret of the load",
         60,
     )
@@ -730,7 +729,7 @@ def test_https_with_a_private_authority_is_measured(shop: Shop, authority: Path)
         pod["volumes"] = [{"name": "tls", "secret": {"secretName": "tls"}}]
 
     files = (f"--cert={authority}/tls.crt", f"--key={authority}/tls.key")
-    shop.kubectl("create", "secret", "tls", "tls", "-n", NAMESPACE, *files)
+    shop.kubectl("create", "secret", "tls", "tls", "-n", MEASURED, *files)
     try:
         url = shop.deploy(Workload("tls", tls, GUNICORN.causes)).replace("http:", "https:")
         asked = ("deploy/web", "--url", url, "--host", "shop.example", "--yes", "--rps", "50")
@@ -745,7 +744,7 @@ def test_https_with_a_private_authority_is_measured(shop: Shop, authority: Path)
         status, _, said = shop.measure(*asked[:-3], "--insecure", "--wait", "1", "--rps", "50")
         assert "certificates are NOT checked (--insecure)" in said
     finally:
-        shop.kubectl("delete", "secret", "tls", "-n", NAMESPACE)
+        shop.kubectl("delete", "secret", "tls", "-n", MEASURED)
 
 
 @matrix
@@ -761,7 +760,7 @@ def test_ingress_is_reached_by_its_host(shop: Shop, web: str) -> None:
     ingress = {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "Ingress",
-        "metadata": {"name": "web", "namespace": NAMESPACE},
+        "metadata": {"name": "web", "namespace": MEASURED},
         "spec": {"rules": [rule]},
     }
     shop.kubectl("apply", "-f", "-", stdin=to_list([ingress]))
@@ -778,4 +777,4 @@ def test_ingress_is_reached_by_its_host(shop: Shop, web: str) -> None:
         assert status == 2
         assert "status 404" in said
     finally:
-        shop.kubectl("delete", "ingress", "web", "-n", NAMESPACE)
+        shop.kubectl("delete", "ingress", "web", "-n", MEASURED)

@@ -243,7 +243,7 @@ WORKLOADS: dict[str, tuple[Sequence[Change], set[tuple[Severity, str]]]] = {
     ),
     "ephemeral debug container": (
         [of_pod(ephemeralContainers=[{"name": "debug", "image": "busybox"}])],
-        set(),
+        {(LOSES, "refused")},
     ),
     "dapr injected": ([annotated({"dapr.io/enabled": "true", "dapr.io/app-id": "web"})], set()),
     "memcached beside with a hook-less app": (
@@ -424,7 +424,7 @@ WORKLOADS: dict[str, tuple[Sequence[Change], set[tuple[Severity, str]]]] = {
         ],
         set(),
     ),
-    "ds with replicas": ([kind("DaemonSet", "strategy"), without_budget], set()),
+    "ds with replicas": ([kind("DaemonSet", "strategy"), without_budget], {(LOSES, "refused")}),
     "deployment of a consumer with health port": (
         [without_service, command("/consumer"), port_of("health", 8081), no_hook],
         set(),

@@ -92,8 +92,8 @@ SIMILAR = 0.85
 
 OF_PROBES = ("initialDelaySeconds", "periodSeconds", "timeoutSeconds", "failureThreshold", "successThreshold")
 FIELDS: dict[str, tuple[str, ...]] = {
-    "Deployment": ("minReadySeconds", "progressDeadlineSeconds", "strategy"),
-    "StatefulSet": ("minReadySeconds", "updateStrategy"),
+    "Deployment": ("replicas", "minReadySeconds", "progressDeadlineSeconds", "strategy", "paused"),
+    "StatefulSet": ("replicas", "minReadySeconds", "updateStrategy"),
     "DaemonSet": ("minReadySeconds", "updateStrategy"),
     "template": (),
     "pod": ("terminationGracePeriodSeconds", "topologySpreadConstraints", "initContainers"),
@@ -237,11 +237,10 @@ def _pod(workload: Workload) -> Iterator[Finding]:
         yield refusal(
             f"restartPolicy is {policy}; a {workload.kind}'s is Always", path, Change(path, "Always")
         )
-    if "activeDeadlineSeconds" in workload.pod:
-        at = (*path[:-1], "activeDeadlineSeconds")
-        yield refusal(
-            f"activeDeadlineSeconds is not for the pods of a {workload.kind}", at, Change(at, REMOVE)
-        )
+    for field in ("activeDeadlineSeconds", "ephemeralContainers"):
+        if workload.pod.get(field):
+            at = (*path[:-1], field)
+            yield refusal(f"{field} is not for the pods of a {workload.kind}", at, Change(at, REMOVE))
     every = [*workload.plain, *(each for each in workload.containers if each.sidecar)]
     every += workload.init_containers
     for name, count in Counter(each.name for each in every).items():
