@@ -93,6 +93,12 @@ def added(api: str, kind: str, name: str, fields: Object, annotations: Object | 
     return lambda objects: objects.append(found)
 
 
+def claim(name: str) -> Object:
+    """Return an entry of volumeClaimTemplates."""
+    resources = {"requests": {"storage": "1Gi"}}
+    return {"metadata": {"name": name}, "spec": {"accessModes": ["ReadWriteOnce"], "resources": resources}}
+
+
 def kind(name: str, *without: str) -> Change:
     def change(objects: list[Object]) -> None:
         objects[0]["kind"] = name

@@ -13,6 +13,7 @@ from doctor.kinds import (
     added,
     before,
     beside,
+    claim,
     grace,
     hook,
     ingress,
@@ -34,6 +35,13 @@ def extra_service(name: str = "extra", **fields: Any) -> Change:
     """Add a Service in front of the pods."""
     ports = [{"port": 80, "targetPort": "http"}]
     return added("v1", "Service", name, {"selector": {"app": "web"}, "ports": ports, **fields})
+
+
+def endpoints_of_database(objects: list[Object]) -> None:
+    """Add the addresses of a Service that selects no pods."""
+    subset = {"addresses": [{"ip": "10.0.0.5"}], "ports": [{"port": 5432}]}
+    metadata = {"name": "db", "namespace": "demo"}
+    objects.append({"apiVersion": "v1", "kind": "Endpoints", "metadata": metadata, "subsets": [subset]})
 
 
 def labelled(**labels: str) -> Change:
@@ -355,15 +363,7 @@ OBJECTS: dict[str, tuple[Sequence[Change], set[tuple[Severity, str]]]] = {
             kind("StatefulSet", "strategy"),
             spec(
                 serviceName="web",
-                volumeClaimTemplates=[
-                    {
-                        "metadata": {"name": "d"},
-                        "spec": {
-                            "accessModes": ["ReadWriteOnce"],
-                            "resources": {"requests": {"storage": "1Gi"}},
-                        },
-                    }
-                ],
+                volumeClaimTemplates=[claim("d")],
             ),
         ],
         set(),
@@ -584,7 +584,7 @@ OBJECTS: dict[str, tuple[Sequence[Change], set[tuple[Severity, str]]]] = {
         set(),
     ),
     "Endpoints of a Service without a selector": (
-        [added("v1", "Service", "db", {"ports": [{"port": 5432}]}), added("v1", "Endpoints", "db", {})],
+        [added("v1", "Service", "db", {"ports": [{"port": 5432}]}), endpoints_of_database],
         set(),
     ),
     "ReplicaSet and Pod beside": (
@@ -594,7 +594,10 @@ OBJECTS: dict[str, tuple[Sequence[Change], set[tuple[Severity, str]]]] = {
     "NetworkPolicy and ServiceMonitor beside": (
         [
             added(
-                "networking.k8s.io/v1", "NetworkPolicy", "n", {"podSelector": {}, "policyTypes": ["Ingress"]}
+                "networking.k8s.io/v1",
+                "NetworkPolicy",
+                "web",
+                {"podSelector": {}, "policyTypes": ["Ingress"]},
             ),
             added(
                 "monitoring.coreos.com/v1",

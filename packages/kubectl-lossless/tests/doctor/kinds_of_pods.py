@@ -13,6 +13,7 @@ from doctor.kinds import (
     Change,
     added,
     beside,
+    claim,
     command,
     grace,
     hook,
@@ -403,7 +404,7 @@ PODS: dict[str, tuple[Sequence[Change], set[tuple[Severity, str]]]] = {
     "sts postgres": (
         [
             kind("StatefulSet", "strategy", "progressDeadlineSeconds"),
-            spec(replicas=1, volumeClaimTemplates=[{"metadata": {"name": "d"}, "spec": {}}]),
+            spec(replicas=1, volumeClaimTemplates=[claim("d")]),
             image("postgres:16"),
             of_container(command=[]),
         ],

@@ -78,7 +78,10 @@ UPDATES: dict[str, tuple[Sequence[Change], set[tuple[Severity, str]]]] = {
         [lambda objects: pod(objects)["containers"].append(copy.deepcopy(container(objects)))],
         {(LOSES, "refused")},
     ),
-    "sleep > grace": ([pre_stop(sleep={"seconds": 90})], {(LOSES, "grace-period")}),
+    "sleep > grace": (
+        [pre_stop(sleep={"seconds": 90})],
+        {(LOSES, "grace-period"), (LOSES, "refused")},
+    ),
     "probe exec empty": ([readiness(exec={})], {(LOSES, "refused")}),
     "probe no handler": ([readiness(periodSeconds=2)], {(LOSES, "refused")}),
     "restartPolicy Never": ([of_pod(restartPolicy="Never")], {(LOSES, "refused")}),

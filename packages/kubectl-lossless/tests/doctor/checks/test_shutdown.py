@@ -110,3 +110,10 @@ def test_option_is_changed_in_place() -> None:
     assert of("reload", found).changes[0].path[-1] == 5
     assert [each.value for each in of("keepalive", found).changes] == ["--keep-alive", "75"]
     assert container(objects)["command"][0] == "gunicorn"
+
+
+def test_stop_signal_needs_a_feature_gate() -> None:
+    found = findings(dump(base(lambda objects: container(objects)["lifecycle"].update(stopSignal="SIGQUIT"))))
+    assert (UNKNOWN, "stop-signal") in brief(found)
+    assert of("stop-signal", found).path[-2:] == ("lifecycle", "stopSignal")
+    assert (UNKNOWN, "stop-signal") not in brief(findings(dump(base())))

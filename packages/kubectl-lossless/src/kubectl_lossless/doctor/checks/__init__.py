@@ -24,6 +24,7 @@ POD: tuple[Check, ...] = (
     shutdown.shell_entrypoint,
     shutdown.wrapper,
     shutdown.sigterm_ignored,
+    shutdown.stop_signal,
     shutdown.in_flight,
     shutdown.max_requests,
     shutdown.reload,

@@ -152,6 +152,7 @@ def refused(workload: Workload) -> Iterator[Finding]:
         yield from _ports(each)
         for path, handlers in _handlers(each):
             yield from _handler(path, handlers)
+        yield from _sleep(each, workload.grace)
         yield from _stop_signal(each, workload)
     for service in workload.services:
         yield from _ports_of_service(service)
@@ -444,6 +445,18 @@ def _handlers(container: Container) -> Iterator[tuple[Path, Object]]:
     for kind in ("preStop", "postStart"):
         if (found := (container.spec.get("lifecycle") or {}).get(kind)) is not None:
             yield (*container.path, "lifecycle", kind), found
+
+
+def _sleep(container: Container, grace: float) -> Iterator[Finding]:
+    """Yield hooks with a sleep that the grace period would end."""
+    for path, hook in _handlers(container):
+        seconds = (hook.get("sleep") or {}).get("seconds", 0)
+        if seconds > grace:
+            yield refusal(
+                f"sleep of {path[-1]} is {seconds} s; allowed is up to the grace period, {grace:g} s",
+                (*path, "sleep", "seconds"),
+                advice="a longer terminationGracePeriodSeconds, or a shorter sleep",
+            )
 
 
 def _handler(path: Path, found: Object) -> Iterator[Finding]:

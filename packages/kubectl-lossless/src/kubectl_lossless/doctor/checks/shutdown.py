@@ -561,6 +561,22 @@ def _better_signal(workload: Workload) -> tuple[Change, ...]:
     return (Change(path, better),) if better else ()
 
 
+def stop_signal(workload: Workload) -> Iterator[Finding]:
+    """stopSignal needs the feature gate ContainerStopSignals, which is off by default in Kubernetes 1.33 to
+    1.35. Without it the API server drops the field, and the image's STOPSIGNAL decides.
+    """
+    for each in workload.containers:
+        if each.stop_signal:
+            yield Finding(
+                Severity.UNKNOWN,
+                f"Whether {each.stop_signal}, the stopSignal of {each.name}, is sent: that needs the feature "
+                "gate ContainerStopSignals.",
+                "Without the gate the API server drops the field, and the image's STOPSIGNAL decides.",
+                (*each.path, "lifecycle", "stopSignal"),
+                advice=f"STOPSIGNAL {each.stop_signal} in the Dockerfile, which needs no gate",
+            )
+
+
 def in_flight(workload: Workload) -> Iterator[Finding]:
     """A server that drops requests in flight at SIGTERM, or with a graceful timeout of 0, loses each that is
     longer than preStop.
@@ -608,7 +624,7 @@ def in_flight(workload: Workload) -> Iterator[Finding]:
             "Whether Unicorn finishes requests in flight: it does at SIGQUIT, and drops them at SIGTERM.",
             "The image's STOPSIGNAL decides, which cannot be seen from here.",
             signal,
-            advice="SIGQUIT (Kubernetes 1.33), or STOPSIGNAL SIGQUIT in the Dockerfile",
+            advice="STOPSIGNAL SIGQUIT in the Dockerfile",
         )
 
 
