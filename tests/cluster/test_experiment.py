@@ -166,6 +166,7 @@ def test_state_before_a_killed_experiment_is_restored_by_the_next_experiment(
     is_as_found(stage)
 
 
+@pytest.mark.matrix  # .ci/run has the other killed experiment, whose namespace existed before
 @pytest.mark.deletes_namespace
 def test_namespace_of_a_killed_experiment_is_deleted_by_the_next_experiment(
     stage: Stage, manifests: Path
