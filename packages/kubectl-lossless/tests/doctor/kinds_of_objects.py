@@ -44,6 +44,12 @@ def endpoints_of_database(objects: list[Object]) -> None:
     objects.append({"apiVersion": "v1", "kind": "Endpoints", "metadata": metadata, "subsets": [subset]})
 
 
+def vertical_autoscaler(mode: str) -> Change:
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}
+    fields = {"targetRef": target, "updatePolicy": {"updateMode": mode}}
+    return added("autoscaling.k8s.io/v1", "VerticalPodAutoscaler", "web", fields)
+
+
 def labelled(**labels: str) -> Change:
     """Give the pods more labels, and select them."""
 
@@ -454,30 +460,14 @@ OBJECTS: dict[str, tuple[Sequence[Change], set[tuple[Severity, str]]]] = {
     "vertical autoscaler that only recommends": (
         [
             spec(replicas=1),
-            added(
-                "autoscaling.k8s.io/v1",
-                "VerticalPodAutoscaler",
-                "web",
-                {
-                    "targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"},
-                    "updatePolicy": {"updateMode": "Off"},
-                },
-            ),
+            vertical_autoscaler("Off"),
         ],
         {(RISKS, "replicas")},
     ),
     "vertical autoscaler in place": (
         [
             spec(replicas=1),
-            added(
-                "autoscaling.k8s.io/v1",
-                "VerticalPodAutoscaler",
-                "web",
-                {
-                    "targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"},
-                    "updatePolicy": {"updateMode": "InPlaceOrRecreate"},
-                },
-            ),
+            vertical_autoscaler("InPlaceOrRecreate"),
         ],
         {(RISKS, "replicas"), (RISKS, "vertical-autoscaler")},
     ),
