@@ -139,7 +139,7 @@ def errors_of_server(kubectl: Kubectl, name: str) -> str:
 
 @pytest.mark.matrix
 @pytest.mark.timeout(1200)
-def test_doctor_refuses_what_the_api_server_refuses(kubectl: Kubectl, namespace: str) -> None:
+def test_refusals_are_those_of_the_api_server(kubectl: Kubectl, namespace: str) -> None:
     names = [name for name in all_kinds.ALL if not DEPENDS.search(name)]
     with ThreadPoolExecutor(4) as pool:
         found = pool.map(lambda name: errors_of_server(kubectl, name), names)

@@ -299,31 +299,16 @@ INPUTS: dict[str, tuple[str | bytes, int, str]] = {
         2,
         "mapping",
     ),
-    "quantity with a word": (
-        changed(COMMAND, COMMAND + "        resources: {limits: {cpu: half}}\n"),
-        2,
-        "quantity",
-    ),
-    "quantity with a space": (
-        changed(COMMAND, COMMAND + "        resources: {limits: {cpu: 100 m}}\n"),
-        2,
-        "quantity",
-    ),
-    "quantity in capitals": (
-        changed(COMMAND, COMMAND + "        resources: {limits: {memory: 64MB}}\n"),
-        2,
-        "quantity",
-    ),
-    "quantity of requests": (
-        changed(COMMAND, COMMAND + "        resources: {requests: {cpu: 100mCPU}}\n"),
-        2,
-        "quantity",
-    ),
-    "quantity negative": (
-        changed(COMMAND, COMMAND + "        resources: {limits: {cpu: '-1'}}\n"),
-        2,
-        "quantity",
-    ),
+    **{
+        f"quantity {name}": (changed(COMMAND, f"{COMMAND}        resources: {{{fields}}}\n"), 2, "quantity")
+        for name, fields in {
+            "with a word": "limits: {cpu: half}",
+            "with a space": "limits: {cpu: 100 m}",
+            "in capitals": "limits: {memory: 64MB}",
+            "of requests": "requests: {cpu: 100mCPU}",
+            "negative": "limits: {cpu: '-1'}",
+        }.items()
+    },
     "publishNotReadyAddresses in quotes": (
         changed(
             "  selector:\n    app: web\n  ports",

@@ -42,21 +42,8 @@ USER_SIGNAL = re.compile(r"\bkill\s+-(s\s+)?(SIG)?(USR1|10)\s+\"?(1\b|\$\(|`)")
 """Command line that stops HAProxy; other servers reopen their logs or do nothing."""
 
 SYSTEM = {
-    *(
-        "sleep",
-        "usleep",
-        "timeout",
-        "true",
-        "echo",
-        "cat",
-        "touch",
-        "rm",
-        "kill",
-        "pkill",
-        "killall",
-        "pgrep",
-    ),
-    *("curl", "wget", "nc", "env", "busybox", "find", "test", "tail", "grep"),
+    *("sleep", "usleep", "timeout", "true", "echo", "cat", "touch", "rm", "kill", "pkill", "killall"),
+    *("pgrep", "curl", "wget", "nc", "env", "busybox", "find", "test", "tail", "grep"),
 }
 """Programs of a system, beside the shells, that an image of distroless lacks."""
 

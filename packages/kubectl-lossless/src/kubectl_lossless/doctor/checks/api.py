@@ -152,7 +152,7 @@ def refused(workload: Workload) -> Iterator[Finding]:
         yield from _ports(each)
         for path, handlers in _handlers(each):
             yield from _handler(path, handlers)
-        yield from _sleep(each, workload.grace)
+            yield from _sleep(path, handlers, workload.grace)
         yield from _stop_signal(each, workload)
     for service in workload.services:
         yield from _ports_of_service(service)
@@ -182,10 +182,9 @@ def refused(workload: Workload) -> Iterator[Finding]:
 def _routes(workload: Workload) -> Iterator[Finding]:
     names = {each.metadata_name for each in workload.services}
     for route, backends in routes.of(workload, "Ingress", "HTTPRoute", "GRPCRoute"):
-        led = names & {each.service for each in backends}
+        led = [each for each in backends if each.service in names]
         if route.kind != "Ingress":
-            for name in sorted(led):
-                yield from values.of_gateway_route(route, name)
+            yield from values.of_gateway_backends(led, route.name)
         elif led and str(route.data.get("apiVersion", "")) == "networking.k8s.io/v1":
             yield from values.of_ingress(route)
 
@@ -447,16 +446,15 @@ def _handlers(container: Container) -> Iterator[tuple[Path, Object]]:
             yield (*container.path, "lifecycle", kind), found
 
 
-def _sleep(container: Container, grace: float) -> Iterator[Finding]:
-    """Yield hooks with a sleep that the grace period would end."""
-    for path, hook in _handlers(container):
-        seconds = (hook.get("sleep") or {}).get("seconds", 0)
-        if seconds > grace:
-            yield refusal(
-                f"sleep of {path[-1]} is {seconds} s; allowed is up to the grace period, {grace:g} s",
-                (*path, "sleep", "seconds"),
-                advice="a longer terminationGracePeriodSeconds, or a shorter sleep",
-            )
+def _sleep(path: Path, hook: Object, grace: float) -> Iterator[Finding]:
+    """Yield a hook's sleep that the grace period would end."""
+    seconds = (hook.get("sleep") or {}).get("seconds", 0)
+    if seconds > grace:
+        yield refusal(
+            f"sleep of {path[-1]} is {seconds} s; allowed is up to the grace period, {grace:g} s",
+            (*path, "sleep", "seconds"),
+            advice="a longer terminationGracePeriodSeconds, or a shorter sleep",
+        )
 
 
 def _handler(path: Path, found: Object) -> Iterator[Finding]:

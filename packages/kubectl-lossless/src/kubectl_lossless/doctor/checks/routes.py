@@ -169,11 +169,6 @@ def of(workload: Workload, *kinds: str) -> Iterator[tuple[Document, list[Backend
                     yield each, found
 
 
-def backends(route: Document) -> list[Backend]:
-    """Return the backends of a route of any kind."""
-    return list(ROUTES[route.kind][1](route))
-
-
 def destination_rules(workload: Workload, service: str) -> list[Document]:
     """Return Istio's DestinationRules for a Service of the workload's namespace."""
     names = (service, f"{service}.{workload.namespace}.svc.cluster.local")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from kubectl_lossless.doctor.checks import routes
 from kubectl_lossless.doctor.documents import Document
@@ -28,6 +28,7 @@ PULL_POLICIES = ("IfNotPresent", "Always", "Never")
 SERVICE_TYPES = ("ClusterIP", "NodePort", "LoadBalancer", "ExternalName")
 POLICIES = ("Cluster", "Local")
 POD_MANAGEMENT = ("OrderedReady", "Parallel")
+PATH_TYPES = ("Exact", "Prefix", "ImplementationSpecific")
 
 
 def refusal(
@@ -304,13 +305,13 @@ def of_ingress(ingress: Document) -> Iterator[Finding]:
             )
 
 
-PATH_TYPES = ("Exact", "Prefix", "ImplementationSpecific")
-
-
-def of_gateway_route(route: Document, service: str) -> Iterator[Finding]:
-    """Yield backends of a Gateway API's route that name a Service and no port."""
-    for backend in routes.backends(route):
-        if backend.service == service and backend.port is None:
+def of_gateway_backends(backends: Iterable[routes.Backend], of: str) -> Iterator[Finding]:
+    """Yield backends of a Gateway API's route `of` that name a Service and no port."""
+    for backend in backends:
+        if backend.port is None:
             yield refusal(
-                f"the backend {service} has no port", backend.path, of=route.name, advice="the Service's port"
+                f"the backend {backend.service} has no port",
+                backend.path,
+                of=of,
+                advice="the Service's port",
             )
