@@ -22,7 +22,7 @@ from kubectl_lossless.measure.load import Mix
 from tests.cluster.beforehand import NAMESPACE
 from tools.course.experiment import Experiment
 from tools.course.load import DEFAULT_MIX, Load
-from tools.course.stage import Rung, Stage, first_to_answer
+from tools.course.stage import Rung, Stage, first_to_respond
 
 __all__ = ["NAMESPACE"]
 NAME = "deployment/flask-deployment"
@@ -116,8 +116,8 @@ def deployed(stage: Stage) -> Deploy:
 
 def way_in(stage: Stage) -> str:
     """Return the first URL of a node at which the service responds."""
-    url = first_to_answer(stage.node_urls(), None, ROUTED)
-    assert url, f"none of {stage.node_urls()} answers within {ROUTED:g} s"
+    url = first_to_respond(stage.node_urls(), None, ROUTED)
+    assert url, f"none of {stage.node_urls()} responds within {ROUTED:g} s"
     return url
 
 
@@ -132,7 +132,7 @@ def edge(request: pytest.FixtureRequest, stage: Stage) -> Iterator[str]:
     stage.apply(Rung("v5"), afresh=True)
     stage.wait_until_settled(ROLLED_OUT)
     stage.kubectl("apply", "-f", manifest)
-    assert first_to_answer([EDGE], None, ROUTED), f"{EDGE} does not answer within {ROUTED:g} s"
+    assert first_to_respond([EDGE], None, ROUTED), f"{EDGE} does not respond within {ROUTED:g} s"
     yield EDGE
     stage.kubectl("delete", "-f", manifest)
 

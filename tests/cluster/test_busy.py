@@ -22,29 +22,29 @@ LASTING = 120.0
 """Duration of the load, in seconds. A kubelet restarts a container after 3 failed probes, 10 s apart."""
 
 
-def ask_again_and_again(url: str, over: threading.Event, answers: Counter[str]) -> None:
+def ask_again_and_again(url: str, over: threading.Event, responses: Counter[str]) -> None:
     where = urlsplit(url)
     connection = http.client.HTTPConnection(where.hostname or "", where.port, timeout=90)
     while not over.is_set():
         try:
             connection.request("GET", "/api/sleep/5")
-            answer = connection.getresponse()
-            answer.read()
-            said = str(answer.status)
+            response = connection.getresponse()
+            response.read()
+            said = str(response.status)
         except OSError as error:
             said = type(error).__name__
             connection.close()
-        answers[said] += 1
+        responses[said] += 1
     connection.close()
 
 
 @pytest.mark.matrix
 def test_busy_pods_are_neither_restarted_nor_unready(stage: Stage, deployed: Deploy) -> None:
     url = deployed(Rung("v5"))
-    answers: Counter[str] = Counter()
+    responses: Counter[str] = Counter()
     over = threading.Event()
     clients = [
-        threading.Thread(target=ask_again_and_again, args=(url, over, answers)) for _ in range(CONNECTIONS)
+        threading.Thread(target=ask_again_and_again, args=(url, over, responses)) for _ in range(CONNECTIONS)
     ]
     with Watch(stage.kubectl, stage.namespace, stage.deployment) as watch:
         began = time.monotonic()
@@ -59,12 +59,12 @@ def test_busy_pods_are_neither_restarted_nor_unready(stage: Stage, deployed: Dep
             over.set()
             for each in clients:
                 each.join()
-    print(answers)
+    print(responses)
     assert not unready, f"a pod was unready after {lasted:.0f} s"
     pods = stage.kubectl.objects("get", "pods", "-n", stage.namespace)
     restarts = [each["restartCount"] for pod in pods for each in pod["status"]["containerStatuses"]]
     assert restarts == [0] * 3
-    assert set(answers) == {"200"}
+    assert set(responses) == {"200"}
     assert (
-        answers["200"] > CONNECTIONS * LASTING / 5 / 4
+        responses["200"] > CONNECTIONS * LASTING / 5 / 4
     )  # the service responded at a quarter of the clients' rate at least

@@ -55,7 +55,7 @@ def versions_now(url: str, least: int = 40) -> set[str]:
     """Return the versions that respond from now on, in `least` responses or more."""
     with Load(url, clients={"new": 4}) as load:
         began = time.time()
-        wait_until(lambda: len(load.result.between(began, time.time()).answers) >= least, "answers", 30)
+        wait_until(lambda: len(load.result.between(began, time.time()).responses) >= least, "responses", 30)
     return set(load.result.between(began, time.time()).versions())
 
 
@@ -117,7 +117,7 @@ def test_pause_leaves_a_canary_and_resume_completes_the_rollout(stage: Stage, co
             "a canary is ready",
             60,
         )
-        wait_until(lambda: versions_now(course.url) == {"v5", "canary"}, "both versions answer", 30)
+        wait_until(lambda: versions_now(course.url) == {"v5", "canary"}, "both versions respond", 30)
         course("rollout", "resume", NAME)
         course.status()
         stage.wait_until_settled(ROLLED_OUT)
@@ -131,7 +131,7 @@ def test_recreate_is_an_outage(stage: Stage, course: Course) -> None:
         course.set_version("after")
         course.status()
         stage.wait_until_settled(ROLLED_OUT)
-        wait_until(lambda: "after" in load.result.versions(), "the new version answers", 30)
+        wait_until(lambda: "after" in load.result.versions(), "the new version responds", 30)
     assert load.result.lost > 0
 
 

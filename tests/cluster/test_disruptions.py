@@ -107,7 +107,7 @@ def test_deletion_of_single_pods_loses_nothing(stage: Stage, watch: Watch, url: 
 def test_undo_of_an_unfinished_update_loses_nothing(stage: Stage, watch: Watch, url: str) -> None:
     with nothing_lost(url) as load:
         stage.apply(Rung("v7", version="regretted"))
-        wait_until(lambda: "regretted" in load.result.versions(), "the new version answers", 90)
+        wait_until(lambda: "regretted" in load.result.versions(), "the new version responds", 90)
         stage.kubectl("rollout", "undo", NAME, "-n", stage.namespace)
         stage.wait_until_settled(ROLLED_OUT)
 

@@ -137,7 +137,7 @@ def test_experiment_asks_before_changing_foreign_objects(
     stage: Stage, deployed: Callable[[Rung], str], manifests: Path
 ) -> None:
     deployed(Rung("v2", version="found"))
-    with Rollout(stage.kubectl, manifests, *UPDATE) as experiment:  # with no answer on stdin
+    with Rollout(stage.kubectl, manifests, *UPDATE) as experiment:  # with no response on stdin
         assert experiment.wait() == 2
     assert f"context {stage.kubectl.context} (" in experiment.said
     assert f"namespace {stage.namespace}" in experiment.said

@@ -17,7 +17,7 @@ def rolled(stage: Stage, source: Rung, into: Rung, **how: Any) -> Report:
     report = run(Experiment(source, into, **how), stage)
     assert report.problem is None, report.problem
     versions = report.load.versions()
-    assert len(versions) == 2, f"both versions are to answer: {versions}"
+    assert len(versions) == 2, f"both versions are to respond: {versions}"
     return report
 
 

@@ -23,7 +23,7 @@ from requests.adapters import HTTPAdapter
 
 from tests.waiting import CONDITION_TIMEOUT, wait_until
 
-ANSWER_TIMEOUT = 20.0
+RESPONSE_TIMEOUT = 20.0
 """Timeout of a client for a response, in seconds; then the request counts as lost."""
 
 
@@ -32,7 +32,7 @@ class Lost(Exception):  # noqa: N818 - the request is lost
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     """A response."""
 
     status: int
@@ -49,7 +49,7 @@ class Answer:
 class Connection:
     """One connection, which is never reopened."""
 
-    def __init__(self, port: int, timeout: float = ANSWER_TIMEOUT, host: str = "127.0.0.1") -> None:
+    def __init__(self, port: int, timeout: float = RESPONSE_TIMEOUT, host: str = "127.0.0.1") -> None:
         self.socket = socket.create_connection((host, port), timeout)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._buffer = b""
@@ -66,10 +66,10 @@ class Connection:
         """Close the client's end."""
         self.socket.close()
 
-    def ask(self, path: str = "/api", *headers: str) -> Answer:
+    def ask(self, path: str = "/api", *headers: str) -> Response:
         """Send a GET and read its response. Raises Lost if there is no complete response."""
         self.send(path, *headers)
-        return self.answer()
+        return self.response()
 
     def send(self, path: str = "/api", *headers: str) -> None:
         """Send a GET."""
@@ -79,7 +79,7 @@ class Connection:
         except OSError as error:
             raise Lost(f"send: {error!r}") from error
 
-    def answer(self) -> Answer:
+    def response(self) -> Response:
         """Read one response with a Content-Length. Raises Lost if there is no complete response."""
         while b"\r\n\r\n" not in self._buffer:
             self._receive()
@@ -91,7 +91,7 @@ class Connection:
         while len(self._buffer) < length:
             self._receive()
         body, self._buffer = self._buffer[:length], self._buffer[length:]
-        return Answer(int(status_line.split()[1]), headers, body)
+        return Response(int(status_line.split()[1]), headers, body)
 
     def _receive(self) -> None:
         try:
@@ -99,7 +99,7 @@ class Connection:
         except OSError as error:
             raise Lost(f"receive: {error!r}") from error
         if not data:
-            raise Lost(f"end of stream after {len(self._buffer)} bytes of an answer")
+            raise Lost(f"end of stream after {len(self._buffer)} bytes of a response")
         self._buffer += data
 
     def closed_within(self, seconds: float) -> bool:
@@ -124,7 +124,7 @@ class Connection:
         return said
 
 
-def get(port: int, path: str, *headers: str) -> Answer:
+def get(port: int, path: str, *headers: str) -> Response:
     """Send one GET on a separate connection. Raises Lost or OSError if that fails."""
     with Connection(port) as connection:
         return connection.ask(path, *headers)
@@ -137,13 +137,13 @@ def get(port: int, path: str, *headers: str) -> Answer:
 class Tally:
     """Counts of one kind of client."""
 
-    answered: int = 0
+    responses: int = 0
     lost: Counter[str] = field(default_factory=Counter)
     unannounced: int = 0
     """Connections closed without an announcement in the last response on them."""
 
     def __str__(self) -> str:
-        text = f"{self.answered} answered, {self.lost.total()} lost, {self.unannounced} closed unannounced"
+        text = f"{self.responses} responses, {self.lost.total()} lost, {self.unannounced} closed unannounced"
         return text + (f" {dict(self.lost)}" if self.lost else "")
 
 
@@ -226,14 +226,14 @@ class Crowd:
             thread.join()
 
     @property
-    def answered(self) -> int:
+    def responses(self) -> int:
         """Responses so far, of all kinds."""
-        return sum(tally.answered for tally in self.tallies.values())
+        return sum(tally.responses for tally in self.tallies.values())
 
     def wait_for_responses(self, number: int, what: str, seconds: float = CONDITION_TIMEOUT) -> None:
         """Wait until more than `number` responses have arrived from now on, named by `what`."""
-        before = self.answered
-        wait_until(lambda: self.answered > before + number, what, seconds)
+        before = self.responses
+        wait_until(lambda: self.responses > before + number, what, seconds)
 
     @property
     def lost(self) -> int:
@@ -245,17 +245,17 @@ class Crowd:
         """Connections closed unannounced so far, of all kinds."""
         return sum(tally.unannounced for tally in self.tallies.values())
 
-    def everyone_answered(self) -> bool:
+    def everyone_served(self) -> bool:
         """Return True if every kind of client has received a response."""
-        return all(tally.answered for tally in self.tallies.values())
+        return all(tally.responses for tally in self.tallies.values())
 
     def __str__(self) -> str:
         return "\n".join(f"  {name}: {tally}" for name, tally in self.tallies.items())
 
-    def _note(self, kind: Kind, answered: int = 0, lost: str = "", unannounced: int = 0) -> None:
+    def _note(self, kind: Kind, responses: int = 0, lost: str = "", unannounced: int = 0) -> None:
         with self._lock:
             tally = self.tallies[kind.name]
-            tally.answered += answered
+            tally.responses += responses
             tally.unannounced += unannounced
             if lost:
                 tally.lost[lost] += 1
@@ -267,18 +267,18 @@ class Crowd:
         while not self._over.is_set():
             try:
                 connection = connection or self._connect(self._port())
-                answer = connection.ask(kind.path)
+                response = connection.ask(kind.path)
             except (Lost, OSError) as error:
                 self._note(kind, lost=f"{type(error).__name__}: {error}")
                 if connection is not None:
                     connection.close()
                 connection = None
                 continue
-            if answer.status == 200:
-                self._note(kind, answered=1)
+            if response.status == 200:
+                self._note(kind, responses=1)
             else:
-                self._note(kind, lost=f"status {answer.status}")
-            if answer.closes or not kind.kept:
+                self._note(kind, lost=f"status {response.status}")
+            if response.closes or not kind.kept:
                 connection.close()
                 connection = None
             if self._pause(kind, connection):
@@ -306,13 +306,13 @@ class Crowd:
             while not self._over.is_set():
                 try:
                     response = session.get(
-                        f"http://127.0.0.1:{self._port()}{kind.path}", timeout=ANSWER_TIMEOUT
+                        f"http://127.0.0.1:{self._port()}{kind.path}", timeout=RESPONSE_TIMEOUT
                     )
                 except requests.RequestException as error:
                     self._note(kind, lost=type(error).__name__)
                     continue
                 if response.status_code == 200:
-                    self._note(kind, answered=1)
+                    self._note(kind, responses=1)
                 else:
                     self._note(kind, lost=f"status {response.status_code}")
                 time.sleep(random.uniform(*kind.pause))

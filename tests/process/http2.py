@@ -14,7 +14,7 @@ import h2.connection
 import h2.errors
 import h2.events
 
-from tests.process.clients import ANSWER_TIMEOUT, Answer, Connection, Lost
+from tests.process.clients import RESPONSE_TIMEOUT, Connection, Lost, Response
 
 ERRORS = h2.errors.ErrorCodes
 
@@ -48,7 +48,7 @@ class Http2Connection(Connection):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         context.set_alpn_protocols(["h2"])
-        connected = socket.create_connection(("127.0.0.1", self._port()), ANSWER_TIMEOUT)
+        connected = socket.create_connection(("127.0.0.1", self._port()), RESPONSE_TIMEOUT)
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket: socket.socket = context.wrap_socket(connected, server_hostname="test")
         self._h2 = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="utf-8"))
@@ -57,10 +57,10 @@ class Http2Connection(Connection):
         self._pending: dict[int, _Response] = {}
         self.socket.sendall(self._h2.data_to_send())
 
-    def ask(self, path: str = "/", *headers: str) -> Answer:
+    def ask(self, path: str = "/", *headers: str) -> Response:
         """Send `streams` GETs and return the last response; repeat those that were not processed."""
         missing = self._streams
-        answer: Answer | None = None
+        response: Response | None = None
         while missing:
             if self._last_stream is not None:
                 self.close()
@@ -71,16 +71,16 @@ class Http2Connection(Connection):
                     numbers.append(self._request(path, headers))
             for number in numbers:
                 with contextlib.suppress(Unprocessed):
-                    answer = self._response(number)
+                    response = self._response(number)
                     missing -= 1
-        assert answer is not None
-        return answer
+        assert response is not None
+        return response
 
     def send(self, path: str = "/", *headers: str) -> None:
-        """Send one GET, whose response `answer()` returns."""
+        """Send one GET, whose response `response()` returns."""
         self._sent = self._request(path, headers)
 
-    def answer(self) -> Answer:
+    def response(self) -> Response:
         """Return the response to the request of `send()`."""
         return self._response(self._sent)
 
@@ -96,7 +96,7 @@ class Http2Connection(Connection):
         except TimeoutError:
             pass
         finally:
-            self.socket.settimeout(ANSWER_TIMEOUT)
+            self.socket.settimeout(RESPONSE_TIMEOUT)
         return False
 
     def _request(self, path: str, headers: Collection[str]) -> int:
@@ -120,7 +120,7 @@ class Http2Connection(Connection):
                 raise Lost(f"send: {error!r}") from error
         return number
 
-    def _response(self, number: int) -> Answer:
+    def _response(self, number: int) -> Response:
         response = self._pending[number]
         while not response.complete:
             if response.refused or (self._last_stream is not None and number > self._last_stream):
@@ -132,7 +132,7 @@ class Http2Connection(Connection):
             except TimeoutError as error:
                 raise Lost(f"receive: {error!r}") from error
         del self._pending[number]
-        return Answer(int(response.headers[":status"]), response.headers, response.body)
+        return Response(int(response.headers[":status"]), response.headers, response.body)
 
     def _receive(self) -> None:
         """Read once from the connection. Raises Lost at its end, TimeoutError."""
@@ -166,7 +166,7 @@ class Http2Connection(Connection):
                 self._last_stream = event.last_stream_id or 0
 
 
-def get(port: int, path: str, *headers: str) -> Answer:
+def get(port: int, path: str, *headers: str) -> Response:
     """Send one GET on a separate connection. Raises Lost or OSError if that fails."""
     with Http2Connection(lambda: port) as connection:
         return connection.ask(path, *headers)

@@ -142,9 +142,9 @@ class Prometheus:
 
     def ask(self, path: str, **parameters: str | float) -> Any:
         """Query the API. Raises AssertionError for a refused query, such as an invalid expression."""
-        answer = requests.get(f"{self._url}/api/v1/{path}", params=parameters, timeout=30).json()
-        assert answer["status"] == "success", answer
-        return answer["data"]
+        response = requests.get(f"{self._url}/api/v1/{path}", params=parameters, timeout=30).json()
+        assert response["status"] == "success", response
+        return response["data"]
 
     def query(self, expression: str) -> list[tuple[Labels, float]]:
         """Evaluate an expression now."""

@@ -21,7 +21,7 @@ import psutil
 
 from app.settings import WORKER_CLASSES, Settings
 from tests.ports import port_of, reservation
-from tests.process.clients import Answer, Lost, get
+from tests.process.clients import Lost, Response, get
 from tests.waiting import CONDITION_TIMEOUT, wait_until
 
 T = TypeVar("T")
@@ -73,7 +73,7 @@ class Service:
         group: bool = False,
         program: Sequence[str] = (sys.executable, "-m", "gunicorn"),
         pass_fds: Collection[int] = (),
-        ask: Callable[..., Answer] = get,
+        ask: Callable[..., Response] = get,
         **settings: object,
     ) -> None:
         self._log = tempfile.NamedTemporaryFile(prefix="gunicorn-", suffix=".log")  # noqa: SIM115 - closed in stop()
@@ -179,7 +179,7 @@ class Service:
     def ready(self, path: str = "/health/ready") -> Self:
         """Wait until the service is ready at `path`, with all its workers."""
         port = self.port
-        wait_until(lambda: self._answers_ready(port, path), "readiness")
+        wait_until(lambda: self._is_ready(port, path), "readiness")
         booted = self._booted_workers
         wait_until(lambda: booted() >= self._workers, "all workers")
         return self
@@ -192,14 +192,14 @@ class Service:
         booted = all(catches(pid, signal.SIGTERM) and not catches(pid, signal.SIGHUP) for pid in pids)
         return len(pids) if booted else 0
 
-    def _answers_ready(self, port: int, path: str) -> bool:
+    def _is_ready(self, port: int, path: str) -> bool:
         assert self.process.poll() is None, f"ended with status {self.process.returncode}:\n{self.log}"
         try:
             return self._ask(port, path).status == 200
         except (Lost, OSError):
             return False
 
-    def get(self, path: str, *headers: str) -> Answer:
+    def get(self, path: str, *headers: str) -> Response:
         """Send one GET on a separate connection."""
         return self._ask(self.port, path, *headers)
 

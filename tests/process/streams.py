@@ -95,16 +95,16 @@ class Socket(Connection):
         self._events: list[Event] = []
         handshake = self.protocol.send(Request(host="test", target=path + query))
         self.socket.sendall(handshake + early)
-        answer = self.event()
-        assert not isinstance(answer, RejectConnection), answer.status_code
-        assert isinstance(answer, AcceptConnection)
+        response = self.event()
+        assert not isinstance(response, RejectConnection), response.status_code
+        assert isinstance(response, AcceptConnection)
 
     def say(self, event: Event) -> None:
         """Send one event."""
         self.socket.sendall(self.protocol.send(event))
 
-    def event(self, answers: bool = True) -> Event:
-        """Return the next event. `answers`: respond to pings. Raises Lost at the end of the stream."""
+    def event(self, respond: bool = True) -> Event:
+        """Return the next event. `respond`: also to pings. Raises Lost at the end of the stream."""
         while not self._events:
             try:
                 data = self.socket.recv(65536)
@@ -116,7 +116,7 @@ class Socket(Connection):
             self._events += self.protocol.events()
             for ping in [each for each in self._events if isinstance(each, Ping)]:
                 self._events.remove(ping)
-                if answers:
+                if respond:
                     self.say(ping.response())
         return self._events.pop(0)
 
@@ -133,9 +133,9 @@ class Socket(Connection):
         """Read until a tick; return its number."""
         return int(self.message("tick")["sequence"])
 
-    def closed(self, answers: bool = True) -> CloseConnection:
+    def closed(self, respond: bool = True) -> CloseConnection:
         """Read until the service closes; return its close."""
-        while not isinstance(event := self.event(answers), CloseConnection):
+        while not isinstance(event := self.event(respond), CloseConnection):
             pass
         return event
 

@@ -98,7 +98,7 @@ def drains(service: Service) -> None:
     """Check that a service under load loses nothing in a drain and exits after its minimum."""
     port = service.ready("/ready").port
     with Crowd(lambda: port, CLIENTS) as crowd:
-        wait_until(crowd.everyone_answered, "a response of every kind")
+        wait_until(crowd.everyone_served, "a response to every kind")
         service.begin_drain("/ready")
         assert (get(port, "/ready").status, get(port, "/healthz").status) == (503, 200)
         assert get(port, "/").closes

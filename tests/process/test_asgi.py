@@ -228,7 +228,7 @@ class Guests:
             closed = self._socket.closed()
             self._socket.say(closed.response())
             assert (closed.code, closed.reason) == (SERVICE_RESTART, "service restart")
-        response = self._long.answer()
+        response = self._long.response()
         assert (response.status, response.closes) == (200, True)
 
 
@@ -248,7 +248,7 @@ def test_drain_of_a_framework_serves_every_client_to_the_end(
     with serving(name, worker_class, tmp_path, workers=2) as service, ExitStack() as stack:
         port = service.port
         with Crowd(lambda: port, KINDS, each=1) as crowd:
-            wait_until(crowd.everyone_answered, "a response of every kind")
+            wait_until(crowd.everyone_served, "a response to every kind")
             guests = Guests(port, framework, stack, tmp_path)
             service.begin_drain("/ready")
             assert service.get("/").closes
@@ -272,7 +272,7 @@ def test_reload_of_a_framework_serves_every_client_to_the_end(
     with serving(name, worker_class, tmp_path, workers=1) as service, ExitStack() as stack:
         port, old = service.port, set(service.workers)
         with Crowd(lambda: port, KINDS, each=1) as crowd:
-            wait_until(crowd.everyone_answered, "a response of every kind")
+            wait_until(crowd.everyone_served, "a response to every kind")
             guests = Guests(port, framework, stack, tmp_path)
             service.signal(signal.SIGHUP)
             wait_until(lambda: service.said("Reload succeeded") == 1, "the reload")
@@ -369,7 +369,7 @@ def test_reload_waits_for_the_startup_of_the_lifespan(worker_class: str, tmp_pat
         port, old = service.ready("/ready").port, set(service.workers)
         (tmp_path / "started").unlink()
         with Crowd(lambda: port, KINDS, each=1) as crowd:
-            wait_until(crowd.everyone_answered, "a response of every kind")
+            wait_until(crowd.everyone_served, "a response to every kind")
             service.signal(signal.SIGHUP)
             wait_until(lambda: len(service.workers) == 2, "a new worker")
             # For longer than the old worker would take to retire.

@@ -77,7 +77,7 @@ def test_restart_with_socket_activation_loses_nothing(
     with activated(tmp_path, listener, **settings) as old:
         old.ready("/ready")
         with Crowd(lambda: port, KINDS) as crowd:
-            wait_until(crowd.everyone_answered, "a response of every kind")
+            wait_until(crowd.everyone_served, "a response to every kind")
             old.signal(signal.SIGTERM)
             old.wait()
             with activated(tmp_path, listener, **settings) as new:
@@ -107,7 +107,7 @@ def test_kill_mode_of_systemd_loses_nothing(mode: str, tmp_path: Path) -> None:
     with start(tmp_path) as service:
         port = service.ready("/ready").port
         with Crowd(lambda: port, KINDS) as crowd:
-            wait_until(crowd.everyone_answered, "a response of every kind")
+            wait_until(crowd.everyone_served, "a response to every kind")
             workers = service.workers if mode == "control-group" else []
             service.signal(signal.SIGTERM)
             for pid in workers:
@@ -216,7 +216,7 @@ def test_replacement_behind_haproxy_loses_nothing(tmp_path: Path) -> None:
             running("haproxy", "-db", "-f", str(tmp_path / "haproxy.cfg"), port=port),
             Crowd(lambda: port, KINDS) as crowd,
         ):
-            wait_until(crowd.everyone_answered, "a response of every kind")
+            wait_until(crowd.everyone_served, "a response to every kind")
             old.begin_drain("/ready")
             old.wait()
             crowd.wait_for_responses(100, "responses of the new service")
@@ -236,7 +236,7 @@ def test_replacement_behind_nginx_with_its_retries_loses_nothing(tmp_path: Path)
             running("nginx", "-p", str(tmp_path), "-c", str(configuration), port=port),
             Crowd(lambda: port, KINDS) as crowd,
         ):
-            wait_until(crowd.everyone_answered, "a response of every kind")
+            wait_until(crowd.everyone_served, "a response to every kind")
             old.begin_drain("/ready")
             old.wait()
             crowd.wait_for_responses(100, "responses of the new service")
@@ -257,7 +257,7 @@ def test_replacement_of_a_server_removed_from_nginx_loses_nothing(tmp_path: Path
             # nginx closes idle connections of its clients in a reload, whatever the servers do.
             Crowd(lambda: port, kinds, each=3) as crowd,
         ):
-            wait_until(crowd.everyone_answered, "a response of every kind")
+            wait_until(crowd.everyone_served, "a response to every kind")
             nginx_configuration(tmp_path, port, servers[1:])
             nginx.send_signal(signal.SIGHUP)
             old.begin_drain("/ready")
@@ -282,6 +282,6 @@ def test_service_exits_within_the_ten_seconds_of_docker_stop(tmp_path: Path) -> 
     with start(tmp_path, **settings) as service, Connection(service.ready("/ready").port) as slow:
         slow.send("/slow")
         service.begin_drain("/ready")
-        response = slow.answer()
+        response = slow.response()
         assert (response.status, response.closes) == (200, True)
         assert service.wait() < 10

@@ -113,7 +113,7 @@ def test_docker_stop_loses_nothing(
     with container(image, flags, **environ) as (old, port), container(image) as (_, successor):
         destination = port
         with Crowd(lambda: destination, KINDS) as crowd:
-            wait_until(crowd.everyone_answered, "a response of every kind")
+            wait_until(crowd.everyone_served, "a response to every kind")
             destination = successor  # as a load balancer does before it stops a service
             docker("stop", *stop, old)
             crowd.wait_for_responses(50, "responses of the successor")

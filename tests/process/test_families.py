@@ -13,7 +13,7 @@ import pytest
 
 from app.settings import WORKER_CLASSES
 from tests.ports import reserve_port
-from tests.process.clients import Answer, Connection
+from tests.process.clients import Connection, Response
 from tests.process.families import namespace, within, without_ipv6
 from tests.process.service import QUICK, ROOT, Service
 from tests.waiting import wait_until
@@ -29,7 +29,7 @@ def connect(service: Service, host: str, port: int = PORT) -> Connection:
     return within(service.process.pid, lambda: Connection(port, host=host))
 
 
-def ask(service: Service, host: str, path: str = "/api", port: int = PORT) -> Answer:
+def ask(service: Service, host: str, path: str = "/api", port: int = PORT) -> Response:
     with connect(service, host, port) as connection:
         return connection.ask(path)
 

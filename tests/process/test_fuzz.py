@@ -30,7 +30,7 @@ from tests.waiting import wait_until
 CASES = int(os.environ.get("FUZZ_CASES", "4000"))
 SEED = int(os.environ.get("FUZZ_SEED", "20270101"))
 SENDERS = 16
-ANSWER = 60.0
+RESPONSE_MAX = 60.0
 """Timeout for the end of a connection, whatever was sent on it, in seconds. Most take milliseconds."""
 
 GOOD = (
@@ -83,8 +83,8 @@ def broken(chance: random.Random) -> bytes:
 
 def say(port: int, said: bytes, chance: random.Random) -> bytes:
     """Send `said` on a separate connection, at once or in two pieces; return all received bytes."""
-    with contextlib.closing(socket.create_connection(("127.0.0.1", port), ANSWER)) as connection:
-        answer = b""
+    with contextlib.closing(socket.create_connection(("127.0.0.1", port), RESPONSE_MAX)) as connection:
+        response = b""
         try:
             if chance.random() < 0.2:
                 cut = chance.randrange(len(said) + 1)
@@ -94,17 +94,17 @@ def say(port: int, said: bytes, chance: random.Random) -> bytes:
             connection.sendall(said)
             connection.shutdown(socket.SHUT_WR)
             while data := connection.recv(65536):
-                answer += data
+                response += data
         except TimeoutError:
             raise
         except OSError:
             pass  # refused before the end of the request
-        return answer
+        return response
 
 
-def statuses(answer: bytes) -> list[int]:
+def statuses(response: bytes) -> list[int]:
     """Return the statuses of the responses on one connection."""
-    return [int(status) for status in re.findall(rb"^HTTP/1\.[01] ([0-9]{3}) ", answer, re.MULTILINE)]
+    return [int(status) for status in re.findall(rb"^HTTP/1\.[01] ([0-9]{3}) ", response, re.MULTILINE)]
 
 
 @contextlib.contextmanager
@@ -115,10 +115,10 @@ def unharmed(service: Service) -> Iterator[Crowd]:
     """
     port, workers = service.port, service.workers
     with Crowd(lambda: port, GOOD) as crowd:
-        wait_until(crowd.everyone_answered, "every kind of good client answered")
-        before = crowd.answered
+        wait_until(crowd.everyone_served, "a response to every kind of good client")
+        before = crowd.responses
         yield crowd
-        wait_until(lambda: crowd.answered > before + 100, "good clients are answered meanwhile")
+        wait_until(lambda: crowd.responses > before + 100, "good clients are served meanwhile")
     assert (crowd.lost, crowd.unannounced) == (0, 0), str(crowd)
     assert service.workers == workers
     wait_until(lambda: service.metric("lifecycle_requests_in_flight") == 0, "none in flight", 60)
@@ -137,12 +137,12 @@ def test_broken_requests_harm_no_good_client(worker_class: str) -> None:
         chance, mine = random.Random(SEED + number), Counter[str]()
         for _ in range(cases // SENDERS):
             said = broken(chance)
-            answer = say(port, said, chance)
-            found = statuses(answer)
-            assert not answer or found, (said, answer)
-            assert b"Traceback" not in answer, (said, answer)
+            response = say(port, said, chance)
+            found = statuses(response)
+            assert not response or found, (said, response)
+            assert b"Traceback" not in response, (said, response)
             # 501 and 505 are HTTP's statuses for requests that a client should not send.
-            assert all(status < 500 or status in (501, 505) for status in found), (said, answer)
+            assert all(status < 500 or status in (501, 505) for status in found), (said, response)
             mine.update(map(str, found) if found else ["closed"])
             mine["cases"] += 1
         return mine
@@ -179,7 +179,7 @@ def test_flood_of_connections_harms_no_good_client() -> None:
             try:
                 for _ in range(CONNECTIONS):
                     stack.enter_context(Connection(port))
-                crowd.wait_for_responses(1000, "good clients are answered", 120)
+                crowd.wait_for_responses(1000, "good clients are served", 120)
                 wait_until(lambda: resets["reset"] > CONNECTIONS, "as many resets", 120)
             finally:
                 over.set()
@@ -191,8 +191,8 @@ def test_flood_of_connections_harms_no_good_client() -> None:
 SLOW = 200
 
 
-def answered(crowd: Crowd, target: int) -> bool:
-    return crowd.answered > target
+def has_responses(crowd: Crowd, target: int) -> bool:
+    return crowd.responses > target
 
 
 def test_slow_senders_harm_no_good_client() -> None:
@@ -205,8 +205,8 @@ def test_slow_senders_harm_no_good_client() -> None:
                 for each in slow:
                     with contextlib.suppress(OSError):  # closed after HEADER_TIMEOUT
                         each.socket.send(bytes([byte]))
-                target = crowd.answered + 20
-                wait_until(partial(answered, crowd, target), "good clients are answered", 60)
+                target = crowd.responses + 20
+                wait_until(partial(has_responses, crowd, target), "good clients are served", 60)
                 time.sleep(0.8)
             wait_until(lambda: all(each.closed_within(0) for each in slow), "the slow are shut out", 60)
 
@@ -221,18 +221,18 @@ def slow_bodies(service: Service, count: int, head: bytes) -> tuple[int, int]:
         slow = [stack.enter_context(Connection(port)) for _ in range(count)]
         for each in slow:
             each.socket.sendall(head)
-        answered = late = 0
+        responses = late = 0
         while time.monotonic() < until:
             for each in slow:
                 with contextlib.suppress(OSError):
                     each.socket.send(b"x")
             try:
                 with Connection(port, 2) as good:
-                    answered += good.ask().status == 200
+                    responses += good.ask().status == 200
             except Lost:
                 late += 1
             time.sleep(0.1)
-    return answered, late
+    return responses, late
 
 
 READER = """
@@ -254,9 +254,9 @@ def test_slow_unread_bodies_harm_no_good_client(field: bytes) -> None:
 
     classes = (PROBE_LANE_WORKER, LEADER_WORKER, "gevent")
     with ThreadPoolExecutor(len(classes)) as pool:
-        for worker_class, (answered, late) in zip(classes, pool.map(good_clients, classes), strict=True):
-            print(f"{worker_class}, {field!r}: {answered} answered, {late} not")
-            assert answered > 5
+        for worker_class, (responses, late) in zip(classes, pool.map(good_clients, classes), strict=True):
+            print(f"{worker_class}, {field!r}: {responses} responses, {late} not")
+            assert responses > 5
             assert late == 0
 
 
@@ -265,8 +265,8 @@ def test_slow_bodies_that_are_read_take_a_thread_each(tmp_path: Path) -> None:
     (tmp_path / "reader.py").write_text(READER)
     flags = ("--pythonpath", str(tmp_path), "reader:application")
     with Service(*flags, WORKER_CLASS=LEADER_WORKER, WORKERS=1, THREADS=4) as service:
-        wait_until(lambda: service.get("/").status == 200, "the first answer")
+        wait_until(lambda: service.get("/").status == 200, "the first response")
         head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n"
-        answered, late = slow_bodies(service, 40, head)
-    print(f"{answered} answered, {late} not")
+        responses, late = slow_bodies(service, 40, head)
+    print(f"{responses} responses, {late} not")
     assert late > 0

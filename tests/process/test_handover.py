@@ -50,16 +50,16 @@ def hand_over(worker_class: str, kinds: tuple[Kind, ...] = KINDS, **settings: An
         near, far = Router(leaving.port), Router(far_leaving.port)
         with Crowd(lambda: near.port, kinds) as near_crowd, Crowd(lambda: far.port, kinds) as far_crowd:
             wait_until(
-                lambda: near_crowd.everyone_answered() and far_crowd.everyone_answered(),
-                "every kind answered",
+                lambda: near_crowd.everyone_served() and far_crowd.everyone_served(),
+                "a response to every kind",
             )
             leaving.signal(signal.SIGTERM)
             time.sleep(PROPAGATION)
             near.switch(successor.port)
             far.switch(far_successor.port)
             took = leaving.wait(40)
-            answered = near_crowd.answered + far_crowd.answered
-            wait_until(lambda: near_crowd.answered + far_crowd.answered > answered + 100, "a going successor")
+            before = near_crowd.responses + far_crowd.responses
+            wait_until(lambda: near_crowd.responses + far_crowd.responses > before + 100, "a going successor")
         return Handover(near_crowd, far_crowd, took, leaving.log)
 
 

@@ -68,13 +68,13 @@ def longest_wait(port: int) -> float:
         for number in range(20):
             began = time.monotonic()
             if number % 2:
-                answer = get(port, "/api")
+                response = get(port, "/api")
             else:
-                answer = kept.ask()
-                if answer.closes:
+                response = kept.ask()
+                if response.closes:
                     kept.close()
                     kept = Connection(port, CLIENT_TIMEOUT)
-            assert answer.status == 200
+            assert response.status == 200
             longest = max(longest, time.monotonic() - began)
     except Lost as lost:
         if not isinstance(lost.__cause__, TimeoutError):
@@ -213,7 +213,7 @@ def conversation(port: int, said: bytes, pieces: int, half_close: bool) -> tuple
                     time.sleep(0.02)  # so that the pieces arrive separately
             if half_close:
                 connection.socket.shutdown(socket.SHUT_WR)
-        answer, end = b"", "open"
+        response, end = b"", "open"
         while select.select([connection.socket], [], [], 1)[0]:
             try:
                 data = connection.socket.recv(65536)
@@ -222,11 +222,11 @@ def conversation(port: int, said: bytes, pieces: int, half_close: bool) -> tuple
             if not data:
                 end = "closed"
                 break
-            answer += data
-    answer = re.sub(rb"(Date|X-Request-ID): [^\r]*", rb"\1:", answer)
-    if b"too large (" in answer:  # Gunicorn reports the size that it has read, which is random
-        answer = re.sub(rb"too large \([0-9]+|Content-Length: [0-9]+", b"", answer)
-    return answer, end
+            response += data
+    response = re.sub(rb"(Date|X-Request-ID): [^\r]*", rb"\1:", response)
+    if b"too large (" in response:  # Gunicorn reports the size that it has read, which is random
+        response = re.sub(rb"too large \([0-9]+|Content-Length: [0-9]+", b"", response)
+    return response, end
 
 
 @pytest.mark.parametrize("worker_class", OURS)
@@ -254,7 +254,7 @@ def test_unusual_http_gets_the_same_responses_as_from_gthread(worker_class: str)
                     f"{name!r} in {pieces}, half-closed {half}: {ours_alone}, gthread {theirs_alone}"
                 )
         assert not differ, "\n".join(differ)
-        assert all(any(answer for answer, _ in ours[n::4]) for n in range(4))
+        assert all(any(response for response, _ in ours[n::4]) for n in range(4))
         assert service.get("/api").status == 200
         assert "Traceback" not in service.log
 

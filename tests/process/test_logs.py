@@ -261,7 +261,7 @@ def test_lines_between_requests_have_no_request_id() -> None:
 def test_refused_request_has_its_id(every: Service, last: str) -> None:
     with Connection(every.port) as connection:
         connection.send("/api?" + last.partition(":")[0].replace(" ", ""), "X-Request-ID: refused", last)
-        response = connection.answer()
+        response = connection.response()
     assert response.status == 400
     assert response.headers[HEADER] == "refused"
     wait_until(lambda: every.said('"request_id": "refused"') > 0, "the ID in the log")
@@ -270,7 +270,7 @@ def test_refused_request_has_its_id(every: Service, last: str) -> None:
 def test_unreadable_request_gets_an_id(every: Service) -> None:
     with Connection(every.port) as connection:
         connection.socket.sendall(b"nonsense\r\n\r\n")
-        assert NEW_ID.fullmatch(connection.answer().headers[HEADER])
+        assert NEW_ID.fullmatch(connection.response().headers[HEADER])
 
 
 def test_event_stream_has_the_request_id(every: Service) -> None:
@@ -351,7 +351,7 @@ def test_untrusted_peer_cannot_name_the_client() -> None:
 def test_refused_request_has_the_client_in_the_access_log(every: Service) -> None:
     with Connection(every.port) as connection:
         connection.send("/api?refused", "X-Forwarded-For: 203.0.113.7", "Transfer-Encoding: gzip")
-        assert connection.answer().status == 400
+        assert connection.response().status == 400
     line = access_line(every, "/api?refused")
     assert (line["client"], line["peer"], line["status"]) == ("203.0.113.7", "127.0.0.1", 400)
 

@@ -31,7 +31,7 @@ def test_threads_of_a_worker_share_the_arenas(worker_class: str) -> None:
             slow = [stack.enter_context(Connection(port)) for _ in range(THREADS)]
             for each in slow:
                 each.send("/api/sleep/0.3", "Connection: close")
-            assert [each.answer().status for each in slow] == [200] * THREADS
+            assert [each.response().status for each in slow] == [200] * THREADS
         assert arenas(worker) < ARENAS  # the first is not counted
 
 
@@ -61,6 +61,6 @@ def test_idle_connection_holds_no_body(worker_class: str) -> None:
         for _ in range(count):
             kept = stack.enter_context(Connection(port))
             kept.socket.sendall(request)
-            response = kept.answer()
+            response = kept.response()
             assert (response.status, response.closes) == (405, False)
         assert resident(worker) - before < count * size / 3

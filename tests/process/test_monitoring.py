@@ -47,7 +47,7 @@ def create_app():
 def healthy(service: Service) -> None:
     """Drain with clients that leave as soon as the drain begins."""
     with Crowd(lambda: service.port, (Kind("kept"), Kind("new", kept=False))) as crowd:
-        wait_until(crowd.everyone_answered, "traffic")
+        wait_until(crowd.everyone_served, "traffic")
         service.begin_drain()
     assert crowd.lost == 0, str(crowd)
     service.wait()

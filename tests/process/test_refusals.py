@@ -44,7 +44,7 @@ def test_parser_error_is_reported_as_problem_details_counted_and_logged(
     before = refused(every, status)
     with Connection(every.port) as connection:
         connection.socket.sendall(request_bytes)
-        response = connection.answer()
+        response = connection.response()
     assert response.status == status
     assert response.headers["content-type"] == "application/problem+json"
     assert response.closes
@@ -62,7 +62,7 @@ def test_many_refusals_are_one_line_of_the_log(every: Service) -> None:
     for _ in range(20):
         with Connection(every.port) as connection:
             connection.socket.sendall(b"nonsense\r\n\r\n")
-            assert connection.answer().status == 400
+            assert connection.response().status == 400
     assert every.said("Refused a request of 127.0.0.1 with 400: ") == 1
 
 

@@ -103,7 +103,7 @@ def test_mistakes_in_the_configuration_lose_no_request(settings: dict[str, Any],
         taken = f"\nTAKEN = {other.getsockname()[1]}\n"
         port = service.ready().port
         with Crowd(lambda: port, CALM_KINDS, each=1) as crowd:
-            wait_until(crowd.everyone_answered, "every kind answered")
+            wait_until(crowd.everyone_served, "a response to every kind")
             for mistake, reason in MISTAKES.items():
                 configuration.write_text(GOOD + taken + mistake + "\n")
                 reload_fails(service, reason)
@@ -115,13 +115,13 @@ def test_mistakes_in_the_configuration_lose_no_request(settings: dict[str, Any],
             configuration.unlink()
             reload_fails(service, r"gunicorn\.conf\.py does not exist any more")
             configuration.write_text(GOOD + "\nno_such_setting = 1\n")
-            answered = crowd.answered
+            before = crowd.responses
             if "DRAIN" not in settings:  # stock Gunicorn's reload closes connections without notice
                 reload(service)
-            wait_until(lambda: crowd.answered > answered + 50, "traffic afterwards")
+            wait_until(lambda: crowd.responses > before + 50, "traffic afterwards")
             if "DRAIN" not in settings:
                 service.begin_drain()
-                wait_until(lambda: crowd.answered > answered + 100, "traffic while draining")
+                wait_until(lambda: crowd.responses > before + 100, "traffic while draining")
         assert (crowd.lost, crowd.unannounced) == (0, 0), str(crowd)
         service.signal(signal.SIGTERM)
         assert service.process.wait(CONDITION_TIMEOUT) == 0, service.log

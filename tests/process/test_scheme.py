@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from app.settings import WORKER_CLASSES
-from tests.process.clients import Answer, Connection
+from tests.process.clients import Connection, Response
 from tests.process.families import namespace, within
 from tests.process.service import ROOT, Service
 from tests.waiting import wait_until
@@ -54,7 +54,7 @@ def external():
 """
 
 
-def ask(service: Service, peer: str, path: str, *headers: str) -> Answer:
+def ask(service: Service, peer: str, path: str, *headers: str) -> Response:
     with within(service.process.pid, lambda: Connection(PORT, host=peer)) as connection:
         return connection.ask(path, *headers)
 

@@ -82,21 +82,21 @@ def test_draining_service_serves_and_announces_the_close(worker_class: str) -> N
             assert (alive.status, alive.body) == (200, b'{"state": "draining"}\n')
             assert service.get(VERSION, PROBE_HEADER).status == 503
             assert service.get(VERSION).status == 200
-            answers = [service.get("/api"), service.get("/metrics"), slow.answer(), alive, ready]
+            responses = [service.get("/api"), service.get("/metrics"), slow.response(), alive, ready]
             assert slow.closed_within(1)
             slow.close()  # gthread and sync linger, and delay other connections
             if worker_class != "sync":
-                answers.append(kept.ask())
+                responses.append(kept.ask())
                 assert kept.closed_within(1)
-            assert all(each.closes for each in answers)
+            assert all(each.closes for each in responses)
         service.wait()
         began = re.search(
             r"Drain began: .* 1\.5 s at the earliest, 0\.3 s .*, 6\.0 s .*; 1 request in flight", service.log
         )
         # The request in flight, GET /api, the version without the probe's header, the kept connection.
-        answered = 3 + (worker_class != "sync")
+        completed = 3 + (worker_class != "sync")
         ended = re.search(
-            rf"Drain ended: quiet; {answered} requests completed in [0-9.]+ s, 0 still in flight, 0 waiting",
+            rf"Drain ended: quiet; {completed} requests completed in [0-9.]+ s, 0 still in flight, 0 waiting",
             service.log,
         )
         assert began, service.log
@@ -122,7 +122,7 @@ def test_metrics_cover_all_workers() -> None:
             same(ready=0, draining=1, requests_in_flight=4, drain_requests_total=0)
             for _ in range(7):
                 service.get("/api")
-            assert all(each.answer().status == 200 for each in slow)
+            assert all(each.response().status == 200 for each in slow)
             wait_until(lambda: service.metric("lifecycle_requests_in_flight") == 0, "none in flight")
             same(drain_requests_total=11)
             at_least = time.monotonic() - observed
@@ -136,7 +136,7 @@ def test_metrics_cover_all_workers() -> None:
 def test_drain_waits_for_requests_in_flight_beyond_drain_min() -> None:
     with Service(**QUICK) as service, in_flight(service.ready(), 3) as (slow,):
         service.signal(signal.SIGTERM)
-        assert slow.answer().status == 200
+        assert slow.response().status == 200
         took = service.wait()
         assert took >= 2.5  # not at DRAIN_MIN
         assert service.said("Drain ended: quiet; 1 request completed")
@@ -151,7 +151,7 @@ def test_drain_with_endless_traffic_ends_at_drain_max() -> None:
         with Service(WORKER_CLASS=worker_class, **settings) as service:
             port = service.ready().port
             with Crowd(lambda: port, endless) as crowd:
-                wait_until(crowd.everyone_answered, "traffic")
+                wait_until(crowd.everyone_served, "traffic")
                 service.signal(signal.SIGTERM)
                 service.wait()
             ended = re.search(
@@ -169,7 +169,7 @@ def test_second_sigterm_ends_the_drain() -> None:
         service.signal(signal.SIGTERM)
         wait_until(lambda: service.said("Drain began") == 1, "the drain")
         service.signal(signal.SIGTERM)
-        assert slow.answer().status == 200  # the stop is still graceful
+        assert slow.response().status == 200  # the stop is still graceful
         slow.close()
         assert service.wait() < LASTING["DRAIN_MIN"] / 2
         assert service.said("Drain ended: second signal; 0 requests completed") == 1
@@ -183,7 +183,7 @@ def test_sigterm_to_the_process_group_begins_one_drain() -> None:
         wait_until(lambda: service.said("Drain began") == 1, "the drain")
         for _ in range(20):
             assert service.get("/api").status == 200
-        assert slow.answer().status == 200
+        assert slow.response().status == 200
         service.wait()
         assert service.said("Drain ended: quiet; 21 requests completed") == 1
 
@@ -280,7 +280,7 @@ def test_reload_under_load_loses_nothing(far: bool) -> None:
             if far:
                 port = stack.enter_context(DelayProxy(port, ROUND_TRIP)).port
             with Crowd(lambda: port, CALM_KINDS, each=1) as crowd:
-                wait_until(crowd.everyone_answered, "every kind answered")
+                wait_until(crowd.everyone_served, "a response to every kind")
                 old = set(service.workers)
                 service.signal(signal.SIGHUP)
                 wait_until(
@@ -311,7 +311,7 @@ def test_sigterm_during_a_reload_begins_the_drain() -> None:
         # The master does not wait for the old worker any longer.
         wait_until(lambda: service.said("Drain began") == 1, "the drain")
         assert service.said("at the latest; 1 request in flight") == 1
-        assert slow.answer().status == 200
+        assert slow.response().status == 200
         service.wait()
         assert service.said("Drain ended: quiet") == 1
 
@@ -331,7 +331,7 @@ def test_killed_worker_leaves_no_request_in_flight(draining: bool) -> None:
             os.kill(pid, signal.SIGKILL)
         for each in lost:
             with pytest.raises(Lost):
-                each.answer()
+                each.response()
         wait_until(
             lambda: len(service.workers) == 2 and not set(killed) & set(service.workers), "new workers"
         )

@@ -39,7 +39,7 @@ def test_sigint_and_sigquit_do_not_wait_for_requests_in_flight(
             service.signal(number)
             with contextlib.suppress(Lost):
                 # Stock sync raises SystemExit in the application, and responds with a 500.
-                assert (worker_class, slow.answer().status) == ("sync", 500)
+                assert (worker_class, slow.response().status) == ("sync", 500)
             assert service.process.wait(CONDITION_TIMEOUT) == 0, service.log
             return time.monotonic() - service.signalled
 
@@ -57,7 +57,7 @@ def test_kept_connections_do_not_hold_up_the_exit_of_a_drained_service(worker_cl
         for _ in range(100):
             kept = stack.enter_context(Connection(port))
             kept.send("/api")
-            assert kept.answer().status == 200
+            assert kept.response().status == 200
         service.signal(signal.SIGTERM)
         wait_until(lambda: service.said("Drain ended") == 1, "the end of the drain")
         ended = time.monotonic()

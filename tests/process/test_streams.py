@@ -277,13 +277,13 @@ REFUSED = [
 def test_wrong_handshake_is_refused(
     service: Service, path: str, headers: list[str], status: int, says: str
 ) -> None:
-    answer = service.get(path, *headers)
-    assert answer.status == status
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert says in json.loads(answer.body)["detail"]
-    assert (answer.headers.get("upgrade") == "websocket") is (status == 426)
-    assert answer.headers.get("sec-websocket-version") == ("13" if status == 426 else None)
-    assert answer.headers["connection"].split(", ")[1:] == (["Upgrade"] if status == 426 else [])
+    response = service.get(path, *headers)
+    assert response.status == status
+    assert response.headers["content-type"] == "application/problem+json"
+    assert says in json.loads(response.body)["detail"]
+    assert (response.headers.get("upgrade") == "websocket") is (status == 426)
+    assert response.headers.get("sec-websocket-version") == ("13" if status == 426 else None)
+    assert response.headers["connection"].split(", ")[1:] == (["Upgrade"] if status == 426 else [])
 
 
 @pytest.mark.parametrize("worker_class", WORKER_CLASSES)
@@ -304,7 +304,7 @@ def test_event_stream_responds_to_head_and_refuses_post(service: Service) -> Non
         assert said.startswith(b"HTTP/1.1 200 OK")
         assert b"text/event-stream" in said
         connection.socket.sendall(b"POST /api/events HTTP/1.1\r\nHost: test\r\nContent-Length: 0\r\n\r\n")
-        assert connection.answer().status == 405
+        assert connection.response().status == 405
 
 
 # ---- limits and protocol errors ----------------------------------------------------------------------
@@ -337,11 +337,11 @@ def test_too_many_messages_close_the_websocket(service: Service) -> None:
 def test_missing_pong_closes_the_websocket(service: Service) -> None:
     wait_until(lambda: streams_open(service) == 0, "none open")  # of earlier tests
     before = count(service, "dropped_total", "websocket")
-    with Socket(service.port) as answering, Socket(service.port) as silent:
+    with Socket(service.port) as responding, Socket(service.port) as silent:
         for _ in range(5):  # responds to pings meanwhile, and stays
-            answering.tick()
-        assert silent.closed(answers=False).code == 1011
-        assert answering.tick()
+            responding.tick()
+        assert silent.closed(respond=False).code == 1011
+        assert responding.tick()
     wait_until(lambda: streams_open(service) == 0, "none open")
     assert count(service, "dropped_total", "websocket") == before + 1
 
@@ -408,8 +408,8 @@ def test_stream_beyond_the_limit_gets_503(service: Service) -> None:
     with contextlib.ExitStack() as stack:
         for _ in range(60):
             stack.enter_context(EventStream(service.port))
-        answer = service.get("/api/events")
-        assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+        response = service.get("/api/events")
+        assert (response.status, response.headers["retry-after"]) == (503, "1")
         assert service.get("/api/ws", *HANDSHAKE).status == 503
         assert service.get("/api").status == 200
     wait_until(lambda: streams_open(service) == 0, "none open")
@@ -500,7 +500,7 @@ def test_five_hundred_streams_leave_every_thread_to_requests() -> None:
                 lambda: service.metric("lifecycle_requests_in_flight") == threads, f"{threads} in flight"
             )
             assert get(port, "/health").status == 200
-            assert [each.answer().status for each in slow] == [200] * threads
+            assert [each.response().status for each in slow] == [200] * threads
             streams.wait_until_current()
             assert (streams.seen.lost, streams.seen.repeated, streams.seen.cuts.total()) == (0, 0, 0)
 

@@ -91,7 +91,7 @@ def test_large_headers_of_many_connections_take_bounded_memory() -> None:
         assert grown < 64 * 2**20
         whole = stack.enter_context(Connection(port))
         whole.socket.sendall(WITHIN_LIMITS + b"\r\n")
-        assert whole.answer().status == 200
+        assert whole.response().status == 200
 
 
 def resident(pid: int) -> int:
@@ -170,7 +170,7 @@ def test_request_that_began_before_the_stop_gets_its_response(number: signal.Sig
                 slow.socket.sendall(b"GET /api HTTP/1.1\r\nHost:")
                 assert not slow.closed_within(QUICK["DRAIN_MIN"] + STOP_LINGER + 1.5), worker_class
                 slow.socket.sendall(b" x\r\n\r\n")
-                response = slow.answer()
+                response = slow.response()
                 assert (response.status, response.closes) == (200, True), worker_class
             wait_until(lambda: not set(old) & set(service.workers), "the old worker has exited")
 

@@ -67,7 +67,7 @@ def test_reload_whose_second_worker_cannot_be_started_completes_without_a_loss(t
     with Service("-c", str(configuration), WORKERS=2, **QUICK) as service:
         old, port = set(service.ready().workers), service.port
         with Crowd(lambda: port, each=1) as crowd:
-            wait_until(crowd.everyone_answered, "every kind answered")
+            wait_until(crowd.everyone_served, "a response to every kind")
             configuration.write_text(good + SECOND_START_FAILS)
             service.signal(signal.SIGHUP)
             wait_until(lambda: not old & set(service.workers), "new workers only", seconds=60)

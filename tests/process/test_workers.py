@@ -181,14 +181,14 @@ def test_hanging_worker_is_replaced_while_the_others_serve(
         port = service.ready().port
         hung = hang(service, tmp_path / "note")
         began = time.monotonic()
-        answered = 0
+        responses = 0
         while hung in service.workers or len(service.workers) < 2:
             assert time.monotonic() - began < 4 * TIMEOUT, service.log
             # Clients accepted by the hung worker, or for it by the kernel, wait; clients of the other do not.
             with contextlib.suppress(Lost, OSError), Connection(port, timeout=0.5) as connection:
-                answered += connection.ask().status == 200
+                responses += connection.ask().status == 200
             time.sleep(0.02)  # the others need not be busy, and the look at the workers is not free
-        assert answered > 0
+        assert responses > 0
         wait_until(lambda: service.said("WORKER TIMEOUT") == 1, "what the log says")
         for _ in range(10):
             assert get(port, "/health").status == 200
@@ -251,7 +251,7 @@ def test_requests_longer_than_the_timeout_are_no_hang(worker_class: str) -> None
         slow = [stack.enter_context(Connection(port)) for _ in range(4)]
         for each in slow:
             each.send("/api/sleep/5")
-        assert [each.answer().status for each in slow] == [200] * 4
+        assert [each.response().status for each in slow] == [200] * 4
         assert service.said("WORKER TIMEOUT") == 0
 
 
@@ -274,7 +274,7 @@ def test_requests_beyond_the_number_of_threads_wait_in_a_queue(worker_class: str
             )
             # All threads are busy, and the loop and the probes still have a thread.
             assert seconds(lambda: get(port, "/health")) < QUITE_A_WHILE
-            assert all(each.answer().status == 200 for each in connections), round_
+            assert all(each.response().status == 200 for each in connections), round_
             took = time.monotonic() - began
             assert 2 <= took < 2 + 2 * QUITE_A_WHILE, took
 
@@ -289,10 +289,10 @@ def test_responses_to_many_pipelined_requests_are_in_order(worker_class: str) ->
         for start in range(0, len(sent), 16384):
             one.socket.sendall(sent[start : start + 16384])
             for _ in range(sent[:start].count(b"\r\n\r\n") - got):
-                assert f'"instance": "/api/{got}"'.encode() in one.answer().body
+                assert f'"instance": "/api/{got}"'.encode() in one.response().body
                 got += 1
         while got < count:
-            assert f'"instance": "/api/{got}"'.encode() in one.answer().body
+            assert f'"instance": "/api/{got}"'.encode() in one.response().body
             got += 1
 
 
@@ -308,7 +308,7 @@ def test_slow_pipelined_requests_of_many_clients_wait_for_no_other_event(
         for one in connections:
             one.socket.sendall(b"GET /api/sleep/0.02 HTTP/1.1\r\nHost: a\r\n\r\n" * each)
         for one in connections:
-            assert [one.answer().status for _ in range(each)] == [200] * each
+            assert [one.response().status for _ in range(each)] == [200] * each
 
 
 @pytest.mark.parametrize("worker_class", OURS)
@@ -323,7 +323,7 @@ def test_computing_request_does_not_starve_other_requests(
             wait_until(lambda: service.metric("lifecycle_requests_in_flight") == 1, "the computing request")
             for _ in range(others):
                 assert quick.ask("/quick").status == 200
-            computed = json.loads(computing.answer().body)
+            computed = json.loads(computing.response().body)
     print(worker_class, computed)
     assert computed["served"] == others  # and not served only after the computation
 
@@ -425,7 +425,7 @@ def idle(port: int, count: int = IDLE) -> Iterator[list[Connection]]:
             connections[-1].send("/api")
             if len(connections) % 100 == 0:
                 for each in connections[-100:]:
-                    assert each.answer().status == 200
+                    assert each.response().status == 200
         yield connections
 
 
@@ -486,7 +486,7 @@ def test_connections_beyond_the_limit_wait_their_turn(worker_class: str) -> None
         for number, each in enumerate(connections):
             if number % (limit // 5) == 0:  # slow on a machine with many connections
                 assert connections_of(worker) <= limit
-            assert each.answer().status == 200
+            assert each.response().status == 200
             each.close()
 
 
@@ -507,7 +507,7 @@ def test_lazy_clients_do_not_delay_a_good_client(worker_class: str, tmp_path: Pa
         for _ in range(crowd):  # they receive a response that announces the close, and do not close
             lazy = stack.enter_context(Connection(port))
             lazy.send("/api", "Connection: close")
-            assert lazy.answer().closes
+            assert lazy.response().closes
         wait_until(lambda: lingering() == crowd, "connections that wait for their client's close")
         with Connection(port) as connection:
             for _ in range(100):

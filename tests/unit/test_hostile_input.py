@@ -95,8 +95,8 @@ def call(app: Flask, request: Request, path: str) -> tuple[int, dict[str, str], 
         query_string=raw(request.query), headers=headers, data=request.body
     ).get_environ()
     environ |= {"PATH_INFO": raw(path), "REQUEST_METHOD": request.method}
-    body, status, answered = run_wsgi_app(app, environ)
-    found = {name.lower(): value for name, value in answered}
+    body, status, headers_out = run_wsgi_app(app, environ)
+    found = {name.lower(): value for name, value in headers_out}
     text = b"".join(body) if "content-length" in found else b""  # not a stream
     getattr(body, "close", lambda: None)()
     return int(status.split()[0]), found, text
@@ -120,14 +120,14 @@ def test_hostile_input_gets_our_own_responses_only(hostile_app: Flask) -> None:
         path = re.sub("<[^>]*>", lambda _: request.part, rule)
         if not path.startswith("/"):
             path = "/" + path
-        status, answered, text = call(hostile_app, request, path)
+        status, headers, text = call(hostile_app, request, path)
         seen[status] += 1
         covered[rule] += 1
         # A long-lived connection needs a server to detach it from; tests/process has a server.
         assert status < 500 or (status == 501 and rule in LASTING), (path, request, text)
-        assert not any("\r" in value or "\n" in value for value in answered.values()), answered
+        assert not any("\r" in value or "\n" in value for value in headers.values()), headers
         if status >= 400 and request.method != "HEAD":
-            assert answered["content-type"] == "application/problem+json"
+            assert headers["content-type"] == "application/problem+json"
             assert json.loads(text)["status"] == status
             assert b"Traceback" not in text
 

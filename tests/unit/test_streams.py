@@ -62,6 +62,6 @@ def test_stream_without_gunicorn_is_not_implemented(client: FlaskClient, path: s
         "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
         "Sec-WebSocket-Version": "13",
     }
-    answer = client.get(path, headers=handshake if path == "/api/ws" else {})
-    assert answer.status_code == 501
-    assert answer.mimetype == "application/problem+json"
+    response = client.get(path, headers=handshake if path == "/api/ws" else {})
+    assert response.status_code == 501
+    assert response.mimetype == "application/problem+json"

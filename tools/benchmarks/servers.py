@@ -171,8 +171,8 @@ class Server:
     def get(self, path: str, timeout: float = 5, headers: Mapping[str, str] = MappingProxyType({})) -> bytes:
         """Send one request on a separate connection; return the body."""
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", headers=dict(headers))
-        with urllib.request.urlopen(request, timeout=timeout) as answer:  # noqa: S310 - our own port
-            return bytes(answer.read())
+        with urllib.request.urlopen(request, timeout=timeout) as response:  # noqa: S310 - our own port
+            return bytes(response.read())
 
     def __enter__(self) -> Self:
         return self

@@ -14,7 +14,7 @@ from kubectl_lossless.measure.watch import Watch
 from kubectl_lossless.measure.workload import RolloutError
 from tools.course.load import DEFAULT_MIX, Load
 from tools.course.namespace import EXPERIMENT, MADE_BY
-from tools.course.stage import Rung, Stage, StageError, first_to_answer
+from tools.course.stage import Rung, Stage, StageError, first_to_respond
 from tools.course.streams import Seen, Streams
 
 LEAD = 5.0  # seconds of steady load before the update
@@ -168,7 +168,7 @@ def find_way(experiment: Experiment, stage: Stage) -> tuple[str, Place]:
     if experiment.target != NODEPORT:
         if experiment.inside:
             return experiment.target, job
-        if not first_to_answer([experiment.target], experiment.host):
+        if not first_to_respond([experiment.target], experiment.host):
             raise StageError(
                 f"{experiment.target} does not respond to GET /api from here: is it the right --target?"
             )
@@ -176,7 +176,7 @@ def find_way(experiment: Experiment, stage: Stage) -> tuple[str, Place]:
     urls = stage.node_urls()
     if experiment.inside and urls:
         return urls[0], job
-    url = first_to_answer(urls, experiment.host)
+    url = first_to_respond(urls, experiment.host)
     return (url, Local()) if url else (stage.service_url(DNS), job)
 
 

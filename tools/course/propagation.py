@@ -17,7 +17,7 @@ from kubectl_lossless.measure.workload import Reference
 from tools.course.experiment import DNS, Experiment, Silent
 from tools.course.load import Load
 from tools.course.namespace import EXPERIMENT, MADE_BY
-from tools.course.stage import REACHABLE, Rung, Stage, StageError, first_to_answer
+from tools.course.stage import REACHABLE, Rung, Stage, StageError, first_to_respond
 
 CLIENTS = 6
 """Number of clients on each route, each with 10 new connections per second: every 50 ms to each of 3 pods."""
@@ -65,9 +65,11 @@ def _loads(survey: Survey, stage: Stage) -> dict[str, Load]:
     """Create the load of each route."""
     ways = {f"NodePort, node {number}": url for number, url in enumerate(stage.node_urls(), 1)}
     until = time.monotonic() + REACHABLE  # for all nodes together: many nodes of a cluster may be unreachable
-    ways = {name: url for name, url in ways.items() if first_to_answer([url], None, until - time.monotonic())}
+    ways = {
+        name: url for name, url in ways.items() if first_to_respond([url], None, until - time.monotonic())
+    }
     for name, url in survey.more.items():
-        if not first_to_answer([url], None):
+        if not first_to_respond([url], None):
             raise StageError(f"{name}: {url} does not respond to GET /api from here.")
     clients = {"new": CLIENTS}
     loads = {name: Load(url, clients=clients) for name, url in (ways | dict(survey.more)).items()}

@@ -400,7 +400,7 @@ def bare(found: Object) -> Object:
     return kept
 
 
-def answers(url: str, host: str | None) -> bool:
+def responds(url: str, host: str | None) -> bool:
     """Return whether the service responds at a URL from here, within 2 s."""
     connection = Connection(target_of(url, host), timeout=2)
     with (
@@ -412,7 +412,7 @@ def answers(url: str, host: str | None) -> bool:
     return False
 
 
-def first_to_answer(urls: Sequence[str], host: str | None, seconds: float = REACHABLE) -> str | None:
+def first_to_respond(urls: Sequence[str], host: str | None, seconds: float = REACHABLE) -> str | None:
     """Return the first URL at which the service responds from here, None after `seconds` without a response.
 
     The URLs are tried in turn, each at least once, also with no time left.
@@ -420,7 +420,7 @@ def first_to_answer(urls: Sequence[str], host: str | None, seconds: float = REAC
     until = time.monotonic() + seconds
     while urls:
         for url in urls:
-            if answers(url, host):
+            if responds(url, host):
                 return url
         if time.monotonic() > until:
             break

@@ -45,6 +45,10 @@ class MissingPythonError(Exception):
     """A sentence that names a Python that is not installed."""
 
 
+class UnknownPairError(Exception):
+    """A sentence that names a pair that does not exist, and what is allowed."""
+
+
 def alongside(version: str) -> tuple[str, ...]:
     """Return the packages that are installed in addition to a version of Gunicorn."""
     common = ("gevent==26.9.0", "packaging==26.4", "tornado==6.6.1")  # packaging: gunicorn[gevent]
@@ -180,16 +184,35 @@ def run_comparison(environments: Path, rounds: int, write: bool) -> int:
     return int(any(each.lost or each.unannounced for each in drained(outcomes)))
 
 
+def selected(only: Sequence[str]) -> list[tuple[str, str, str]]:
+    """Return the version, worker class and Python of each pair that exists, or those that `only` names.
+
+    Raises UnknownPairError for a name without a pair.
+    """
+    found = [key for key in product(VERSIONS, CLASSES, PYTHONS) if exists(*key)]
+    for name in only:
+        if not any(name in names(key) for key in found):
+            raise UnknownPairError(
+                f"--only {name}: there is no such pair; allowed is VERSION/CLASS or VERSION/CLASS/PYTHON, "
+                f"with a version of {', '.join(VERSIONS)}, a class of {', '.join(CLASSES)}, and a Python of "
+                f"{', '.join(PYTHONS)}, where the version has the class and runs on the Python"
+            )
+    return [key for key in found if not only or not names(key).isdisjoint(only)]
+
+
+def names(key: tuple[str, str, str]) -> set[str]:
+    """Return both names of a pair: without its Python and with it."""
+    return {"/".join(key[:2]), "/".join(key)}
+
+
 def run_matrix(environments: Path, only: Sequence[str], jobs: int, write: bool) -> int:
     """Run the scenarios on each pair and Python, `jobs` pairs at a time; return 1 if anything failed."""
     pairs = {}
-    for version, worker_class, python_version in product(VERSIONS, CLASSES, PYTHONS):
-        name = f"{version}/{worker_class}"
-        wanted = not only or name in only or f"{name}/{python_version}" in only
-        if wanted and exists(version, worker_class, python_version):
-            home = environments / f"{version}-{python_version}"
-            python = environment(home, version, alongside(version), python_version)
-            pairs[version, worker_class, python_version] = Pair(version, worker_class, python)
+    for key in selected(only):
+        version, worker_class, python_version = key
+        home = environments / f"{version}-{python_version}"
+        python = environment(home, version, alongside(version), python_version)
+        pairs[key] = Pair(version, worker_class, python)
     with ThreadPoolExecutor(jobs) as pool:
         found = pool.map(lambda key: run(pairs[key], key[2]), pairs)
         results = dict(zip(pairs, found, strict=True))
@@ -217,13 +240,15 @@ def main() -> int:
     for name in ("rounds", "jobs"):
         if (value := getattr(options, name)) < 1:
             parser.error(f"--{name} is {value}; allowed is 1 or more")
+    if options.only and options.write:
+        parser.error("--write with --only would write a table without the other pairs")
     try:
         if options.applications:
             return run_applications(options.environments)
         if options.compare:
             return run_comparison(options.environments, options.rounds, options.write)
         return run_matrix(options.environments, options.only, options.jobs, options.write)
-    except MissingPythonError as error:
+    except (MissingPythonError, UnknownPairError) as error:
         parser.error(str(error))
 
 

@@ -178,7 +178,7 @@ def replaced_under_load(published: Published, python: str, directory: Path) -> N
         with ExitStack() as stack:
             crowd = stack.enter_context(Crowd(lambda: router.port, tuple(kinds), each=1))
             editing = published.smoke_test and stack.enter_context(published.smoke_test(lambda: router.port))
-            wait_until(crowd.everyone_answered, "a response of every kind")
+            wait_until(crowd.everyone_served, "a response to every kind")
             if editing:
                 wait_until(lambda: editing.has_passed(1), "the smoke test")
             new.ready("/ready")

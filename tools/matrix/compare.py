@@ -152,7 +152,7 @@ def roll_out(approach: Approach, python: str, directory: Path, outcome: Outcome)
     ):
         router = Router(old_way.port)
         with Crowd(lambda: router.port, LOAD) as crowd:
-            wait_until(crowd.everyone_answered, "a response of every kind")
+            wait_until(crowd.everyone_served, "a response to every kind")
             removed = time.monotonic()
             events = [(approach.pre_stop, "stop"), (PROPAGATION, "switch")]
             for due, event in sorted(events):
@@ -170,7 +170,7 @@ def roll_out(approach: Approach, python: str, directory: Path, outcome: Outcome)
             outcome.seconds.append(time.monotonic() - removed)
             time.sleep(AFTERWARDS)
             crowd.stop()
-    outcome.requests += crowd.answered + crowd.lost
+    outcome.requests += crowd.responses + crowd.lost
     outcome.lost += crowd.lost
     outcome.unannounced += crowd.unannounced
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.process import http2
-from tests.process.clients import Answer, Connection, Crowd, Kind, Router, get
+from tests.process.clients import Connection, Crowd, Kind, Response, Router, get
 from tests.process.http2 import Http2Connection, create_certificate
 from tests.process.service import Service
 from tests.waiting import wait_until
@@ -97,7 +97,7 @@ class Pair:
         application: str = "",
         *,
         lines: str = "",
-        ask: Callable[..., Answer] = get,
+        ask: Callable[..., Response] = get,
         **settings: str,
     ) -> Service:
         """Start the service with two workers. `lines`: more of its configuration file."""
@@ -124,13 +124,13 @@ def loses_nothing(pair: Pair, directory: Path) -> None:
     with pair.start(directory) as service:
         port = service.ready("/ready").port
         with Connection(port) as long, Crowd(lambda: port, KINDS, each=1) as crowd:
-            wait_until(crowd.everyone_answered, "a response of every kind")
+            wait_until(crowd.everyone_served, "a response to every kind")
             long.send("/long")
             service.begin_drain("/ready")
             assert get(port, "/").closes, "a response in the drain does not announce the close"
             crowd.wait_for_responses(20, "traffic while draining")
             crowd.stop()
-            response = long.answer()
+            response = long.response()
             assert response.status == 200
             assert response.closes, "the response of a request from before the drain does not announce it"
         assert (crowd.lost, crowd.unannounced) == (0, 0), str(crowd)
@@ -155,7 +155,7 @@ def reload_loses_nothing(pair: Pair, directory: Path) -> None:
         port = service.ready("/ready").port
         old = set(service.workers)
         with Crowd(lambda: port, KINDS, each=1) as crowd:
-            wait_until(crowd.everyone_answered, "a response of every kind")
+            wait_until(crowd.everyone_served, "a response to every kind")
             service.signal(signal.SIGHUP)
             wait_until(lambda: not old & set(service.workers), "the old workers' exit", 60)
             crowd.stop()
@@ -196,12 +196,12 @@ def http2_loses_nothing(pair: Pair, directory: Path) -> None:
             Crowd(lambda: router.port, HTTP2_KINDS, each=1, connect=connect) as crowd,
             Crowd(lambda: router.port, at_once, each=1, connect=partial(connect, streams=3)) as parallel,
         ):
-            wait_until(lambda: crowd.everyone_answered() and parallel.everyone_answered(), "responses")
+            wait_until(lambda: crowd.everyone_served() and parallel.everyone_served(), "responses")
             with connect(0) as long:
                 long.send("/long")
                 old.begin_drain("/ready")
                 router.switch(new.port)
-                assert long.answer().status == 200
+                assert long.response().status == 200
                 wait_until(lambda: long.closed_within(1) or long.goaways > 0, "the end of a connection")
                 assert long.goaways == 1, "the connection was closed without a GOAWAY"
             old.wait()

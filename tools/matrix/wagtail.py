@@ -13,7 +13,7 @@ from typing import Self
 import requests
 from requests.adapters import HTTPAdapter
 
-from tests.process.clients import ANSWER_TIMEOUT
+from tests.process.clients import RESPONSE_TIMEOUT
 
 USER, PASSWORD = "editor", "of the smoke test"
 HOME = 3
@@ -57,7 +57,7 @@ class Editor:
     def _request(self, method: str, path: str, status: int, data: dict[str, str] | None = None) -> str:
         url = f"http://127.0.0.1:{self._port()}{path}"
         response = self._session.request(
-            method, url, data=data, timeout=ANSWER_TIMEOUT, allow_redirects=False
+            method, url, data=data, timeout=RESPONSE_TIMEOUT, allow_redirects=False
         )
         self.requests += 1
         if response.is_redirect and status == 200:

@@ -116,7 +116,7 @@ def test_drain_loses_nothing_because_of_a_fault(owner: str, name: str, tmp_path:
     with start(tmp_path, owner, name) as service:
         port = service.ready("/ready").port
         with Crowd(lambda: port, KINDS) as crowd:
-            wait_until(crowd.everyone_answered, "a response of every kind")
+            wait_until(crowd.everyone_served, "a response to every kind")
             (tmp_path / "flag").touch()
             service.begin_drain("/ready")
             assert get(port, "/").closes
@@ -130,7 +130,7 @@ def test_service_survives_a_fault_when_a_worker_is_replaced(owner: str, name: st
         port = service.ready("/ready").port
         old = set(service.workers)
         with Crowd(lambda: port, KINDS) as crowd:
-            wait_until(crowd.everyone_answered, "a response of every kind")
+            wait_until(crowd.everyone_served, "a response to every kind")
             (tmp_path / "flag").touch()
             service.signal(signal.SIGTTOU)  # one worker fewer
             wait_until(lambda: len(service.workers) == 1, "one worker")

@@ -348,7 +348,7 @@ class Wire(socket.socket):
         self.pieces.append(bytes(data))
 
 
-_answers = st.tuples(
+_responses = st.tuples(
     st.sampled_from(
         ["200 OK", "204 No Content", "304 Not Modified", "404 Not Found", "101 Switching Protocols"]
     ),
@@ -369,13 +369,13 @@ _answers = st.tuples(
 )
 
 
-@given(st.sampled_from(list(HEADS)), _answers)
+@given(st.sampled_from(list(HEADS)), _responses)
 @pytest.mark.slow
 @settings(max_examples=500, deadline=None)
 def test_responses_have_the_same_bytes_on_the_wire(
-    name: str, answer: tuple[str, list[tuple[str, str]], int | None, list[bytes]]
+    name: str, generated: tuple[str, list[tuple[str, str]], int | None, list[bytes]]
 ) -> None:
-    status, headers, length, body = answer
+    status, headers, length, body = generated
     if length is not None:
         headers = [*headers, ("Content-Length", str(length))]
     logging.getLogger("gunicorn.http.wsgi").setLevel(logging.ERROR)  # Gunicorn warns of dropped bodies

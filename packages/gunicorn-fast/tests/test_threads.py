@@ -73,7 +73,7 @@ def test_worker_continues_where_no_thread_can_be_started(worker_class: str, tmp_
             connection.send("/slow")
             wait_until(lambda: service.get("/ready").status == 200, "a probe during a slow request")
             service.signal(signal.SIGTERM)
-            assert connection.answer().status == 200
+            assert connection.response().status == 200
         assert service.workers in ([], [worker])
         service.wait()
         assert service.said("Stopped: every request completed") == 1

@@ -15,7 +15,7 @@ from collections.abc import Callable
 IDLE_BEFORE_CLOSE = 0.05  # seconds
 
 
-def answer(sock: socket.socket, status: str = "200 OK", headers: str = "", **fields: object) -> None:
+def respond(sock: socket.socket, status: str = "200 OK", headers: str = "", **fields: object) -> None:
     body = json.dumps({"version": "v1", "pod": "here", **fields}).encode()
     head = (
         f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n{headers}\r\n"
@@ -27,7 +27,7 @@ def answer(sock: socket.socket, status: str = "200 OK", headers: str = "", **fie
 
 
 def well(sock: socket.socket) -> bool:
-    answer(sock)
+    respond(sock)
     return True
 
 
@@ -46,12 +46,12 @@ def cut(sock: socket.socket) -> bool:
 
 
 def unavailable(sock: socket.socket) -> bool:
-    answer(sock, "503 Service Unavailable")
+    respond(sock, "503 Service Unavailable")
     return True
 
 
 def missing(sock: socket.socket) -> bool:
-    answer(sock, "404 Not Found")
+    respond(sock, "404 Not Found")
     return True
 
 
@@ -70,12 +70,12 @@ def stall(sock: socket.socket) -> bool:
 
 
 def announce(sock: socket.socket) -> bool:
-    answer(sock, headers="Connection: close\r\n")
+    respond(sock, headers="Connection: close\r\n")
     return False
 
 
 def unannounced(sock: socket.socket) -> bool:
-    answer(sock)
+    respond(sock)
     threading.Event().wait(IDLE_BEFORE_CLOSE)
     return False
 

@@ -79,7 +79,7 @@ def test_a_peer_that_never_accepts_is_a_timeout() -> None:
         port = listener.getsockname()[1]
         waiting = []
         try:
-            for _ in range(3):  # fill the accept queue, so that the handshake gets no answer
+            for _ in range(3):  # fill the accept queue, so that the handshake gets no response
                 waiting.append(sock := socket.socket())
                 sock.setblocking(False)
                 sock.connect_ex(("127.0.0.1", port))

@@ -11,7 +11,7 @@ import pytest
 
 from kubectl_lossless.measure.judge import Cause
 from kubectl_lossless.measure.load.lost import Kind
-from kubectl_lossless.measure.load.record import Answer, Failure, Result
+from kubectl_lossless.measure.load.record import Failure, Response, Result
 from kubectl_lossless.measure.pod import Pod, State
 from kubectl_lossless.measure.report.formats import FORMATS, SCHEMA, Summary
 from kubectl_lossless.measure.report.model import Report
@@ -35,7 +35,7 @@ UNEXPLAINED = Group(Cause.UNEXPLAINED, 1, {"timeout": 1}, [], 9.0, 9.0, "", "no 
 
 def summary(lost: int, max_lost: int = 0, problem: str | None = None) -> Summary:
     load = Result("http://shop/, https://shop/b", {"new": 1}, started=95, steady=96, ended=115, cpu=0.1)
-    load.answers = [Answer(95 + number / 10, "new", 2.0, "", "") for number in range(97)]
+    load.responses = [Response(95 + number / 10, "new", 2.0, "", "") for number in range(97)]
     load.failures = [Failure(106, "new", 1.0, Kind.REFUSED, "", kept=False)] * lost
     groups = [GROUP, UNEXPLAINED] if lost else []
     verdict = Verdict(

@@ -10,7 +10,7 @@ import sys
 import pytest
 from servers import Serve, load_on, plan_of
 
-from kubectl_lossless.measure.load import Answer, Closed, Failure, Kind, LoadError, Local
+from kubectl_lossless.measure.load import Closed, Failure, Kind, LoadError, Local, Response
 from kubectl_lossless.measure.load.process import PLAN
 from kubectl_lossless.measure.load.record import from_line, to_line
 from tests.waiting import wait_until
@@ -23,12 +23,14 @@ def test_a_good_service_loses_nothing(serve: Serve) -> None:
         wait_until(lambda: load.result.requests >= 100, "100 requests")
     result = load.result
     assert (result.lost, result.closed) == (0, [])
-    assert {answer.client for answer in result.answers} == set(SMALL)
+    assert {response.client for response in result.responses} == set(SMALL)
     assert result.versions() == {"v1": result.requests}
     assert result.steady is not None
     assert result.ended is not None
     assert result.started <= result.steady < result.ended
-    assert all(result.started <= answer.at < result.ended and answer.ms > 0 for answer in result.answers)
+    assert all(
+        result.started <= response.at < result.ended and response.ms > 0 for response in result.responses
+    )
 
 
 @pytest.mark.parametrize(
@@ -155,12 +157,12 @@ def test_a_load_in_the_cluster_serves_its_lines_until_the_last(serve: Serve) -> 
         process.kill()
         process.wait()
     assert [lines[0]["is"], lines[-1]["is"]] == ["started", "ended"]
-    assert lines[-1]["records"] == sum(line["is"] == "answer" for line in lines)
+    assert lines[-1]["records"] == sum(line["is"] == "response" for line in lines)
 
 
 def test_records_survive_their_line() -> None:
     for record in (
-        Answer(1.5, "new", 2.25, "v1", "pod"),
+        Response(1.5, "new", 2.25, "v1", "pod"),
         Failure(1.5, "busy", 2.25, Kind.RESET, "detail", kept=True),
         Closed(3.5, "idle"),
     ):
@@ -170,7 +172,7 @@ def test_records_survive_their_line() -> None:
 def test_part_of_a_result_keeps_the_requests_sent_in_its_time(serve: Serve) -> None:
     with load_on(serve("well").url, {"new": 2}) as load:
         wait_until(lambda: load.result.requests >= 30, "30 requests")
-    middle = load.result.answers[10].at
+    middle = load.result.responses[10].at
     parts = load.result.between(0, middle), load.result.between(middle, middle + 1e6)
     assert sum(part.requests for part in parts) == load.result.requests
     assert min(part.requests for part in parts) > 0

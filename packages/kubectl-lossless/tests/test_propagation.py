@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kubectl_lossless.measure.load.lost import Kind
-from kubectl_lossless.measure.load.record import Answer, Failure, Result
+from kubectl_lossless.measure.load.record import Failure, Response, Result
 from kubectl_lossless.measure.pod import Mark, Pod, State
 from kubectl_lossless.measure.propagation import ENDPOINTS, leave_of, refuse_unseen
 from kubectl_lossless.measure.workload import RolloutError
@@ -19,7 +19,7 @@ POD = Pod(
 )
 
 
-def result(*records: Answer | Failure) -> Result:
+def result(*records: Response | Failure) -> Result:
     found = Result("http://x", {"new": 1})
     for record in records:
         found.add(record)
@@ -32,9 +32,9 @@ def lost(at: float) -> Failure:
 
 def test_route_leads_to_the_pod_until_its_last_response() -> None:
     responses = [
-        Answer(99, "new", 1, "", "a"),
-        Answer(100.7, "new", 1, "", "a"),
-        Answer(103, "new", 1, "", "b"),
+        Response(99, "new", 1, "", "a"),
+        Response(100.7, "new", 1, "", "a"),
+        Response(103, "new", 1, "", "b"),
     ]
     found = leave_of(POD, {"edge": result(*responses)})
     assert found.learned == {ENDPOINTS: 0.02, "edge": 0.7}
@@ -42,13 +42,13 @@ def test_route_leads_to_the_pod_until_its_last_response() -> None:
 
 
 def test_route_whose_responses_name_no_pod_is_judged_by_its_losses() -> None:
-    records: list[Answer | Failure] = [Answer(99, "new", 1, "", ""), lost(99.9), lost(100.4), lost(120)]
+    records: list[Response | Failure] = [Response(99, "new", 1, "", ""), lost(99.9), lost(100.4), lost(120)]
     assert leave_of(POD, {"edge": result(*records)}).learned["edge"] == 0.4
     assert leave_of(POD, {"edge": result(lost(120))}).learned["edge"] == 0.0
 
 
 def test_route_on_which_nothing_shows_is_refused() -> None:
     refuse_unseen({"edge": result(lost(1))})
-    refuse_unseen({"edge": result(Answer(99, "new", 1, "", "a"))})
+    refuse_unseen({"edge": result(Response(99, "new", 1, "", "a"))})
     with pytest.raises(RolloutError, match="edge: responses do not name their pod"):
-        refuse_unseen({"edge": result(Answer(99, "new", 1, "", ""))})
+        refuse_unseen({"edge": result(Response(99, "new", 1, "", ""))})

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kubectl_lossless.measure.load import Answer, Closed, Failure, Kind, Result
+from kubectl_lossless.measure.load import Closed, Failure, Kind, Response, Result
 from kubectl_lossless.measure.pod import Pod, State
 from kubectl_lossless.measure.report import Report, report_json, terminal
 from kubectl_lossless.measure.report.chart import Frame, chart, event_labels
@@ -18,7 +18,7 @@ from kubectl_lossless.measure.report.overview import overview
 from kubectl_lossless.measure.report.page import Collection, Part, page, write_report
 
 RECORDED = Path(__file__).with_name("recorded-v2-v3.json")
-"""The report.json of a real update from v2 to v3; to keep it small, with every eighth answer only."""
+"""The report.json of a real update from v2 to v3; to keep it small, with every eighth response only."""
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -39,7 +39,7 @@ def small() -> Report:
     new = pod("new-b", (102, State.PENDING), (103, State.NOT_READY), (105, State.READY), version="v2")
     load = Result("http://service", {"new": 1, "idle": 1}, started=95, steady=96, ended=115, cpu=0.1)
     for at, version in ((96, "v1"), (97.5, "v1"), (104, "v1"), (107, "v2"), (108, "v2")):
-        load.add(Answer(at, "new", 2.0, version, "p"))
+        load.add(Response(at, "new", 2.0, version, "p"))
     load.add(Failure(106.2, "new", 1.0, Kind.REFUSED, "while connecting", kept=False))
     load.add(Failure(106.9, "idle", 1.0, Kind.RESET, "while sending", kept=True))
     load.add(Closed(106.5, "idle"))
@@ -64,13 +64,13 @@ def test_figures_add_up(small: Report) -> None:
     assert figures.lost_by_kind == {"refused": 1, "reset": 1}
     assert figures.lost_by_client == {"new": 1, "idle": 1}
     assert figures.requests_by_client == {"new": 6, "idle": 1}
-    assert figures.answers_by_version == {"v1": 3, "v2": 2}
+    assert figures.responses_by_version == {"v1": 3, "v2": 2}
     assert (figures.seconds_complete, figures.seconds_old_gone) == (5.5, 9.0)
     assert figures.draining_seconds == [3.0]
     assert figures.extra_pods == 1
     assert figures.extra_pod_seconds == 7.0  # the new one from 102, until the old one went at 109
     assert figures.fewest_ready == 1
-    assert set(figures.latency) == {"new"}  # the idle client had no answer
+    assert set(figures.latency) == {"new"}  # the idle client had no response
 
 
 def test_a_capacity_that_falls_shows(small: Report) -> None:
@@ -113,8 +113,8 @@ def test_a_report_survives_its_json(recorded: Report, small: Report) -> None:
 
 
 def test_another_format_is_refused(small: Report) -> None:
-    with pytest.raises(ValueError, match="format is 2, this program reads 1"):
-        report_json.from_json({**report_json.to_json(small), "format": 2})
+    with pytest.raises(ValueError, match="format is 3, this program reads 1 to 2"):
+        report_json.from_json({**report_json.to_json(small), "format": 3})
 
 
 def test_recorded_run_has_its_figures(recorded: Report) -> None:
@@ -122,7 +122,7 @@ def test_recorded_run_has_its_figures(recorded: Report) -> None:
     figures = Figures.of(recorded)
     assert figures.requests == len(found["answers"]["rows"]) + len(found["failures"])
     assert figures.lost == len(found["failures"]) > 0
-    assert set(figures.answers_by_version) == {"v2", "v3"}
+    assert set(figures.responses_by_version) == {"v2", "v3"}
     assert len(figures.draining_seconds) == 3
     assert 0 < (figures.seconds_complete or 0) <= (figures.seconds_old_gone or 0)
 
@@ -160,7 +160,7 @@ def test_a_chart_of_nothing_lost_says_so(small: Report) -> None:
     assert ">none<" in chart(small)
 
 
-def test_every_answer_is_in_the_chart(small: Report) -> None:
+def test_every_response_is_in_the_chart(small: Report) -> None:
     titles = re.findall(r"second (-?\d+): (v\d \d+)", chart(small))
     assert titles == [("-4", "v1 1"), ("-3", "v1 1"), ("4", "v1 1"), ("7", "v2 1"), ("8", "v2 1")]
 
@@ -180,7 +180,7 @@ def test_the_page_needs_no_network_and_holds_the_figures(recorded: Report, tmp_p
 def test_text_of_a_server_is_never_markup(small: Report) -> None:
     evil = "<script>alert(1)</script>"
     small.load.add(Failure(107, "new", 1, Kind.OTHER, evil, kept=False))
-    small.load.add(Answer(107, "new", 1, evil, "p"))
+    small.load.add(Response(107, "new", 1, evil, "p"))
     report = replace(small, problem=evil, title=evil)
     assert evil not in page(Collection(evil, [Part(evil, evil, [report])], [Goal(evil, held=False)]))
 

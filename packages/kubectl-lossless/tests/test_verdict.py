@@ -10,7 +10,7 @@ import pytest
 
 from kubectl_lossless.measure.evidence import Advice, Evidence
 from kubectl_lossless.measure.load.lost import Kind
-from kubectl_lossless.measure.load.record import Answer, Closed, Failure, Result
+from kubectl_lossless.measure.load.record import Closed, Failure, Response, Result
 from kubectl_lossless.measure.pod import Mark, Pod, State
 from kubectl_lossless.measure.verdict import Verdict, verdict
 from kubectl_lossless.measure.workload import Facts
@@ -62,7 +62,7 @@ def judged(  # noqa: PLR0917 - all but the first are mostly left out
     listed: dict[str, float] | None = None,
 ) -> Verdict:
     load = Result("http://x", {"new": 1}, started=990, ended=1030, failures=list(failures))
-    load.answers = [Answer(990 + number / 10, "new", 2.0, "", "") for number in range(400)]
+    load.responses = [Response(990 + number / 10, "new", 2.0, "", "") for number in range(400)]
     return verdict(Evidence(load, pods, ZERO, leaving, coming, findings, (), unseen or {}, listed or {}))
 
 
@@ -99,7 +99,7 @@ def test_kept_connections_are_told_from_new_ones() -> None:
 
 def test_long_request_that_sigterm_ends_was_in_flight() -> None:
     load = Result("http://x", {"slow": 1}, started=990, ended=1030)
-    load.answers = [Answer(990 + number, "slow", 5000.0, "", "") for number in range(10)]
+    load.responses = [Response(990 + number, "slow", 5000.0, "", "") for number in range(10)]
     load.failures = [replace(lost(1010.3, Kind.CLOSED, ms=4000), client="slow")]
     assert causes(verdict(Evidence(load, (STAYS, OLD, NEW), ZERO, FACTS, FACTS))) == {"in-flight": 1}
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kubectl_lossless.measure.load import Answer, Failure, Kind, Result
+from kubectl_lossless.measure.load import Failure, Kind, Response, Result
 from kubectl_lossless.measure.pod import Pod, State
 from kubectl_lossless.measure.report import Report
 from tools.course.course import ENOUGH, PARTS, REPLICAS, STRATEGIES, WITHOUT_PACE, goals, onto_itself, parts
@@ -19,7 +19,7 @@ BASE = Experiment(Rung("", image="registry/flask:9"), Rung(""))
 
 def report(source: str, target: str, lost: int = 0, title: str = "", seconds: float = 10.0) -> Report:
     load = Result("http://service", {"new": 1}, started=0, ended=200)
-    load.answers = [Answer(1, "new", 1, source, "p")] * (ENOUGH - lost)
+    load.responses = [Response(1, "new", 1, source, "p")] * (ENOUGH - lost)
     load.failures = [Failure(1, "new", 1, Kind.RESET, "", kept=False)] * lost
     old = Pod("old", source, "1", states=[(0, State.READY), (100 + seconds, State.GONE)])
     return Report(
@@ -72,7 +72,7 @@ def test_recreate_must_be_an_outage() -> None:
 
 def test_goal_needs_enough_requests() -> None:
     few = report("v4", "v5")
-    few.load.answers = few.load.answers[: ENOUGH - 1]
+    few.load.responses = few.load.responses[: ENOUGH - 1]
     (goal,) = goals([("transitions", few)])
     assert not goal.held
     assert "of at least 10,000" in goal.says

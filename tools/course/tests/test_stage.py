@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tools.course.stage import first_to_answer
+from tools.course.stage import first_to_respond
 
 
 class Version(http.server.BaseHTTPRequestHandler):
@@ -45,7 +45,7 @@ def test_load_waits_for_a_pod_that_is_ready_and_does_not_listen_yet(nobody: tupl
     timer = threading.Timer(0.5, listen)
     timer.start()
     try:
-        assert first_to_answer([url(nobody), url(late)], None, 20) == url(late)
+        assert first_to_respond([url(nobody), url(late)], None, 20) == url(late)
     finally:
         servers[0].shutdown()
         servers[0].server_close()
@@ -53,5 +53,5 @@ def test_load_waits_for_a_pod_that_is_ready_and_does_not_listen_yet(nobody: tupl
 
 
 def test_nodes_without_a_response_are_given_up(nobody: tuple[str, int]) -> None:
-    assert first_to_answer([url(nobody)], None, 0.3) is None
-    assert first_to_answer([], None) is None
+    assert first_to_respond([url(nobody)], None, 0.3) is None
+    assert first_to_respond([], None) is None

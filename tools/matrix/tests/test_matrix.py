@@ -7,7 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from tools.matrix.__main__ import MissingPythonError, exists, interpreter, replace_block, table
+from tools.matrix.__main__ import (
+    PYTHONS,
+    VERSIONS,
+    MissingPythonError,
+    UnknownPairError,
+    exists,
+    interpreter,
+    replace_block,
+    selected,
+    table,
+)
 from tools.matrix.compare import APPROACHES, Approach, Outcome, compare, comparison_table, drained
 
 HELD, FAILED = {"drain": "", "SIGHUP": ""}, {"drain": "AssertionError: 3 lost", "SIGHUP": ""}
@@ -31,6 +41,18 @@ def test_older_gunicorn_runs_on_the_oldest_python_only() -> None:
     assert not exists("23.0.0", "gthread", "3.12")
     assert exists("27.0.1", "gthread", "3.13")
     assert not exists("23.0.0", "asgi", "3.11")
+
+
+def test_pair_is_selected_with_and_without_a_python() -> None:
+    assert selected(["27.0.1/sync"]) == [("27.0.1", "sync", version) for version in PYTHONS]
+    assert selected(["27.0.1/sync/3.12"]) == [("27.0.1", "sync", "3.12")]
+    assert {version for version, _, _ in selected([])} == set(VERSIONS)
+
+
+@pytest.mark.parametrize("name", ["26.2.0/uvicorn", "27.0.1/eventlet", "23.0.0/gthread/3.12", "27.0.1"])
+def test_pair_that_does_not_exist_is_refused(name: str) -> None:
+    with pytest.raises(UnknownPairError, match=rf"--only {name}: there is no such pair; allowed is"):
+        selected(["27.0.1/sync", name])
 
 
 def test_missing_python_is_named() -> None:

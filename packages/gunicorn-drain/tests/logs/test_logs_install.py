@@ -65,7 +65,7 @@ def test_any_service_logs_json_lines_with_request_ids_and_counts_refusals(tmp_pa
         assert get(port, "/", "X-Request-ID: one").headers["x-request-id"] == "one"
         with Connection(port) as malformed:
             malformed.socket.sendall(b"GET / HTTP/1.1\r\nbroken header\r\n\r\n")
-            refused = malformed.answer()
+            refused = malformed.response()
         assert (refused.status, json.loads(refused.body)["status"]) == (400, 400)
         wait_until(lambda: "Refused a request" in service.log, "the line about a refused request")
 

@@ -75,8 +75,8 @@ class Judge:
         self._evidence = evidence
         self._early = EARLY + evidence.listed.get("pods", 0.0)
         took: dict[str, list[float]] = defaultdict(list)
-        for answer in evidence.load.answers:
-            took[answer.client].append(answer.ms)
+        for response in evidence.load.responses:
+            took[response.client].append(response.ms)
         self._usual = defaultdict(float, {client: statistics.median(each) for client, each in took.items()})
 
     def blame(self, failure: Failure) -> Blame:

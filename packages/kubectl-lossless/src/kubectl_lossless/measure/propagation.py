@@ -101,7 +101,7 @@ def leave_of(pod: Pod, results: Mapping[str, Result]) -> Leave:
     seen = {ENDPOINTS: pod.marked(Mark.NO_ENDPOINT) or gone}
     for way, result in results.items():
         if names_pods(result):
-            sent = [answer.at for answer in result.answers if answer.pod == pod.name]
+            sent = [response.at for response in result.responses if response.pod == pod.name]
         else:
             sent = [failure.at for failure in result.failures if began <= failure.at <= gone + SPREAD]
         seen[way] = max(sent, default=began)
@@ -111,7 +111,7 @@ def leave_of(pod: Pod, results: Mapping[str, Result]) -> Leave:
 
 def names_pods(result: Result) -> bool:
     """Return whether responses name the pod that they are from."""
-    return any(answer.pod for answer in result.answers)
+    return any(response.pod for response in result.responses)
 
 
 def refuse_unseen(results: Mapping[str, Result]) -> None:

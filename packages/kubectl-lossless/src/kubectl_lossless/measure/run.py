@@ -236,7 +236,7 @@ class Run:
             self._load.stop()  # raises, and says why
             raise LoadError("The load ended unexpectedly.")
         result = self._load.result
-        last = max(result.started, result.answers[-1].at if result.answers else 0.0)
+        last = max(result.started, result.responses[-1].at if result.responses else 0.0)
         if result.failures and time.time() - last > GIVE_UP:
             raise ServiceDownError
         if time.monotonic() >= self._due:

@@ -132,7 +132,7 @@ def tested(evidence: Evidence) -> list[str]:
     during = load.between(evidence.zero, math.inf)
     found = []
     if not load.lost and during.requests:
-        kinds = Counter(answer.client for answer in during.answers)
+        kinds = Counter(response.client for response in during.responses)
         sent = ", ".join(f"{count:,} by clients of the kind {kind}" for kind, count in kinds.most_common())
         replaced = sum(
             (pod.since(State.DRAINING) or -math.inf) >= evidence.zero - EARLY for pod in evidence.pods

@@ -12,12 +12,11 @@ threads do not wait for those of the caller, or a Job in the cluster.
 from kubectl_lossless.measure.load.clients import KINDS, Client, Mix, Plan, general, slow
 from kubectl_lossless.measure.load.lost import Kind, Lost
 from kubectl_lossless.measure.load.process import Load, LoadError, Local
-from kubectl_lossless.measure.load.record import Answer, Closed, Failure, Result
+from kubectl_lossless.measure.load.record import Closed, Failure, Response, Result
 from kubectl_lossless.measure.load.target import Target, ranges
 
 __all__ = [
     "KINDS",
-    "Answer",
     "Client",
     "Closed",
     "Failure",
@@ -28,6 +27,7 @@ __all__ = [
     "Lost",
     "Mix",
     "Plan",
+    "Response",
     "Result",
     "Target",
     "general",

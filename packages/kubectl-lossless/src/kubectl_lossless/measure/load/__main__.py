@@ -29,7 +29,7 @@ from kubectl_lossless.measure.load.clients import Client, Plan
 from kubectl_lossless.measure.load.connection import Connection
 from kubectl_lossless.measure.load.lost import Lost
 from kubectl_lossless.measure.load.process import PLAN
-from kubectl_lossless.measure.load.record import Answer, Closed, Failure, Record, to_line
+from kubectl_lossless.measure.load.record import Closed, Failure, Record, Response, to_line
 from kubectl_lossless.measure.load.target import Target
 
 FLUSH_EVERY = 0.2  # seconds
@@ -227,7 +227,7 @@ class LoadUser:
         if not client.keep:
             connection.close()
         if lost is None:
-            self._recorder.add(Answer(at, client.name, ms, said["version"], said["pod"]))
+            self._recorder.add(Response(at, client.name, ms, said["version"], said["pod"]))
             if self._responded.acquire(blocking=False):
                 self._recorder.first_response()
         else:

@@ -15,8 +15,8 @@ class Client:
     """One kind of client.
 
     `path` is appended to the target's own. `keep`: its connection is kept between requests, one at a time.
-    `every`: it sends a request every so many seconds; on a kept connection not before the last one was
-    answered. `idle`: instead, it waits for a random time of this range, seconds, after each response.
+    `every`: it sends a request every so many seconds; on a kept connection not before the last
+    response. `idle`: instead, it waits for a random time of this range, seconds, after each response.
     `takes`:
     the seconds that the service needs by design, on top of which the timeout runs. `targets`: the indexes of
     the targets that it takes in turn; none are all.

@@ -188,7 +188,7 @@ class Load:
     def _seen(self) -> str:
         kinds = Counter(f"{failure.kind} ({failure.detail})" for failure in self.result.failures)
         seen = ", ".join(f"{count} x {kind}" for kind, count in kinds.most_common(3))
-        return f"Responses: {len(self.result.answers)}; lost: {seen or 'none'}."
+        return f"Responses: {len(self.result.responses)}; lost: {seen or 'none'}."
 
     def _why(self) -> str:
         for reader in self._readers:

@@ -17,7 +17,7 @@ from kubectl_lossless.measure.load.lost import Kind
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """A request with a good response. `version` and `pod` are empty where the response does not name them."""
 
     at: float
@@ -63,11 +63,11 @@ class Closed:
     client: str
 
 
-type_names: dict[type, str] = {Answer: "answer", Failure: "failure", Closed: "closed"}
+type_names: dict[type, str] = {Response: "response", Failure: "failure", Closed: "closed"}
 types = {name: kind for kind, name in type_names.items()}
 
-Record = Answer | Failure | Closed
-R = TypeVar("R", Answer, Failure, Closed)
+Record = Response | Failure | Closed
+R = TypeVar("R", Response, Failure, Closed)
 
 
 def to_line(record: Record) -> str:
@@ -101,7 +101,7 @@ class Result:
     steady: float | None = None
     ended: float | None = None
     cpu: float | None = None
-    answers: list[Answer] = field(default_factory=list)
+    responses: list[Response] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     closed: list[Closed] = field(default_factory=list)
     kinds: dict[str, Client] = field(default_factory=dict)
@@ -109,8 +109,8 @@ class Result:
     def add(self, record: Record) -> None:
         """Keep one more record."""
         match record:
-            case Answer():
-                self.answers.append(record)
+            case Response():
+                self.responses.append(record)
             case Failure():
                 self.failures.append(record)
             case Closed():
@@ -119,7 +119,7 @@ class Result:
     @property
     def requests(self) -> int:
         """Requests that ended, with a good response or lost."""
-        return len(self.answers) + len(self.failures)
+        return len(self.responses) + len(self.failures)
 
     @property
     def lost(self) -> int:
@@ -128,7 +128,7 @@ class Result:
 
     def versions(self) -> Counter[str]:
         """Responses by the version of the responding pod."""
-        return Counter(answer.version for answer in self.answers)
+        return Counter(response.version for response in self.responses)
 
     def lost_kinds(self) -> Counter[str]:
         """Lost requests by error."""
@@ -147,7 +147,7 @@ class Result:
             steady=self.steady,
             ended=min(self.ended or end, end),
             cpu=self.cpu,
-            answers=part(self.answers),
+            responses=part(self.responses),
             failures=part(self.failures),
             closed=part(self.closed),
             kinds=self.kinds,
@@ -157,7 +157,7 @@ class Result:
         """Return a few lines for a terminal or an assertion message."""
         lines = [f"{self.requests} requests, {self.lost} lost, {len(self.closed)} closed without notice"]
         versions = sorted(self.versions().items())
-        lines += [f"  {version}: {count} answers" for version, count in versions if version]
+        lines += [f"  {version}: {count} responses" for version, count in versions if version]
         groups = Counter((f.kind, f.client, f.detail) for f in self.failures)
         lines += [
             f"  {n} x {kind} ({client}): {detail}" for (kind, client, detail), n in groups.most_common()

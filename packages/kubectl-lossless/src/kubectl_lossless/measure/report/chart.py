@@ -88,7 +88,7 @@ def chart(report: Report, width: int = 960, name: str = "chart", style: bool = F
     labels = event_labels(_events(report), frame)
     y = _marks_room(labels, y)
     top = y
-    for panel in (_lost, _answers, _latency, _pods):
+    for panel in (_lost, _responses, _latency, _pods):
         drawn, y = panel(report, frame, versions, name, y)
         parts += drawn
         y += GAP
@@ -271,7 +271,7 @@ def _lost(report: Report, frame: Frame, _versions: Sequence[str], _name: str, y:
     return drawn, bottom
 
 
-def _answers(report: Report, frame: Frame, versions: Sequence[str], _name: str, y: float) -> Drawn:
+def _responses(report: Report, frame: Frame, versions: Sequence[str], _name: str, y: float) -> Drawn:
     """Draw responses per second, a column for each second, stacked by version."""
     named = [version for version in versions if version and version in report.load.versions()]
     drawn = _title(frame, y, "Responses", "per second, by version" if named else "per second")
@@ -285,8 +285,8 @@ def _answers(report: Report, frame: Frame, versions: Sequence[str], _name: str, 
         drawn.append(_text(x + 14, y + 10, version))
     top, bottom = y + 22, y + 142
     by_second: dict[int, Counter[str]] = defaultdict(Counter)
-    for answer in report.load.answers:
-        by_second[math.floor(answer.at - report.zero)][answer.version] += 1
+    for response in report.load.responses:
+        by_second[math.floor(response.at - report.zero)][response.version] += 1
     most = max((counts.total() for counts in by_second.values()), default=1)
     step = next(step for step in (10, 20, 50, 100, 200, 500, 1000, 5000, 10**9) if most / step <= 4)
     scale = (bottom - top) / (math.ceil(most / step) * step)
@@ -325,9 +325,9 @@ def _latency(report: Report, frame: Frame, _versions: Sequence[str], _name: str,
         kind = report.load.kinds.get(client)
         takes = kind.takes * 1000 if kind else 0.0
         by_second: dict[int, list[float]] = defaultdict(list)
-        for answer in report.load.answers:
-            if answer.client == client:
-                by_second[math.floor(answer.at - report.zero)].append(max(0.0, answer.ms - takes))
+        for response in report.load.responses:
+            if response.client == client:
+                by_second[math.floor(response.at - report.zero)].append(max(0.0, response.ms - takes))
         bottom = y + row
         scale = _log_scale(y + 2, bottom)
         for value, words in ((1, "1 ms"), (1000, "1 s")):

@@ -33,7 +33,7 @@ class Figures:
     lost_by_client: dict[str, int]
     closed_without_notice: int
     requests_by_client: dict[str, int]
-    answers_by_version: dict[str, int]
+    responses_by_version: dict[str, int]
     seconds_complete: float | None
     seconds_old_gone: float | None
     draining_seconds: list[float]
@@ -53,7 +53,7 @@ class Figures:
         old_gone = None if not gone or None in gone else max(at for at in gone if at is not None)
         end = old_gone or load.ended or report.zero
         counts = pod_counts(report.pods, report.zero, end)
-        by_client = Counter(answer.client for answer in load.answers)
+        by_client = Counter(response.client for response in load.responses)
         lost_by_client = Counter(failure.client for failure in load.failures)
         return cls(
             requests=load.requests,
@@ -64,7 +64,7 @@ class Figures:
             requests_by_client={
                 client: by_client[client] + lost_by_client[client] for client in load.clients
             },
-            answers_by_version=dict(load.versions()),
+            responses_by_version=dict(load.versions()),
             seconds_complete=_after(report.complete, report.zero),
             seconds_old_gone=_after(old_gone, report.zero),
             draining_seconds=sorted(_draining(pod) for pod in old if pod.since(State.GONE)),
@@ -78,8 +78,8 @@ class Figures:
                 1,
             ),
             fewest_ready=min(ready for _, _, ready in counts),
-            latency={client: latency_of([a.ms for a in load.answers if a.client == client]) for client in
-                     load.clients if any(a.client == client for a in load.answers)},
+            latency={client: latency_of([a.ms for a in load.responses if a.client == client]) for client in
+                     load.clients if any(a.client == client for a in load.responses)},
             load_cpu=load.cpu,
         )  # fmt: skip
 

@@ -3,7 +3,7 @@
 It holds one object. Times are seconds relative to `zero`, when the update was applied: negative
 ones lie before it. `ms` are milliseconds.
 
-    format      1; it changes when a reader of this shape would fail
+    format      2; it changes when a reader of this shape would fail
     title, source, target, where, kubernetes, problem (null, or why the update did not complete)
     zero        when the update was applied, ISO 8601 in UTC
     complete    when `kubectl rollout status` would have reported it; null if it never was
@@ -11,7 +11,7 @@ ones lie before it. `ms` are milliseconds.
     figures     the summary, kubectl_lossless.measure.report.figures.Figures
     load        url; clients {kind: number}; started, steady, ended; cpu (share of one core);
                 kinds {kind: {says, takes}}
-    answers     columns [at, ms, client, version, pod], and a row for each answered request
+    responses   columns [at, ms, client, version, pod], and a row for each request with a response
     failures    for each lost request {at, ms, client, kind, detail, kept, phase, status, via, target}; kind
                 is one of kubectl_lossless.measure.load.Kind
     closed      for each connection closed without notice {at, client}
@@ -28,13 +28,16 @@ from typing import Any
 
 from kubectl_lossless.measure.load.clients import Client
 from kubectl_lossless.measure.load.lost import Kind
-from kubectl_lossless.measure.load.record import Answer, Closed, Failure, Result
+from kubectl_lossless.measure.load.record import Closed, Failure, Response, Result
 from kubectl_lossless.measure.pod import Pod, State
 from kubectl_lossless.measure.report.figures import Figures
 from kubectl_lossless.measure.report.model import Report
 from kubectl_lossless.measure.verdict import Verdict
 
-FORMAT = 1
+FORMAT = 2
+
+RESPONSES = {1: "answers", FORMAT: "responses"}
+"""The key of the responses, by format that is read."""
 
 
 def to_json(report: Report) -> dict[str, Any]:
@@ -65,9 +68,9 @@ def to_json(report: Report) -> dict[str, Any]:
             "cpu": load.cpu,
             "kinds": {name: {"says": kind.says, "takes": kind.takes} for name, kind in load.kinds.items()},
         },
-        "answers": {
+        RESPONSES[FORMAT]: {
             "columns": ["at", "ms", "client", "version", "pod"],
-            "rows": [[at(a.at), a.ms, a.client, a.version, a.pod] for a in load.answers],
+            "rows": [[at(a.at), a.ms, a.client, a.version, a.pod] for a in load.responses],
         },
         "failures": [{**asdict(failure), "at": at(failure.at)} for failure in load.failures],
         "closed": [{**asdict(closed), "at": at(closed.at)} for closed in load.closed],
@@ -89,8 +92,8 @@ def from_json(found: dict[str, Any]) -> Report:
     Raises ValueError for another format, KeyError or TypeError for an object that is no report.
     """
     version = found.get("format") if isinstance(found, dict) else None
-    if version != FORMAT:
-        raise ValueError(f"the report's format is {version!r}, this program reads {FORMAT}")
+    if version not in RESPONSES:
+        raise ValueError(f"the report's format is {version!r}, this program reads 1 to {FORMAT}")
     zero = datetime.fromisoformat(found["zero"]).timestamp()
     load = found["load"]
 
@@ -104,15 +107,17 @@ def from_json(found: dict[str, Any]) -> Report:
         steady=when(load["steady"]),
         ended=when(load["ended"]),
         cpu=load["cpu"],
-        answers=[Answer(at + zero, client, ms, version, pod)
-                 for at, ms, client, version, pod in found["answers"]["rows"]],
+        responses=[
+            Response(at + zero, client, ms, version, pod)
+            for at, ms, client, version, pod in found[RESPONSES[version]]["rows"]
+        ],
         failures=[
             replace(Failure(**failure), at=failure["at"] + zero, kind=Kind(failure["kind"]))
             for failure in found["failures"]
         ],
         closed=[Closed(closed["at"] + zero, closed["client"]) for closed in found["closed"]],
         kinds={name: Client(name, **kind) for name, kind in load.get("kinds", {}).items()},
-    )  # fmt: skip
+    )
     return Report(
         title=found["title"],
         source=found["source"],

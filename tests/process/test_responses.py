@@ -54,9 +54,9 @@ def test_every_response_belongs_to_its_request(worker_class: str, threads: int) 
                     for part in (heads[:cut], heads[cut:]):
                         connection.socket.sendall(part)
                     for path, expected in asked:
-                        answer = connection.answer()
-                        assert expected in answer.body, (path, answer)
-                        seen[str(answer.status)] += 1
+                        response = connection.response()
+                        assert expected in response.body, (path, response)
+                        seen[str(response.status)] += 1
                     if time.monotonic() > until:
                         break
         return seen
