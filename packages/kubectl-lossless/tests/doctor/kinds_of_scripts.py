@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from doctor.helpers import LOSES, RISKS
 from doctor.kinds import (
+    GUNICORN,
     NGINX,
     THREADS,
     Change,
@@ -13,6 +14,7 @@ from doctor.kinds import (
     command,
     env,
     grace,
+    hook,
     image,
     no_hook,
     no_probes,
@@ -466,4 +468,20 @@ SCRIPTS: dict[str, tuple[Sequence[Change], set[tuple[Severity, str]]]] = {
         [script("time gunicorn shop.wsgi --graceful-timeout 20", "bash", "-c")],
         {(LOSES, "shell-entrypoint")},
     ),
+    "redirection of bash in dash": (
+        [script(f"exec {GUNICORN} &> /log")],
+        {(LOSES, "shell-entrypoint")},
+    ),
+    "redirection of bash in dash, without exec": (
+        [script(f"./migrate; {GUNICORN} &>> /log")],
+        {(LOSES, "shell-entrypoint")},
+    ),
+    "redirection of bash in bash": ([script(f"exec {GUNICORN} &> /log", "bash", "-c")], set()),
+    "redirection of bash in busybox": (
+        [script(f"exec {GUNICORN} &> /log"), image("python:3.13-alpine")],
+        set(),
+    ),
+    "server in the background alone": ([script(f"{GUNICORN} &")], {(LOSES, "shell-entrypoint")}),
+    "hook behind exit": ([hook("sh", "-c", "exit 0; sleep 15")], {(LOSES, "prestop")}),
+    "hook behind a constant": ([hook("sh", "-c", "false && sleep 15")], {(LOSES, "prestop")}),
 }

@@ -57,6 +57,37 @@ def test_scalars_are_those_of_kubernetes() -> None:
     assert one(text).data == expected
 
 
+# As `kubectl annotate --local -o json` reads them.
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [
+        *(("y", True), ("Y", True), ("n", False), ("N", False), ("'n'", "n"), ("!!str n", "n")),
+        *(("yes", True), ("Off", False), ("yEs", "yEs"), ("no-one", "no-one")),
+        *(("08", 8), ("09.5", 9.5), ("1.5e3", 1500), ("1.", 1), ("+1", 1), (".5", 0.5), ("1e", "1e")),
+        *(
+            ("0o", "0o"),
+            ("-0x1f", -31),
+            ("-0b11", -3),
+            ("0x_1", 1),
+            ("1:30", "1:30"),
+            ("190_000.5", 190000.5),
+        ),
+        *(("9" * 30, int(1e30)), ("9" * 400, "9" * 400), ("1.2.3", "1.2.3"), ("0x", "0x")),
+    ],
+)
+def test_plain_value_is_what_kubectl_reads(written: str, value: object) -> None:
+    found = one(f"kind: X\na: {written}\n").data["a"]
+    assert (found, type(found)) == (value, type(value))
+
+
+def test_name_of_one_letter_remains_a_name() -> None:
+    assert one("kind: X\nmetadata: {name: y}\nspec: {name: y}\n").data == {
+        "kind": "X",
+        "metadata": {"name": "y"},
+        "spec": {"name": True},
+    }
+
+
 def test_line_of_a_field_is_that_of_its_nearest_written_parent() -> None:
     found = one(MANIFEST)
     assert [

@@ -182,6 +182,43 @@ INPUTS: dict[str, tuple[str | bytes, int, str]] = {
         2,
         "quotes",
     ),
+    "env value yes": (
+        changed(COMMAND, COMMAND + "        env:\n        - {name: A, value: yes}\n"),
+        2,
+        "env[0].value is true; allowed is text: put it in quotes (YAML reads yes so)",
+    ),
+    "env value n": (
+        changed(COMMAND, COMMAND + "        env:\n        - {name: A, value: n}\n"),
+        2,
+        ":32: Deployment web cannot be checked: spec.template.spec.containers[0].env[0].value is false; "
+        "allowed is text: put it in quotes (YAML reads n so)",
+    ),
+    "env value 08": (
+        changed(COMMAND, COMMAND + "        env:\n        - {name: A, value: 08}\n"),
+        2,
+        "is 8; allowed is text: put it in quotes (YAML reads 08 so)",
+    ),
+    "env value of letters in quotes": (
+        changed(COMMAND, COMMAND + "        env:\n        - {name: A, value: 'n'}\n"),
+        0,
+        "",
+    ),
+    "label y": (
+        changed("        app: web\n    spec", "        app: web\n        v: y\n    spec"),
+        2,
+        "reads y so",
+    ),
+    "host network n": (changed("      containers:\n", "      hostNetwork: n\n      containers:\n"), 0, ""),
+    "name of a neighbour y": (
+        BASE + "---\napiVersion: v1\nkind: Service\nmetadata: {name: y}\nspec: {ports: [{port: 80}]}\n",
+        0,
+        "",
+    ),
+    "name of the workload n": (
+        changed("  name: web", "  name: n"),
+        1,
+        "",
+    ),
     "env a mapping": (changed(COMMAND, COMMAND + "        env: {PORT: '1'}\n"), 2, "a list"),
     "env without a name": (
         changed(COMMAND, COMMAND + "        env:\n        - value: '1'\n"),

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kubectl_lossless.doctor.prestop import FOREVER, Effect, judge
+from kubectl_lossless.doctor.prestop import FOREVER, Effect, Place, judge
 
 
 def run(*words: str) -> dict[str, Any]:
@@ -44,6 +44,15 @@ def run(*words: str) -> dict[str, Any]:
         (run("timeout", "2s", "/srv/leave"), Effect.UNKNOWN, None),
         (run("timeout"), Effect.UNKNOWN, None),
         (run("sh", "-c", "sleep 15 &"), Effect.RETURNS, 0),
+        (run("sh", "-c", "exit 0; sleep 15"), Effect.RETURNS, 0),
+        (run("sh", "-c", "false && sleep 15"), Effect.RETURNS, 0),
+        (run("sh", "-c", "true || sleep 15"), Effect.RETURNS, 0),
+        (run("sh", "-c", "if false; then sleep 15; fi"), Effect.RETURNS, 0),
+        (run("sh", "-c", "exec sleep 2; sleep 15"), Effect.WAITS, 2),
+        (run("sh", "-c", "[ -f /x ] || exit 0; sleep 15"), Effect.WAITS, 15),
+        (run("sh", "-c", "sleep 15; exit 0"), Effect.WAITS, 15),
+        (run("sh", "-c", "sleep 15 &> /dev/null"), Effect.RETURNS, 0),
+        (run("bash", "-c", "sleep 15 &> /dev/null"), Effect.WAITS, 15),
         (run("sleep 15"), Effect.FAILS, 0),
         (run("sh", "-c", "'sleep 15'"), Effect.FAILS, 0),
         (run("sh", "-c", "sleep 1.2.3"), Effect.FAILS, 0),
@@ -62,3 +71,16 @@ def test_hook_is_judged_by_how_long_the_server_serves_on(
 @pytest.mark.parametrize("hook", [None, {}])
 def test_no_hook_is_none(hook: dict[str, Any] | None) -> None:
     assert judge(hook) is None
+
+
+def test_hook_of_an_alpine_image_runs_in_busybox() -> None:
+    hook = run("sh", "-c", "sleep 15 &> /dev/null")
+    found = judge(hook, Place(alpine=True))
+    assert found is not None
+    assert (found.effect, found.wait) == (Effect.WAITS, 15)
+
+
+def test_hook_that_is_a_file_of_another_language_is_unknown() -> None:
+    found = judge(run("/leave"), Place(files={"/leave": "#!/usr/bin/env python3\nprint()\n"}))
+    assert found is not None
+    assert found.effect is Effect.UNKNOWN

@@ -13,10 +13,20 @@ import psutil
 import pytest
 
 from kubectl_lossless.doctor import server
-from kubectl_lossless.doctor.shell import End, Shell, ShellError, outcome, parse, tokens, with_exec
+from kubectl_lossless.doctor.shell import (
+    End,
+    Shell,
+    ShellError,
+    outcome,
+    parse,
+    reached,
+    tokens,
+    with_exec,
+    without_bash_redirections,
+)
 from tests.waiting import wait_until
 
-STAYS, REPLACED = End.STAYS, End.REPLACED
+STAYS, REPLACED, LEAVES = End.STAYS, End.REPLACED, End.LEAVES
 
 # script: what dash, bash and busybox do. `b` is the server.
 MEASURED: dict[str, tuple[End, End, End]] = {
@@ -39,6 +49,11 @@ MEASURED: dict[str, tuple[End, End, End]] = {
     "eval 'exec b'": (REPLACED, REPLACED, REPLACED),
     "command exec b": (REPLACED, REPLACED, REPLACED),
     "exec 2>&1; b": (STAYS, REPLACED, REPLACED),
+    "exec b &> file": (LEAVES, REPLACED, REPLACED),
+    "b &>file": (LEAVES, STAYS, REPLACED),
+    "b &": (LEAVES, LEAVES, LEAVES),
+    "b &\necho started\n": (LEAVES, LEAVES, LEAVES),
+    "a &> file; exec b": (REPLACED, REPLACED, REPLACED),
 }
 # The same for dash and bash alone.
 MORE: dict[str, tuple[End, End]] = {
@@ -51,6 +66,7 @@ MORE: dict[str, tuple[End, End]] = {
     "for i in 1; do exec b; done": (REPLACED, REPLACED),
     "while a; do if a; then exec b; fi; done": (REPLACED, REPLACED),
     "until a; do a; done; exec b": (REPLACED, REPLACED),
+    "exec b &>> file": (LEAVES, REPLACED),
 }
 
 # Forms that only bash can read.
@@ -62,6 +78,7 @@ OF_BASH: dict[str, End] = {
     "function f { exec b; }; f": REPLACED,
     "function f() { b; }; f": STAYS,
     "time b": STAYS,
+    "b |& cat": STAYS,
 }
 SHELLS = {Shell.DASH: "dash", Shell.BASH: "bash", Shell.BUSYBOX: "busybox"}
 
@@ -99,7 +116,9 @@ def test_shell_behaves_as_measured(script: str, shell: Shell, end: End, tmp_path
     environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
     process = subprocess.Popen(words, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL)
     process.wait(20)
-    assert (int((tmp_path / "pid").read_text()) == process.pid) == (end is REPLACED)
+    pid = tmp_path / "pid"  # of a program in the background, which may be later than the shell's end
+    wait_until(lambda: pid.exists() and pid.read_text().endswith("\n"), "the server's start")
+    assert (int(pid.read_text()) == process.pid) == (end is REPLACED)
 
 
 @pytest.mark.parametrize(
@@ -190,7 +209,69 @@ def test_branch_without_a_server_does_not_count(branch: str) -> None:
     assert outcome(script.replace("exec ", ""), Shell.DASH, serves=server.serves).end is STAYS
 
 
-@pytest.mark.parametrize("script", ["'", "if a; then b", "b )", "a;;b", "$(", "case x in", "f( b"])
+@pytest.mark.parametrize("shell", [Shell.DASH, Shell.BASH])
+@pytest.mark.parametrize(
+    "script",
+    [
+        "m 1; exit 0; m 2",
+        "false && m 1",
+        "true || m 1; m 2",
+        "false || m 1 && m 2",
+        "! true && m 1",
+        "! false && m 1",
+        "if false; then m 1; else m 2; fi",
+        "if true; then m 1; else m 2; fi",
+        "if false; then m 1; elif true; then m 2; else m 3; fi",
+        "if false; then m 1; fi; m 2",
+        "while false; do m 1; done; m 2",
+        "until true; do m 1; done",
+        "exec m 1; m 2",
+        "{ m 1; exit; }; m 2",
+        "(m 1; exit; m 2); m 3",
+        "if true; then exit; fi; m 1",
+        "m 1 && false && m 2",
+        "m 1 || true && m 2",
+        ": && { false || m 1; }",
+        "false & m 1",
+        "exit 1 & m 1",
+        "f() { m 1; }; m 2",
+        "echo x || m 1",
+    ],
+)
+def test_commands_that_a_shell_runs_are_reached(script: str, shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "m").write_text("#!/bin/sh\necho $1 >> ran\n")
+    (tmp_path / "m").chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    words = [SHELLS[shell], "-c", script]
+    subprocess.run(words, cwd=tmp_path, env=environment, check=False, stdout=subprocess.DEVNULL)
+    ran = (tmp_path / "ran").read_text().split() if (tmp_path / "ran").exists() else []
+    simple = [command.words for command, _ in reached(parse(script, shell)).commands()]
+    found = [[each.text for each in words] for words in simple]
+    assert [words[-1] for words in found if "m" in words] == ran
+
+
+@pytest.mark.parametrize("script", ["a && m", "a || m", "a || exit; m", "a && false || m", "a; m || b"])
+def test_command_behind_one_of_unknown_status_is_reached(script: str) -> None:
+    assert "m" in [command.name for command, _ in reached(parse(script)).commands()]
+
+
+@pytest.mark.parametrize(
+    ("script", "mended"),
+    [
+        ("b &> file", "b > file 2>&1"),
+        ("b &>>file; c", "b >>file 2>&1; c"),
+        ("b & > file", "b & > file"),
+        ("echo '&> x' &> y", "echo '&> x' > y 2>&1"),
+        ("b > file 2>&1", "b > file 2>&1"),
+    ],
+)
+def test_redirection_of_bash_is_rewritten_for_dash(script: str, mended: str) -> None:
+    assert without_bash_redirections(script) == mended
+
+
+@pytest.mark.parametrize(
+    "script", ["b >", "b > ; c", "b >>> c", "'", "if a; then b", "b )", "a;;b", "$(", "case x in", "f( b"]
+)
 def test_script_that_cannot_be_parsed_is_unclear(script: str) -> None:
     with pytest.raises(ShellError):
         parse(script)

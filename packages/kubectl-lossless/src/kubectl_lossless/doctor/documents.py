@@ -1,14 +1,16 @@
 """Manifests as objects: bytes in, Kubernetes objects with their file and lines out.
 
 PyYAML alone is not Kubernetes' YAML: it refuses a plain `=` and JSON indented with tabs, reads dates as dates
-and keeps the last of two equal keys. Objects are built from its nodes here, so that lines and duplicates are
-known, nulls are dropped (null means "not set") and aliases cannot expand without a bound.
+and `y` and `1.5e3` as text, and keeps the last of two equal keys. Objects are built from its nodes here, so
+that lines and duplicates are known, nulls are dropped (null means "not set") and aliases cannot expand
+without a bound.
 """
 
 from __future__ import annotations
 
 import codecs
 import json
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,16 +25,35 @@ Object = dict[str, Any]
 MAX_VALUES = 1_000_000
 """Largest number of values in one document, its aliases expanded. Argo CD's install.yaml has 60,000."""
 
-Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+INTEGERS = (
+    (re.compile(r"[-+]?(0|[1-9][0-9]*)"), 10),
+    (re.compile(r"[-+]?0[oO]?[0-7]+"), 8),
+    (re.compile(r"[-+]?0[xX][0-9a-fA-F]+"), 16),
+    (re.compile(r"[-+]?0[bB][01]+"), 2),
+)
+"""Forms of a whole number, with their bases."""
 
-INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)\Z")
-OCTAL = re.compile(r"0o?[0-7]+\Z")
-EXPONENT = re.compile(r"[-+]?[0-9]+[eE][-+]?[0-9]{1,3}\Z")
-"""A number to Kubernetes, and text to PyYAML."""
+FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?\Z")
+"""A number to Kubernetes; to PyYAML, some of these are text."""
 
-BINARY = re.compile(r"[-+]?0b[01]+\Z")
-HEXADECIMAL = re.compile(r"0x[0-9a-fA-F]+\Z")
+MIN_INT64, MAX_UINT64 = -(2**63), 2**64 - 1
+"""Whole numbers below and above are read as fractions, which lose digits."""
+
+LETTER = re.compile(r"[yYnN]\Z")
+"""A boolean to Kubernetes, and text to PyYAML."""
+
+NAME: Path = ("metadata", "name")
 TRUE = {"y", "yes", "true", "on"}
+LONGEST_INTEGER = 67
+"""Characters of a whole number of 64 bits in its longest form, the binary one."""
+
+
+class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """PyYAML's loader with the plain values that kubectl does not take for text."""
+
+
+Loader.add_implicit_resolver("tag:yaml.org,2002:bool", LETTER, list("yYnN"))
+Loader.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, list("-+.0123456789"))
 
 HELM = (
     "is a Helm template that has not been rendered: `helm template CHART | kubectl lossless doctor -f -` "
@@ -113,6 +134,15 @@ class Document:
                 break
             node = found
         return line
+
+    def unquoted(self, path: Path) -> str:
+        """Return how a value is written that YAML does not read as text, such as yes; "" for all others."""
+        node = self.node
+        for key in path:
+            node = _child(node, key)
+        if not isinstance(node, yaml.ScalarNode) or isinstance(_scalar(node), str):
+            return ""
+        return str(node.value)
 
 
 def _or_empty(value: Any) -> Object:
@@ -259,6 +289,8 @@ class _Builder:
 
     def _value(self, node: yaml.Node, path: Path) -> tuple[Any, int]:
         if isinstance(node, yaml.ScalarNode):
+            if path[-2:] == NAME and "spec" not in path and LETTER.match(node.value):
+                return node.value, 1  # `refused` reports it, and the object keeps its name
             return _scalar(node), 1
         key = id(node)
         if key in self._built:
@@ -306,30 +338,27 @@ class _Builder:
         return {key: value for key, value in {**merged, **own}.items() if value is not None}, size
 
 
-def _scalar(node: yaml.ScalarNode) -> Any:  # noqa: PLR0911 - a table of YAML's types
+def _scalar(node: yaml.ScalarNode) -> Any:
+    """Return a scalar as Kubernetes reads it: dates, `=` and tags of others are text."""
     text: str = node.value
     tag = node.tag.rpartition(":")[2]
     if tag == "null":
         return None
     if tag == "bool":
         return text.lower() in TRUE
-    if tag == "int":
-        plain = text.replace("_", "")
-        if len(plain) < 30:
-            if INTEGER.match(plain):
-                return int(plain)
-            if BINARY.match(plain):
-                return int(plain, 2)
-            if HEXADECIMAL.match(plain):
-                return int(plain, 16)
-            if OCTAL.match(plain):
-                return int(plain.replace("o", ""), 8)
-        return text
-    if tag == "float":
-        try:
-            return float(text.replace("_", ""))
-        except ValueError:
-            return text
-    if tag == "str" and not node.style and EXPONENT.match(text):
-        return float(text)
-    return text  # dates, `=` and tags of others, as Kubernetes takes them
+    if tag in ("int", "float"):
+        return _number(text)
+    return text
+
+
+def _number(text: str) -> Any:
+    """Return the number that a plain value is; the text where it is none, as 12:30 is not."""
+    plain = text.replace("_", "")
+    for pattern, base in INTEGERS:
+        if len(plain) <= LONGEST_INTEGER and pattern.fullmatch(plain):
+            whole = int(plain.lower().replace("0o", "0"), base)
+            if MIN_INT64 <= whole <= MAX_UINT64:
+                return whole
+    if FLOAT.match(plain) and math.isfinite(number := float(plain)):
+        return int(number) if number.is_integer() else number
+    return {"inf": math.inf, "nan": math.nan}.get(plain.lower().lstrip("+-."), text)

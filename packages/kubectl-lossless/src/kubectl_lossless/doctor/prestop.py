@@ -13,6 +13,7 @@ from typing import Any
 
 from kubectl_lossless.doctor import shell
 from kubectl_lossless.doctor.server import SHELLS, Start, program
+from kubectl_lossless.doctor.shell import Shell
 
 SHORTEST_WAIT = 5.0
 """Seconds below which a wait is shorter than endpoints take to reach every node's kube-proxy."""
@@ -106,6 +107,8 @@ class Place:
     environment: Mapping[str, str] = field(default_factory=dict)
     on_node: bool = False
     """True where it uses the network of its node."""
+    alpine: bool = False
+    """True where its image is Alpine's, whose sh is busybox."""
     bare: bool = False
     """True where its image is known to have no programs but its own."""
 
@@ -147,13 +150,11 @@ def _judge_command(command: list[str], place: Place) -> PreStop:
     if place.bare and (lacking := program_of_system(command)):
         return PreStop(Effect.FAILS, 0.0, f"an image of distroless has no {lacking}")
     command = _behind_wrappers(command)
-    if Path(command[0]).name in SHELLS:
-        start = Start(tuple(command), files=place.files)
+    if Path(command[0]).name in SHELLS or command[0] in place.files:
+        start = Start(tuple(command), alpine=place.alpine, files=place.files)
         if start.script is None:
             return PreStop(Effect.UNKNOWN, None, _short(shlex.join(command)))
-        return _judge_script(start.script, place, written=start.script_index is not None)
-    if command[0] in place.files:
-        return _judge_script(place.files[command[0]], place, written=False)
+        return _judge_script(start, place)
     return _judge_commands([command], shlex.join(command), place, direct=True)
 
 
@@ -163,13 +164,13 @@ def program_of_system(command: list[str]) -> str:
     return name if name in SYSTEM or name in SHELLS else ""
 
 
-def _judge_script(text: str, place: Place, *, written: bool) -> PreStop:
-    """Judge a script. `written`: in the manifest; one in a file may be for another shell."""
-    text = VARIABLE.sub(lambda found: _value(found, place), text)
+def _judge_script(start: Start, place: Place) -> PreStop:
+    """Judge the script of a shell. One that cannot be read in a file may be for another shell."""
+    text = VARIABLE.sub(lambda found: _value(found, place), start.script or "")
     try:
-        script = shell.parse(text)
+        script = shell.reached(shell.parse(text, start.shell or Shell.OTHER))
     except (shell.ShellError, RecursionError) as error:
-        if not written:
+        if start.script_file:
             return PreStop(Effect.UNKNOWN, None, _short(text))
         return PreStop(Effect.FAILS, 0.0, f"the shell cannot read {_short(text)!r}: {error}")
     commands = []

@@ -384,7 +384,7 @@ class Start:
         if self.script is None:
             return [self.program]
         try:
-            script = shell.parse(self.script)
+            script = shell.parse(self.script, self.shell or Shell.OTHER)
         except (ShellError, RecursionError):
             return []
         return [

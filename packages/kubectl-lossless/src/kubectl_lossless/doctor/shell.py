@@ -8,7 +8,8 @@ Measured with dash 0.5.12, bash 5.2.15 and busybox 1.35.0 as PID 1: dash never g
 without exec; bash gives it to the last command of a list, unless that is redirected; busybox also then, but
 not where the script ends with a newline. No shell gives it to a command with another after it, in a pipeline,
 in the background or after a trap. A trapped SIGTERM ends a `wait`, so a script that does not wait again ends
-then, and as PID 1 it takes the program with it.
+then, and as PID 1 it takes the program with it. bash and busybox redirect by `a &> file`; dash reads `a &`
+and `> file`.
 """
 
 from __future__ import annotations
@@ -17,29 +18,10 @@ import enum
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 
-OPERATORS = (
-    "<<-",
-    "<<<",
-    "&&",
-    "||",
-    ";;",
-    "<<",
-    ">>",
-    "<&",
-    ">&",
-    "&>",
-    "<>",
-    ">|",
-    ";",
-    "&",
-    "|",
-    "(",
-    ")",
-    "<",
-    ">",
-)
-REDIRECTIONS = {"<<-", "<<<", "<<", ">>", "<&", ">&", "&>", "<>", ">|", "<", ">"}
+OPERATORS = ("<<-", "<<<", "&&", "||", ";;", "<<", ">>", "<&", ">&", "<>", ">|", *";&|()<>")
+REDIRECTIONS = {"<<-", "<<<", "<<", ">>", "<&", ">&", "&>", "&>>", "<>", ">|", "<", ">"}
 KEYWORDS = {
     "if",
     "then",
@@ -92,6 +74,13 @@ class Shell(enum.Enum):
     OTHER = "another shell"
 
 
+MORE_OPERATORS = {Shell.DASH: (), Shell.BUSYBOX: ("&>",)}
+"""Operators of these shells in addition to those of POSIX."""
+
+OF_BASH = ("&>>", "&>", "|&")
+"""Those of all others."""
+
+
 class End(enum.Enum):
     """State of PID 1 once the script has started its program."""
 
@@ -99,6 +88,7 @@ class End(enum.Enum):
     STAYS = "stays"
     FORWARDS = "forwards"  # it stays, traps SIGTERM, passes it on and waits for the program
     ENDS = "ends"  # it stays, and its trap for SIGTERM ends it before the program has ended
+    LEAVES = "leaves"  # it ends at once, with its program in the background
     UNCLEAR = "unclear"
 
 
@@ -119,6 +109,8 @@ class Token:
 
     operator: str
     word: Word | None = None
+    start: int = 0
+    """Offset of an operator in the script."""
 
 
 @dataclass
@@ -147,6 +139,9 @@ class Compound:
     kind: str
     bodies: list[Script]
     redirected: bool = False
+    conditions: list[Script] = field(default_factory=list)
+    """Of `if`, one for each body but that of `else`; of `while` and `until`, one."""
+    until: bool = False
 
 
 @dataclass
@@ -165,6 +160,7 @@ class Pipeline:
     """Commands joined by `|`."""
 
     commands: list[Command]
+    negated: bool = False
 
 
 @dataclass
@@ -173,6 +169,8 @@ class Item:
 
     pipelines: list[Pipeline]
     background: bool = False
+    operators: list[str] = field(default_factory=list)
+    """`&&` or `||` in front of each pipeline but the first."""
 
 
 @dataclass
@@ -197,8 +195,9 @@ class Script:
 # ---- tokens ---------------------------------------------------------------------------------------------
 
 
-def tokens(script: str) -> list[Token]:
+def tokens(script: str, shell: Shell = Shell.BASH) -> list[Token]:
     """Split a script into words and operators. Raises ShellError."""
+    operators = (*MORE_OPERATORS.get(shell, OF_BASH), *OPERATORS)
     found: list[Token] = []
     pending: list[tuple[str, bool]] = []  # here-documents whose text comes after this line
     at, length = 0, len(script)
@@ -220,9 +219,9 @@ def tokens(script: str) -> list[Token]:
             end = _balanced(script, at + 2, "(", ")")
             found.append(Token("", Word(script[at:end], at, end, dynamic=True)))
             at = end
-        elif operator := next((each for each in OPERATORS if script.startswith(each, at)), None):
+        elif operator := next((each for each in operators if script.startswith(each, at)), None):
+            found.append(Token(operator, start=at))
             at += len(operator)
-            found.append(Token(operator))
         else:
             word = _word(script, at)
             at = word.end
@@ -343,8 +342,8 @@ def _balanced(script: str, at: int, opening: str, closing: str) -> int:
 
 
 class _Parser:
-    def __init__(self, script: str) -> None:
-        self.tokens = tokens(script)
+    def __init__(self, script: str, shell: Shell) -> None:
+        self.tokens = tokens(script, shell)
         self.at = 0
 
     def peek(self) -> Token | None:
@@ -376,7 +375,8 @@ class _Parser:
         self.skip_newlines()
         while self.peek() is not None and self.keyword() not in ends and self.operator() not in ends:
             item = Item([self.pipeline()])
-            while self.operator() in ("&&", "||"):
+            while (operator := self.operator()) in ("&&", "||"):
+                item.operators.append(operator)
                 self.at += 1
                 self.skip_newlines()
                 item.pipelines.append(self.pipeline())
@@ -392,14 +392,23 @@ class _Parser:
         return Script(items)
 
     def pipeline(self) -> Pipeline:
+        negated = False
         while self.keyword() == "!":
+            negated = not negated
             self.at += 1
         commands = [self.command()]
-        while self.operator() == "|":
+        while self.operator() in ("|", "|&"):
             self.at += 1
             self.skip_newlines()
             commands.append(self.command())
-        return Pipeline(commands)
+        return Pipeline(commands, negated)
+
+    def redirection(self) -> None:
+        self.at += 1
+        found = self.peek()
+        if found is None or found.word is None:
+            raise ShellError("no file behind a redirection")
+        self.at += 1
 
     def command(self) -> Command:
         word = self.keyword()
@@ -410,8 +419,9 @@ class _Parser:
             found = self.conditional()
         elif word in ("while", "until"):
             self.at += 1
-            self.script("do")
+            condition = self.script("do")
             found = self.loop()
+            found.conditions, found.until = [condition], word == "until"
         elif word == "for":
             self.at += 1
             while self.peek() is not None and self.keyword() != "do":
@@ -436,14 +446,15 @@ class _Parser:
         assert isinstance(found, Compound)  # noqa: S101 - for the type checker
         while self.operator() in REDIRECTIONS:
             found.redirected = True
-            self.at += 2
+            self.redirection()
         return found
 
     def conditional(self) -> Compound:
+        conditions: list[Script] = []
         bodies: list[Script] = []
         self.at += 1
         while True:
-            self.script("then")
+            conditions.append(self.script("then"))
             self.expect("then")
             bodies.append(self.script("elif", "else", "fi"))
             word = self.expect("elif", "else", "fi")
@@ -451,7 +462,7 @@ class _Parser:
                 bodies.append(self.script("fi"))
                 self.expect("fi")
             if word != "elif":
-                return Compound("if", bodies)
+                return Compound("if", bodies, conditions=conditions)
 
     def loop(self) -> Compound:
         self.expect("do")
@@ -483,7 +494,7 @@ class _Parser:
         while (token := self.peek()) is not None:
             if token.operator in REDIRECTIONS:
                 found.redirected = True
-                self.at += 2
+                self.redirection()
             elif token.operator == "(" and len(found.words) == 1 and not found.assignments:
                 return self.function(found.name)
             elif token.word is None:
@@ -514,9 +525,9 @@ class _Parser:
         return Function(name, self.command())
 
 
-def parse(script: str) -> Script:
-    """Parse a script. Raises ShellError."""
-    parser = _Parser(script)
+def parse(script: str, shell: Shell = Shell.BASH) -> Script:
+    """Parse a script as a shell does. Raises ShellError."""
+    parser = _Parser(script, shell)
     found = parser.script()
     if parser.peek() is not None:
         raise ShellError(f"{parser.operator() or parser.keyword()!r} is not expected")
@@ -550,7 +561,7 @@ def outcome(text: str, shell: Shell, works: Knows = _never, serves: Knows = _nev
     `serves`: whether it is a known server's, whose branch is.
     """
     try:
-        script = parse(text)
+        script = parse(text, shell)
     except (ShellError, RecursionError):
         return Outcome(End.UNCLEAR)
     functions = {
@@ -565,6 +576,8 @@ def outcome(text: str, shell: Shell, works: Knows = _never, serves: Knows = _nev
     tails = [each for each in tails if _is(each, serves)] or tails
     if (trapped := _trapped(script, functions)) is not None:
         return Outcome(trapped, script=script)
+    if _leaves(script, serves):
+        return Outcome(End.LEAVES, script=script)
     execs = [each for each in tails if _execs(each)]
     if execs and all(_execs(each) or _only_ends(each) for each in tails):
         return Outcome(End.REPLACED, script=script)
@@ -584,6 +597,26 @@ def outcome(text: str, shell: Shell, works: Knows = _never, serves: Knows = _nev
             return Outcome(End.REPLACED, last, script)
     unclear = reads or (shell is Shell.OTHER and last is not None)
     return Outcome(End.UNCLEAR if unclear else End.STAYS, last, script)
+
+
+WAITING = {"wait", "sleep", "read", "eval", "."}
+"""Those of TRIVIAL that may take long."""
+
+
+def _leaves(script: Script, serves: Knows) -> bool:
+    """Return whether a script ends at once and leaves its program in the background."""
+    last = max((at for at, item in enumerate(script.items) if item.background), default=-1)
+    if last < 0 or any(command.name == "wait" for command, _ in script.commands()):
+        return False
+    behind = [each for item in script.items[last + 1 :] for line in item.pipelines for each in line.commands]
+    quick = {"", *TRIVIAL} - WAITING
+    if not all(isinstance(each, Simple) and each.name in quick for each in behind):
+        return False
+    foreground = [each for each, background in script.commands() if not background]
+    if any(_is(each, serves) for each in foreground):
+        return False
+    known = any(_is(each, serves) for each, background in script.commands() if background)
+    return known or all(each.name in quick for each in foreground)
 
 
 Tail = Simple | str
@@ -739,8 +772,119 @@ def with_exec(text: str, found: Outcome, serves: Knows) -> str | None:
     return f"{text[:at]}exec {text[at:]}"
 
 
+def without_bash_redirections(text: str) -> str:
+    """Return the script with `> FILE 2>&1` in place of `&> FILE`, which dash reads as `&` and `> FILE`."""
+    found = tokens(text, Shell.DASH)
+    for amp, arrow, file in reversed(list(zip(found, found[1:], found[2:], strict=False))):
+        joined = amp.operator == "&" and arrow.operator in (">", ">>") and arrow.start == amp.start + 1
+        if joined and file.word is not None:
+            at, end = amp.start, file.word.end
+            text = f"{text[:at]}{text[at + 1 : end]} 2>&1{text[end:]}"
+    return text
+
+
 def all_commands(script: Script) -> Iterator[Command]:
     """Yield the commands at the top level of a script."""
     for item in script.items:
         for pipeline in item.pipelines:
             yield from pipeline.commands
+
+
+# ---- the commands that are reached -----------------------------------------------------------------------
+
+
+class Status(enum.Enum):
+    """Exit status of a command, as far as its name shows it."""
+
+    SUCCEEDS = "succeeds"
+    FAILS = "fails"
+    UNKNOWN = "unknown"
+    EXITS = "exits"  # it ends the script
+
+
+STATUS = {
+    ":": Status.SUCCEEDS,
+    "true": Status.SUCCEEDS,
+    "echo": Status.SUCCEEDS,
+    "false": Status.FAILS,
+    "exit": Status.EXITS,
+}
+OPPOSITE = {Status.SUCCEEDS: Status.FAILS, Status.FAILS: Status.SUCCEEDS}
+SKIPS = {"&&": Status.FAILS, "||": Status.SUCCEEDS}
+"""Status of the command before an operator with which the one behind it is not run."""
+
+
+def reached(script: Script) -> Script:
+    """Return the script without the commands that never run: behind `exit`, or `false &&`."""
+    return _reached(script)[0]
+
+
+def _reached(script: Script) -> tuple[Script, Status]:
+    found, status = Script([]), Status.SUCCEEDS
+    for item in script.items:
+        kept, status = _reached_in_item(item)
+        found.items.append(kept)
+        if status is Status.EXITS:
+            break
+    return found, status
+
+
+def _reached_in_item(item: Item) -> tuple[Item, Status]:
+    found = Item([], item.background)
+    status = Status.UNKNOWN
+    for operator, pipeline in zip(("", *item.operators), item.pipelines, strict=True):
+        if operator and status is SKIPS[operator]:
+            continue
+        certain = not operator or status is not Status.UNKNOWN
+        kept, status = _reached_in_pipeline(pipeline)
+        if found.pipelines:
+            found.operators.append(operator)
+        found.pipelines.append(kept)
+        if not certain and status is not SKIPS[operator]:
+            status = Status.UNKNOWN
+        if status is Status.EXITS:
+            break
+    return found, Status.SUCCEEDS if item.background else status
+
+
+def _reached_in_pipeline(pipeline: Pipeline) -> tuple[Pipeline, Status]:
+    if len(pipeline.commands) > 1:
+        return pipeline, Status.UNKNOWN
+    command, status = _reached_in_command(pipeline.commands[0])
+    return Pipeline([command], pipeline.negated), OPPOSITE.get(status, status) if pipeline.negated else status
+
+
+def _reached_in_command(command: Command) -> tuple[Command, Status]:
+    if isinstance(command, Function):
+        return command, Status.SUCCEEDS
+    if isinstance(command, Simple):
+        return command, Status.EXITS if _execs(command) else STATUS.get(command.name, Status.UNKNOWN)
+    if command.kind == "if":
+        return _reached_in_if(command)
+    if command.kind == "loop" and command.conditions:
+        _, status = _reached(command.conditions[0])
+        if status is (Status.SUCCEEDS if command.until else Status.FAILS):
+            return Compound("group", []), Status.SUCCEEDS
+    if command.kind not in ("group", "subshell"):
+        return command, Status.UNKNOWN
+    body, status = _reached(command.bodies[0])
+    ends_alone = command.kind == "subshell" and status is Status.EXITS
+    return Compound(command.kind, [body], command.redirected), Status.UNKNOWN if ends_alone else status
+
+
+def _reached_in_if(command: Compound) -> tuple[Command, Status]:
+    bodies = []
+    for body, condition in zip_longest(command.bodies, command.conditions):
+        status = _reached(condition)[1] if condition is not None else Status.SUCCEEDS
+        if status is not Status.FAILS:
+            bodies.append(_reached(body))
+        if status is Status.SUCCEEDS:
+            break
+    else:
+        status = Status.UNKNOWN
+    kept = [body for body, _ in bodies]
+    if not kept:
+        return Compound("group", []), Status.SUCCEEDS
+    if len(kept) == 1 and status is Status.SUCCEEDS:
+        return Compound("group", kept, command.redirected), bodies[0][1]
+    return Compound("if", kept, command.redirected), Status.UNKNOWN

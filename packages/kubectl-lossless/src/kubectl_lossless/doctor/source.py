@@ -338,9 +338,10 @@ def _checked(documents: Iterable[Document], loaded: Loaded) -> list[Document]:
             loaded.skipped.append(Skipped(each.name, reason, each.file, line))
         elif problems := shape.problems(each.kind, each.group, each.data):
             for path, sentence in problems:
-                loaded.refused.append(
-                    Refused(f"cannot be checked: {sentence}", each.name, each.file, each.line(path))
-                )
+                written = each.unquoted(path)
+                hint = f" (YAML reads {written} so)" if written and f" is {written};" not in sentence else ""
+                reason = f"cannot be checked: {sentence}{hint}"
+                loaded.refused.append(Refused(reason, each.name, each.file, each.line(path)))
         else:
             known.append(each)
     return known

@@ -207,6 +207,7 @@ class Container:
             server.first_program(self.start),
             self.environment,
             self.on_node,
+            self.start.alpine,
             self.bare,
         )
         return prestop.judge((self.spec.get("lifecycle") or {}).get("preStop"), place)

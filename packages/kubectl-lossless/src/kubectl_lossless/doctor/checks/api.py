@@ -141,7 +141,9 @@ def refused(workload: Workload) -> Iterator[Finding]:
     """
     autoscalers = [workload.autoscaler] if workload.autoscaler else []
     for document in [workload.document, *workload.services, *workload.budgets, *autoscalers]:
-        yield from _version(document, "" if document is workload.document else document.name)
+        of = "" if document is workload.document else document.name
+        yield from _version(document, of)
+        yield from _name_as_boolean(document, of)
     yield from _identity(workload)
     yield from _strategy(workload)
     for finding in _rollout(workload):
@@ -203,6 +205,13 @@ def _version(document: Document, of: str) -> Iterator[Finding]:
         what = "it has no apiVersion"
     path: Path = ("apiVersion",)
     yield refusal(what, path, Change(path, instead), of)
+
+
+def _name_as_boolean(document: Document, of: str) -> Iterator[Finding]:
+    """Yield a name that YAML reads as a boolean, y or n."""
+    path: Path = ("metadata", "name")
+    if word := document.unquoted(path):
+        yield refusal(f"the name is {word} without quotes, a boolean in YAML", path, Change(path, word), of)
 
 
 def _identity(workload: Workload) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ from kubectl_lossless.doctor import server
 from kubectl_lossless.doctor.finding import REMOVE, Change, Finding, Path, Severity
 from kubectl_lossless.doctor.prestop import SHORTEST_WAIT, Effect
 from kubectl_lossless.doctor.server import OWN_NAME
-from kubectl_lossless.doctor.shell import End, outcome, with_exec
+from kubectl_lossless.doctor.shell import End, Shell, outcome, with_exec, without_bash_redirections
 from kubectl_lossless.doctor.workload import DEFAULT_GRACE, POD, Container, Workload
 
 KILL_MARGIN = 2
@@ -367,6 +367,9 @@ def shell_entrypoint(workload: Workload) -> Iterator[Finding]:
                 advice="exec before the command that serves",
             )
             continue
+        if end is End.LEAVES:
+            yield _left_in_background(each, start)
+            continue
         if end is End.ENDS:
             yield Finding(
                 Severity.RISKS,
@@ -407,6 +410,26 @@ def shell_entrypoint(workload: Workload) -> Iterator[Finding]:
         )
 
 
+def _left_in_background(each: Container, start: server.Start) -> Finding:
+    """Return the finding for a script that ends at once and leaves its server in the background."""
+    text = start.script or ""
+    redirects = start.shell is Shell.DASH and without_bash_redirections(text) != text
+    mended = _mended(each) if redirects else None
+    return Finding(
+        Severity.LOSES,
+        f"The script of {each.name} ends at once and leaves the server in the background: {_short(text)}",
+        ("dash, the sh of Debian's images, reads `&> FILE` as `&` and `> FILE`. " if redirects else "")
+        + "The container ends with its first process, so no new pod becomes ready.",
+        _script_path(each),
+        (Change(_script_path(each), mended),) if mended and _in_manifest(each) else (),
+        advice=""
+        if mended
+        else "`> FILE 2>&1` in place of `&> FILE`, and exec before the command that serves"
+        if redirects
+        else "exec before the command that serves, and no & behind it",
+    )
+
+
 def _mended(each: Container) -> str | None:
     """Return the script as written, with the missing exec; None where that is not all that is needed."""
     shell, script = each.start.shell, each.start.script
@@ -416,7 +439,11 @@ def _mended(each: Container) -> str | None:
         key, index = _script_path(each)[-2:]
         if isinstance(index, int):
             script = str(each.spec[str(key)][index])
+    if shell is Shell.DASH:
+        script = without_bash_redirections(script)
     found = outcome(script, shell, serves=server.serves)
+    if found.end is End.REPLACED:
+        return script
     if found.last is not None and server.stays_in_front([word.text for word in found.last.words]):
         return None
     return with_exec(script, found, server.serves)
