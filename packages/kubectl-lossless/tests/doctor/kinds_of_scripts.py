@@ -282,7 +282,7 @@ SCRIPTS: dict[str, tuple[Sequence[Change], set[tuple[Severity, str]]]] = {
         {(LOSES, "max-requests")},
     ),
     "python script by its name": ([command("/srv/app.py")], {(RISKS, "sigterm-ignored")}),
-    "python script through uv": ([command("uv", "run", "python", "app.py")], {(RISKS, "sigterm-ignored")}),
+    "python script through uv": ([command("uv", "run", "python", "app.py")], {(RISKS, "in-flight")}),
     "next dev": ([command("next", "dev")], {(RISKS, "reload")}),
     "vite": ([command("npx", "vite", "--host")], {(LOSES, "wrapper")}),
     "gunicorn with many options": (

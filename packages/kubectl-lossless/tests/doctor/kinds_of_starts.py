@@ -210,4 +210,44 @@ STARTS: dict[str, tuple[Sequence[Change], set[tuple[Severity, str]]]] = {
         set(),
     ),
     "go binary no hook": ([no_hook], {(RISKS, "drain")}),
+    # Python programs of the user's own.
+    "module of the user's own": ([command("python", "-m", "shop")], {(RISKS, "sigterm-ignored")}),
+    "module of the user's own, unbuffered": (
+        [command("python3.12", "-um", "shop.server")],
+        {(RISKS, "sigterm-ignored")},
+    ),
+    "module of the user's own behind tini": (
+        [command("tini", "--", "python", "-m", "shop")],
+        {(RISKS, "in-flight")},
+    ),
+    "module of the user's own behind uv": (
+        [command("uv", "run", "python", "-m", "shop")],
+        {(RISKS, "in-flight")},
+    ),
+    "module of the user's own in a script": (
+        [script("python -m shop migrate && exec python -m shop")],
+        {(RISKS, "sigterm-ignored")},
+    ),
+    "module of the user's own before Gunicorn": (
+        [script("python -m shop migrate && exec gunicorn a:b --graceful-timeout 20")],
+        set(),
+    ),
+    "module gunicorn joined": (
+        [command("python", "-mgunicorn", *THREADS[1:]), no_hook],
+        {(LOSES, "drain")},
+    ),
+    "module uvicorn behind debugpy": (
+        [command("python", "-m", "debugpy", "--listen", "0:5678", "-m", "uvicorn", "a:b")],
+        {(RISKS, "keepalive")},
+    ),
+    "file behind coverage": (
+        [command("python", "-m", "coverage", "run", "app.py")],
+        {(RISKS, "sigterm-ignored")},
+    ),
+    "module aiohttp.web": ([command("python", "-m", "aiohttp.web", "a:b")], set()),
+    "module of vLLM": ([command("python3", "-m", "vllm.entrypoints.openai.api_server")], set()),
+    "module celery": (
+        [command("python", "-m", "celery", "-A", "shop", "worker"), without_service],
+        set(),
+    ),
 }

@@ -157,6 +157,26 @@ DEFAULT_FILE = "gunicorn.conf.py"
 DEFAULTS = Config()
 """Gunicorn's own defaults, with which it runs where neither its command line nor its file sets another."""
 
+IN_FRONT = (
+    "debugpy",
+    "coverage",
+    "cProfile",
+    "profile",
+    "memray",
+    "trace",
+    "viztracer",
+    "scalene",
+    "pyinstrument",
+)
+"""Modules of Python that run another module or file in their own process."""
+
+HANDLES_SIGTERM = {
+    *("aiohttp.web", "sanic", "twisted", "quart", "streamlit", "jupyter", "jupyterlab", "notebook"),
+    *("jupyterhub", "datasette", "vllm", "sglang", "llama_cpp", "prefect", "airflow", "bentoml"),
+    *("chainlit", "panel", "bokeh", "supervisor", "honcho", "locust"),
+}
+"""Modules of Python that install a handler for SIGTERM, and packages whose programs all do."""
+
 OWN_NAME = "this service"
 
 
@@ -303,7 +323,8 @@ class Start:
     @cached_property
     def behind_init(self) -> bool:
         """True where another program is PID 1, so that SIGTERM ends a program without a handler."""
-        return self.shared or (bool(self.words) and Path(self.words[0]).name in INITS)
+        first = Path(self.words[0]).name if self.words else ""
+        return self.shared or first in INITS or (first == "uv" and "run" in self.words[1:2])
 
     @cached_property
     def program(self) -> list[str]:
@@ -507,9 +528,20 @@ def _is_for_production(name: str) -> bool:
 
 
 def _after_python_options(words: Sequence[str]) -> list[str]:
+    """Return what Python runs: -m and a module, -c and code, or a file, with the arguments behind it.
+
+    Behind debugpy, coverage and others of that kind it is the program that they run in the same process.
+    """
     rest = list(words)
     while rest and rest[0].startswith("-") and rest[0] not in ("-m", "-c"):
-        rest = rest[2:] if rest[0] in ("-W", "-X") else rest[1:]
+        if joined := re.fullmatch(r"-[bBdEiIOPqRsSuvx]*m(.*)", rest[0]):  # -um http.server, -mhttp.server
+            rest = ["-m", *filter(None, [joined[1]]), *rest[1:]]
+        else:
+            rest = rest[2:] if rest[0] in ("-W", "-X") else rest[1:]
+    if rest[:1] == ["-m"] and rest[1:2] and rest[1] in IN_FRONT:
+        for at, word in enumerate(rest[2:], 2):
+            if word == "-m" or word.endswith(".py"):
+                return rest[at:]
     return rest
 
 
@@ -521,7 +553,9 @@ def _python_program(rest: list[str]) -> str:  # noqa: PLR0911 - a table
             return known[module]
         if module == "flask":
             return "flask" if "run" in rest else ""
-        return module if module in KINDS else ""
+        if module in KINDS:
+            return module
+        return "" if {module, module.partition(".")[0]} & (HANDLES_SIGTERM | WORKERS) else "python"
     if not rest or rest[0] == "-c":
         return ""
     if Path(rest[0]).name == "manage.py":

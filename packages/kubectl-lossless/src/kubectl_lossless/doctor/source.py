@@ -105,7 +105,7 @@ NOT_SERVED = ("the server doesn't have a resource type", "could not find the req
 SUFFIXES = (".yaml", ".yml", ".json")
 
 SIMILAR = 0.85
-"""Least similarity of a misspelt kind, from 0 to 1."""
+"""Least similarity of a misspelt kind or field, from 0 to 1."""
 
 MAX_BYTES = 100_000_000
 """Largest file that is read."""
@@ -372,7 +372,8 @@ def _is_patch(document: Document) -> bool:
         if not isinstance(spec, dict):
             return False  # it is of a wrong type, and refused
         if key not in spec:
-            return not (document.kind == "Rollout" and "workloadRef" in document.spec)
+            misspelt = get_close_matches(key, map(str, spec), 1, SIMILAR)
+            return not misspelt and not (document.kind == "Rollout" and "workloadRef" in document.spec)
         spec = spec[key]
     whole = not isinstance(spec, list) or any(not isinstance(each, dict) or "image" in each for each in spec)
     return not whole and "selector" not in document.spec

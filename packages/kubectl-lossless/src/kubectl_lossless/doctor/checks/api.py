@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
-from kubectl_lossless.doctor.checks import routes, values
+from kubectl_lossless.doctor.checks import fields, routes, values
 from kubectl_lossless.doctor.checks.values import PLACEHOLDER, refusal
 from kubectl_lossless.doctor.documents import Document, Object
 from kubectl_lossless.doctor.finding import REMOVE, Change, Finding, Path
@@ -87,38 +85,6 @@ SIGNALS |= {f"SIGRTMIN+{each}" for each in range(1, 16)} | {f"SIGRTMAX-{each}" f
 
 OBJECT_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 PORT_NAME = re.compile(r"(?=.*[a-z])[a-z0-9]+(-[a-z0-9]+)*")
-SIMILAR = 0.85
-"""Least similarity of a misspelt field, from 0 to 1."""
-
-OF_PROBES = ("initialDelaySeconds", "periodSeconds", "timeoutSeconds", "failureThreshold", "successThreshold")
-FIELDS: dict[str, tuple[str, ...]] = {
-    "Deployment": ("replicas", "minReadySeconds", "progressDeadlineSeconds", "strategy", "paused"),
-    "StatefulSet": ("replicas", "minReadySeconds", "updateStrategy"),
-    "DaemonSet": ("minReadySeconds", "updateStrategy"),
-    "template": (),
-    "pod": ("terminationGracePeriodSeconds", "topologySpreadConstraints", "initContainers"),
-    "container": ("lifecycle", *PROBES),
-    "lifecycle": ("preStop", "postStart", "stopSignal"),
-    "probe": (*OF_PROBES, "terminationGracePeriodSeconds"),
-    "readinessProbe": OF_PROBES,
-    "strategy": ("rollingUpdate",),
-    "rollingUpdate": ("maxSurge", "maxUnavailable"),
-}
-"""Fields that a rollout depends on, by the place that they stand in; others are not looked at."""
-
-HOMES = {
-    **{kind: f"a {kind}'s spec" for kind in ("Deployment", "StatefulSet", "DaemonSet")},
-    "template": "the pod template",
-    "pod": "the pod's spec",
-    "container": "a container",
-    "lifecycle": "its lifecycle",
-    "probe": "a probe",
-    "readinessProbe": "a readiness probe",
-    "strategy": "the strategy",
-    "rollingUpdate": "rollingUpdate",
-}
-"""The places in words."""
-
 SERVED = {
     "Deployment": ("apps/v1",),
     "StatefulSet": ("apps/v1",),
@@ -135,7 +101,7 @@ SERVED = {
 def refused(workload: Workload) -> Iterator[Finding]:
     """The API server refuses the manifest, so the update never happens: a port's number in quotes, a strategy
     that may neither add nor remove a pod, two handlers in one probe or hook, a port's name twice, no API
-    version, or one that is not served, a workload without a selector, a field that is misspelt or misplaced,
+    version, or one that is not served, a workload without a selector, a field that it does not have,
     a stopSignal that is none, an Ingress path without pathType, a volume that the pod does not have, requests
     above their limits. So does Argo's controller a Rollout without a strategy of its own.
     """
@@ -149,7 +115,7 @@ def refused(workload: Workload) -> Iterator[Finding]:
     for finding in _rollout(workload):
         yield replace(finding, what=finding.what.replace("The API server", "Argo Rollouts"))
     yield from _pod(workload)
-    yield from _fields(workload)
+    yield from fields.of_workload(workload)
     for each in [*workload.containers, *workload.init_containers]:
         yield from _ports(each)
         for path, handlers in _handlers(each):
@@ -271,51 +237,6 @@ def _pod(workload: Workload) -> Iterator[Finding]:
                     f"{kind} of {each.name}, an init container without restartPolicy: Always",
                     at,
                     Change(at, REMOVE),
-                )
-
-
-def _places(workload: Workload) -> Iterator[tuple[str, Path, Any]]:
-    """Yield the mappings of a workload in which fields of FIELDS may stand: their kind, path and value."""
-    spec, template = ("spec",), ("spec", "template")
-    yield workload.kind, spec, workload.spec
-    yield "template", template, workload.template
-    yield "pod", (*template, "spec"), workload.pod
-    name = "strategy" if workload.kind == "Deployment" else "updateStrategy"
-    strategy = workload.spec.get(name) or {}
-    yield "strategy", (*spec, name), strategy
-    yield "rollingUpdate", (*spec, name, "rollingUpdate"), strategy.get("rollingUpdate") or {}
-    for each in [*workload.containers, *workload.init_containers]:
-        yield "container", each.path, each.spec
-        yield "lifecycle", (*each.path, "lifecycle"), each.spec.get("lifecycle") or {}
-        for kind in PROBES:
-            place = "readinessProbe" if kind == "readinessProbe" else "probe"
-            yield place, (*each.path, kind), each.spec.get(kind) or {}
-
-
-def _fields(workload: Workload) -> Iterator[Finding]:
-    """Yield fields that are misspelt, and those that belong elsewhere."""
-    if workload.kind not in ("Deployment", "StatefulSet", "DaemonSet"):
-        return
-    for place, path, found in _places(workload):
-        known = FIELDS[place]
-        for name, value in found.items():
-            if name in known:
-                continue
-            lower = {each.lower(): each for each in known}
-            near = difflib.get_close_matches(name.lower(), lower, 1, SIMILAR)
-            meant = lower[near[0]] if near else ""
-            homes = [HOMES[other] for other, fields in FIELDS.items() if name in fields]
-            at: Path = (*path, name)
-            if meant and meant not in found:
-                finding = refusal(f"{HOMES[place]} has no field {name}; is {meant} meant?", at)
-                moved = (Change(at, REMOVE), Change((*path, meant), value))
-                yield replace(finding, changes=moved, advice="")
-            elif homes:
-                where = " or ".join(dict.fromkeys(homes))
-                yield refusal(
-                    f"{HOMES[place]} has no field {name}, which is one of {where}",
-                    at,
-                    advice=f"{name} in {where} (clients without validation drop it where it stands)",
                 )
 
 
@@ -492,6 +413,13 @@ def _handler(path: Path, found: Object) -> Iterator[Finding]:
                 (*path, name, "port"),
                 Change((*path, name, "port"), int(str(port))),
             )
+    if where == "readinessProbe" and "terminationGracePeriodSeconds" in found:
+        of_its_own: Path = (*path, "terminationGracePeriodSeconds")
+        yield refusal(
+            "terminationGracePeriodSeconds is not for a readiness probe, which ends nothing",
+            of_its_own,
+            Change(of_its_own, REMOVE),
+        )
     scheme = (found.get("httpGet") or {}).get("scheme", "HTTP")
     if scheme not in ("HTTP", "HTTPS") and not PLACEHOLDER.search(scheme):
         at: Path = (*path, "httpGet", "scheme")

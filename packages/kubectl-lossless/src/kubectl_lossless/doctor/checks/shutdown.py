@@ -572,14 +572,20 @@ def sigterm_ignored(workload: Workload) -> Iterator[Finding]:
             advice=f"--die-on-term, and a preStop sleep of {PROPAGATION} s",
         )
         return
-    sure = kind.name != "A Python program"
+    unless = _unless_it_handles("SIGTERM", kind)
     yield Finding(
-        Severity.LOSES if sure else Severity.RISKS,
-        f"{kind.name} as PID 1 ignores SIGTERM{'' if sure else ' unless it installs a handler'}.",
+        Severity.RISKS if unless else Severity.LOSES,
+        f"{kind.name} as PID 1 ignores SIGTERM{unless}.",
         "It still serves, and is killed at the end of the grace period, with all its connections.",
         (*workload.app.path, "command"),
         advice=kind.instead,
     )
+
+
+def _unless_it_handles(signal: str, kind: server.Kind) -> str:
+    """Return the reservation about a program of the user's own, which may handle a signal."""
+    own = kind.name == "A Python program" and signal != "SIGKILL"
+    return " unless it installs a handler" if own else ""
 
 
 def _better_signal(workload: Workload) -> tuple[Change, ...]:
@@ -635,7 +641,8 @@ def in_flight(workload: Workload) -> Iterator[Finding]:
     elif kind is not None and kind.drops_in_flight and (kind.name == "uWSGI" or not kind.ignores_sigterm):
         yield Finding(
             Severity.RISKS,
-            f"{kind.name} drops requests in flight at {known.stop_signal}.",
+            f"{kind.name} drops requests in flight at {known.stop_signal}"
+            f"{_unless_it_handles(known.stop_signal, kind)}.",
             why,
             signal if known.better_signal else (*workload.app.path, "command"),
             _better_signal(workload),

@@ -1,0 +1,105 @@
+"""Fields that no object of Kubernetes has: misspelt ones, misplaced ones, and all others."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from kubectl_lossless.doctor import fields
+from kubectl_lossless.doctor.checks import routes
+from kubectl_lossless.doctor.checks.values import PLACEHOLDER, refusal
+from kubectl_lossless.doctor.documents import Document
+from kubectl_lossless.doctor.fields import POD_TEMPLATE, Place
+from kubectl_lossless.doctor.finding import REMOVE, Change, Finding, Path, shown
+from kubectl_lossless.doctor.workload import Workload
+
+SIMILAR = 0.85
+"""Least similarity of a misspelt field, from 0 to 1."""
+
+HOMES = {
+    **{f"{kind}Spec": f"a {kind}'s spec" for kind in ("Deployment", "StatefulSet", "DaemonSet", "Service")},
+    POD_TEMPLATE: "the pod template",
+    "PodSpec": "the pod's spec",
+    "Container": "a container",
+    "Lifecycle": "its lifecycle",
+    "Probe": "a probe",
+    "HTTPGetAction": "httpGet",
+    "DeploymentStrategy": "the strategy",
+    "RollingUpdateDeployment": "rollingUpdate",
+    "ServicePort": "a port of a Service",
+}
+"""The places in words, by their types."""
+
+OF_V1BETA1 = ("serviceName", "servicePort")
+"""Fields of an Ingress' backend that `values` reports, with those to write instead."""
+
+MANY = 3
+"""Number of places with a field of one name, such as `name`, from which on none of them is meant."""
+
+
+def of_workload(workload: Workload) -> Iterator[Finding]:
+    """Yield unknown fields of a workload and of the objects around it.
+
+    A cluster has accepted its objects, and may be newer than the table of the fields.
+    """
+    if workload.from_cluster:
+        return
+    document = workload.document
+    kind = _type(document)
+    if fields.of_type(kind):
+        yield from _unknown(kind, document.data)
+    elif "workloadRef" not in workload.spec:
+        yield from _unknown(POD_TEMPLATE, workload.template, ("spec", "template"))
+    names = {each.metadata_name for each in workload.services}
+    ingresses = [
+        route
+        for route, backends in routes.of(workload, "Ingress")
+        if names & {each.service for each in backends}
+    ]
+    autoscalers = [workload.autoscaler] if workload.autoscaler else []
+    for each in [*workload.services, *workload.budgets, *autoscalers, *ingresses]:
+        yield from _unknown(_type(each), each.data, of=each.name)
+
+
+def _type(document: Document) -> str:
+    return f"{document.data.get('apiVersion')} {document.kind}"
+
+
+def _unknown(type_name: str, value: Mapping[str, Any], path: Path = (), of: str = "") -> Iterator[Finding]:
+    for place in fields.places(type_name, value, path):
+        known = fields.of_type(place.type)
+        for name in place.value:
+            if name not in (*known, *OF_V1BETA1) and not PLACEHOLDER.search(name):
+                yield _finding(place, name, of)
+
+
+def _finding(place: Place, name: str, of: str) -> Finding:
+    at: Path = (*place.path, name)
+    where = HOMES.get(place.type) or shown(place.path) or "the object"
+    if meant := _meant(place, name):
+        found = refusal(f"{where} has no field {name}; is {meant} meant?", at, of=of)
+        moved = (Change(at, REMOVE), Change((*place.path, meant), place.value[name]))
+        return replace(found, changes=moved, advice="")
+    homes = [words for home, words in HOMES.items() if name in fields.of_type(home)]
+    if 0 < len(homes) < MANY:
+        home = " or ".join(homes)
+        return refusal(
+            f"{where} has no field {name}, which is one of {home}",
+            at,
+            of=of,
+            advice=f"{name} in {home} (clients without validation drop it where it stands)",
+        )
+    return refusal(f"{where} has no field {name}", at, Change(at, REMOVE), of)
+
+
+def _meant(place: Place, name: str) -> str:
+    """Return the field whose name is like an unknown one's and that may hold its value; "" for none."""
+    known = {
+        each.lower(): each
+        for each, its_type in fields.of_type(place.type).items()
+        if each not in place.value and fields.may_hold(its_type, place.value[name])
+    }
+    near = difflib.get_close_matches(name.lower(), known, 1, SIMILAR)
+    return known[near[0]] if near else ""

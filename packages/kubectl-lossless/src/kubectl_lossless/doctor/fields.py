@@ -1,0 +1,62 @@
+"""The fields of Kubernetes' objects, from its schemas: the API server refuses all others."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from kubectl_lossless.doctor.finding import Path
+
+TABLE = files(__package__) / "fields.json"
+"""The fields of each type with their types: "[]T" is a list of T, "{}" a mapping, "" may be anything.
+
+Of Kubernetes 1.25 to 1.37. `tests/doctor/fields_of_kubernetes.py` writes it.
+"""
+
+POD_TEMPLATE = "PodTemplateSpec"
+
+
+@dataclass(frozen=True)
+class Place:
+    """A mapping in an object, and the type that it has."""
+
+    type: str
+    path: Path
+    value: Mapping[str, Any]
+
+
+@cache
+def _table() -> Mapping[str, Mapping[str, str]]:
+    found: Mapping[str, Mapping[str, str]] = json.loads(TABLE.read_text())
+    return found
+
+
+def of_type(name: str) -> Mapping[str, str]:
+    """Return the fields of a type with their types; none for one that is not known."""
+    return _table().get(name, {})
+
+
+def places(type_name: str, value: Any, path: Path = ()) -> Iterator[Place]:
+    """Yield a value of a known type and the mappings in it, each with its type."""
+    if type_name.startswith("[]"):
+        for number, each in enumerate(value if isinstance(value, list) else ()):
+            yield from places(type_name[2:], each, (*path, number))
+    elif isinstance(value, dict) and (known := of_type(type_name)):
+        yield Place(type_name, path, value)
+        for name, each in value.items():
+            if name in known:
+                yield from places(known[name], each, (*path, name))
+
+
+def may_hold(type_name: str, value: Any) -> bool:
+    """Return whether a field of a type may hold a value, as far as its own type shows it."""
+    if type_name.startswith("[]"):
+        return isinstance(value, list) and all(may_hold(type_name[2:], each) for each in value)
+    if type_name == "{}" or of_type(type_name):
+        return isinstance(value, dict)
+    expected = {"string": str, "boolean": bool, "integer": int, "number": int | float}.get(type_name)
+    return expected is None or (isinstance(value, expected) and isinstance(value, bool) == (expected is bool))
