@@ -75,10 +75,6 @@ def main() -> int:
         print(f"\n## {name}: {SCENARIOS[name].__doc__}\n\n{tables}", flush=True)
         asked.output.parent.mkdir(parents=True, exist_ok=True)
         asked.output.write_text(json.dumps(results, indent=2) + "\n")
-        if name == throughput.__name__:
-            from tools.benchmarks.plot import plot  # only where it is used: the import takes a second
-
-            plot(rows, asked.output.with_suffix(".svg"))
     for each in failed:
         print(f"beyond its limit: {each}", file=sys.stderr)
     return int(bool(failed))

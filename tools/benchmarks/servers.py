@@ -80,6 +80,8 @@ def drained(name: str, worker_class: str, application: Application) -> Contender
 
 STOCK_NAME, LEADER_NAME, LANE_NAME, GTHREAD_NAME = "gthread", "leader", "probe lane", "gthread, drain"
 GRANIAN_NAME, UWSGI_NAME, FLOOR_NAME = "granian", "uWSGI", "floor"
+DRAINED = (LEADER_NAME, LANE_NAME, GTHREAD_NAME)
+"""Servers with the drain."""
 
 
 def contenders(application: Application) -> tuple[Contender, ...]:

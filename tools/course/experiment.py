@@ -218,7 +218,7 @@ def progress(load: Load, watch: Watch, old: set[str]) -> str:
         f"{result.lost} lost",
         *(f"{version} {count}" for version, count in sorted(result.versions().items())),
         f"old pods {len(present) - len(new)}"
-        f" ({sum(pod.state is State.DRAINING for pod in present if pod.name in old)} draining)",
+        f" ({sum(pod.state is State.DRAINING for pod in present if pod.name in old)} terminating)",
         f"new pods {sum(pod.state is State.READY for pod in new)}/{len(new)} ready",
     ]
     return " | ".join(parts)

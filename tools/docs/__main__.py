@@ -26,6 +26,7 @@ def parser() -> argparse.ArgumentParser:
     fill = commands.add_parser("figures", help="put the measured figures into the pages")
     fill.add_argument("--course", type=Path, nargs="*", default=[], help="report folders to take over first")
     fill.add_argument("--propagation", type=Path, help="report folder to take over first")
+    fill.add_argument("--bench", type=Path, help="JSON of the benchmarks' throughput to take over first")
     fill.add_argument("--check", action="store_true", help="only report which pages are not up to date")
     tools = commands.add_parser(
         "load-tools", help="run load generators during a replacement, for docs/load-tools.md"
@@ -68,8 +69,8 @@ def main() -> int:
             print("\n".join(f"{page}: not as measured" for page in stale) or "all as measured")
             return NOT_TRUE if stale else TRUE
         else:
-            if options.course or options.propagation:
-                figures.keep(options.course, options.propagation)
+            if options.course or options.propagation or options.bench:
+                figures.keep(options.course, options.propagation, options.bench)
             figures.fill()
     except (
         blocks.PageError,

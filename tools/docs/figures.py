@@ -24,6 +24,8 @@ from gunicorn_drain import DrainPolicy
 from kubectl_lossless.measure.propagation import Propagation
 from kubectl_lossless.measure.report import report_json
 from kubectl_lossless.measure.report.figures import Figures, percentile
+from kubectl_lossless.measure.report.series import Series
+from tools.benchmarks.servers import DRAINED, FLOOR_NAME
 from tools.course.published import published
 from tools.docs import editions, pictures
 from tools.docs.load_counts import table as load_table
@@ -43,7 +45,14 @@ CHARTS = {
     "v5 → v5, 1/1": "surge-1-unavailable-1.svg",
 }
 """Experiments whose chart a page shows, and the picture's name."""
-DRAWN = ("transitions.svg", "rungs.svg", "propagation.svg", "stops.svg")
+DRAWN = (
+    "transitions.svg",
+    "rungs.svg",
+    "propagation.svg",
+    "stops.svg",
+    "throughput.svg",
+    *CHARTS.values(),
+)
 """Pictures that are drawn from docs/figures."""
 AFRESH = "without minReadySeconds"
 """End of the title of an update that was measured with minReadySeconds 0."""
@@ -145,6 +154,8 @@ class Kept:
         self.parts: dict[str, list[Experiment]] = json.loads((folder / "course.json").read_text())["parts"]
         self.by_title = {each["title"]: each["figures"] for part in self.parts.values() for each in part}
         self.propagation = Propagation.read(folder / "propagation.json")
+        self.charts: dict[str, Any] = json.loads((folder / "charts.json").read_text())
+        self.throughput: list[dict[str, Any]] = json.loads((folder / "throughput.json").read_text())
         self.load_tools = json.loads((folder / "load-tools.json").read_text())
 
     def figure(self, what: str, of: str) -> str:
@@ -227,31 +238,25 @@ class Kept:
                 minimum=DrainPolicy().minimum,
                 drain=self._longest("v5 → v5"),
             ),
+            "throughput.svg": pictures.ratios_picture(self.throughput, DRAINED),
+        } | {
+            name: pictures.rollout_picture(Series.from_json(self.charts[title]), self._description(title))
+            for title, name in CHARTS.items()
         }
 
     def _longest(self, title: str) -> float:
         seconds: float = self.by_title[title]["draining_seconds"][-1]
         return seconds
 
-    def described(self) -> dict[str, str]:
-        """Return the charts of single updates with their text alternatives, by their names."""
-        charts = {}
-        for title, name in CHARTS.items():
-            figures = self.by_title[title]
-            description = (
-                "Over the seconds since the update was applied: lost requests, responses by version, latency "
-                f"by kind of client, and the life of each pod. {figures['lost']} of {figures['requests']:,} "
-                f"requests were lost; old pods took {_leave(figures)} to terminate; never fewer than "
-                f"{figures['fewest_ready']} pods were ready."
-            )
-            charts[name] = pictures.with_alternative((PICTURES / name).read_text(), title, description)
-        charts["throughput.svg"] = pictures.with_alternative(
-            (PICTURES / "throughput.svg").read_text(),
-            "Requests per second of each server with each application, compared with Gunicorn's gthread",
-            "Bar charts of four applications, for 8 and for 64 connections. docs/performance.md has the "
-            "figures in tables.",
+    def _description(self, title: str) -> str:
+        """Return the text alternative of the chart of one update."""
+        figures = self.by_title[title]
+        return (
+            "Over the seconds since the update was applied: lost requests, responses by version, latency "
+            f"by kind of client, and the life of each pod. {figures['lost']} of {figures['requests']:,} "
+            f"requests were lost; old pods took {_leave(figures)} to terminate; never fewer than "
+            f"{figures['fewest_ready']} pods were ready."
         )
-        return charts
 
     def _propagation(self, what: str) -> str:
         if what == "table":
@@ -277,7 +282,7 @@ def _wanted(pages: Iterable[Path]) -> dict[Path, str]:
     texts = {page: filled(page.read_text(), kept, page) for page in pages}
     for edition in editions.EDITIONS.keys() & texts.keys():
         texts[edition] = editions.filled(texts[edition], editions.EDITIONS[edition].read_text())
-    return texts | {PICTURES / name: svg for name, svg in (kept.drawn() | kept.described()).items()}
+    return texts | {PICTURES / name: svg for name, svg in kept.drawn().items()}
 
 
 def stale(pages: Iterable[Path] = PAGES) -> list[Path]:
@@ -291,13 +296,11 @@ def fill(pages: Iterable[Path] = PAGES) -> None:
         path.write_text(text)
 
 
-def keep(courses: Iterable[Path], propagation: Path | None) -> None:
-    """Create docs/figures and the charts of report folders; parts without a report stay as they are."""
-    course = KEPT / "course.json"
-    found: dict[str, Any] = {"kubernetes": "", "parts": {}}
-    if course.exists():
-        found = json.loads(course.read_text())
-    KEPT.mkdir(exist_ok=True)
+def keep(courses: Iterable[Path], propagation: Path | None, bench: Path | None) -> None:
+    """Take the figures of report folders, and of the benchmarks' JSON, into docs/figures; the others stay."""
+    course, charts = KEPT / "course.json", KEPT / "charts.json"
+    found: dict[str, Any] = json.loads(course.read_text())
+    drawn: dict[str, Any] = json.loads(charts.read_text())
     for folder in courses:
         parts: dict[str, list[Experiment]] = {}
         for path in sorted(folder.glob("*/report.json")):
@@ -313,8 +316,19 @@ def keep(courses: Iterable[Path], propagation: Path | None) -> None:
             )
             found["kubernetes"] = report.kubernetes
             if report.title in CHARTS:
-                shutil.copy(path.parent / "chart.svg", PICTURES / CHARTS[report.title])
+                drawn[report.title] = Series.of(report).as_json()
         found["parts"] |= parts
     course.write_text(json.dumps(found, ensure_ascii=False, indent=1) + "\n")
+    lines = (f" {_line(title)}: {_line(series)}" for title, series in drawn.items())
+    charts.write_text("{\n" + ",\n".join(lines) + "\n}\n")
     if propagation:
         shutil.copy(propagation / "propagation.json", KEPT)
+    if bench:
+        columns = ("application", "server", "connections", "ratio")
+        rows = json.loads(bench.read_text())["throughput"]
+        kept = [{name: row[name] for name in columns} for row in rows if row["server"] != FLOOR_NAME]
+        (KEPT / "throughput.json").write_text("[\n" + ",\n".join(f" {_line(row)}" for row in kept) + "\n]\n")
+
+
+def _line(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -1,4 +1,4 @@
-"""Pictures that are drawn from docs/figures, and the text alternatives of all pictures.
+"""Pictures that are drawn from measured figures, with their text alternatives.
 
 A picture has a title and a description for readers who cannot see it, and its own light and dark colors. No
 color is the only sign: lost requests and times have separate panels, and parts of a bar differ in filling.
@@ -7,11 +7,14 @@ color is the only sign: lost requests and times have separate panels, and parts 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 from xml.sax.saxutils import escape
 
-from kubectl_lossless.measure.report.chart import STYLE
+from kubectl_lossless.measure.report.chart import STYLE, chart
+from kubectl_lossless.measure.report.page import NARROW
+from kubectl_lossless.measure.report.series import Series
 
 WIDTH = 480
 """Width of a picture in pixels; a telephone of 360 pixels shows the letters at 11 pixels."""
@@ -215,6 +218,77 @@ def routes_picture(rows: Sequence[tuple[str, float, float]], pods: int) -> str:
         f"A bar chart. {said}.",
         parts,
     )
+
+
+def rollout_picture(series: Series, description: str) -> str:
+    """Draw one update over its seconds: losses, responses, latencies, and each pod's life."""
+    return with_alternative(chart(series, NARROW, style=True) + "\n", series.title, description)
+
+
+def ratios_picture(rows: Iterable[Mapping[str, Any]], drained: Sequence[str]) -> str:
+    """Draw for each application the ratios of its servers: a bar for each number of connections.
+
+    A row has application, server, connections and ratio: median, lowest and highest. `drained` names the
+    servers with the drain.
+    """
+    ratios: dict[str, dict[str, dict[int, Sequence[float]]]] = {}
+    for row in rows:
+        servers = ratios.setdefault(row["application"], {})
+        servers.setdefault(row["server"], {})[row["connections"]] = row["ratio"]
+    counts = sorted({count for servers in ratios.values() for each in servers.values() for count in each})
+    fillings = dict(zip(counts, ('class="v1"', 'class="s1" fill="url(#stripe)"'), strict=True))
+    parts = [_text(LEFT, 18, "Requests per second; gthread is 1", "name")]
+    for at, (count, filling) in enumerate(fillings.items()):
+        x = LEFT + 180 * at
+        parts += [_bar(x, 30, 16, filling), _text(x + 22, 43, f"{count} connections")]
+    parts.append(_text(LEFT, 66, "line: lowest to highest round; bold: with the drain", "soft"))
+    y, said = 68.0, []
+    for application, servers in ratios.items():
+        parts.append(_text(LEFT, y + 32, application, "name"))
+        drawn, y, words = _ratios(servers, fillings, drained, y + 44)
+        parts += drawn
+        said.append(f"{application}: {words}")
+    return _svg(
+        y,
+        "Requests per second of each server with each application, compared with Gunicorn's gthread",
+        f"Bar charts, the ratios with {' and '.join(map(str, counts))} connections. {'. '.join(said)}.",
+        parts,
+    )
+
+
+def _ratios(
+    servers: Mapping[str, Mapping[int, Sequence[float]]],
+    fillings: Mapping[int, str],
+    drained: Sequence[str],
+    top: float,
+) -> tuple[list[str], float, str]:
+    """Draw an application's servers below `top`; return the parts, their end, and the figures in words."""
+    left, height, y = LEFT + 132, 13, top
+    highest = max(high for ratios in servers.values() for _, _, high in ratios.values())
+    scale = (WIDTH - left - TEXT_ROOM) / highest
+    one = f"{left + scale:.1f}"
+    parts, said = [], []
+    # The fastest with the fewest connections first.
+    for server, ratios in sorted(servers.items(), key=lambda item: -item[1][min(fillings)][0]):
+        medians = [f"{ratios[count][0]:.2f}" for count in fillings]
+        said.append(f"{server} {' and '.join(medians)}")
+        parts.append(_text(LEFT, y + height + 5, server, "name" if server in drained else ""))
+        parts.append(_text(WIDTH - LEFT, y + height + 5, " · ".join(medians), "end"))
+        for count, filling in fillings.items():
+            median, low, high = (left + ratio * scale for ratio in ratios[count])
+            middle = y + height / 2
+            parts += [
+                f'<rect {filling} x="{left}" y="{y + 0.5}" width="{median - left:.1f}"'
+                f' height="{height - 2}"/>',
+                f'<line stroke="var(--ink)" stroke-width="1.5" x1="{low:.1f}" x2="{high:.1f}"'
+                f' y1="{middle}" y2="{middle}"/>',
+            ]
+            y += height
+        y += 6
+    parts.append(
+        f'<line stroke="var(--ink)" stroke-dasharray="3 3" x1="{one}" x2="{one}" y1="{top - 4}" y2="{y}"/>'
+    )
+    return parts, y, ", ".join(said)
 
 
 def _lane(

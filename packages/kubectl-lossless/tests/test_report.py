@@ -16,6 +16,7 @@ from kubectl_lossless.measure.report.compare import HEADINGS, Goal, Published, r
 from kubectl_lossless.measure.report.figures import Figures, latency_of, percentile, pod_counts
 from kubectl_lossless.measure.report.overview import overview
 from kubectl_lossless.measure.report.page import Collection, Part, page, write_report
+from kubectl_lossless.measure.report.series import Series
 
 RECORDED = Path(__file__).with_name("recorded-v2-v3.json")
 """The report.json of a real update from v2 to v3; to keep it small, with every eighth response only."""
@@ -129,7 +130,7 @@ def test_recorded_run_has_its_figures(recorded: Report) -> None:
 
 @pytest.mark.parametrize("width", [960, 400])
 def test_the_chart_shows_every_loss_and_every_pod(recorded: Report, width: int) -> None:
-    tree = ET.fromstring(chart(recorded, width, style=True))
+    tree = ET.fromstring(chart(Series.of(recorded), width, style=True))
     losses = [e for e in tree.iter(f"{SVG}rect") if e.get("class") == "lost"]
     assert len(losses) == len({int(f.at - recorded.zero) for f in recorded.load.failures})
     titles = " ".join(e.text or "" for e in tree.iter(f"{SVG}title"))
@@ -157,12 +158,36 @@ def test_label_of_an_event_crosses_no_line(times: tuple[float, ...], width: int)
 
 def test_a_chart_of_nothing_lost_says_so(small: Report) -> None:
     small.load.failures.clear()
-    assert ">none<" in chart(small)
+    assert ">none<" in chart(Series.of(small))
 
 
 def test_every_response_is_in_the_chart(small: Report) -> None:
-    titles = re.findall(r"second (-?\d+): (v\d \d+)", chart(small))
+    titles = re.findall(r"second (-?\d+): (v\d \d+)", chart(Series.of(small)))
     assert titles == [("-4", "v1 1"), ("-3", "v1 1"), ("4", "v1 1"), ("7", "v2 1"), ("8", "v2 1")]
+
+
+def test_line_of_latency_does_not_cross_seconds_without_responses(small: Report) -> None:
+    svg = chart(Series.of(small))
+    lines = [
+        [float(point.partition(",")[0]) for point in points.split()]
+        for points in re.findall(r'class="typical" points="([^"]*)"', svg)
+    ]
+    assert [len(line) for line in lines] == [2, 1, 2]  # seconds -4 and -3; 4; 7 and 8
+
+
+@pytest.mark.parametrize("width", [960, 400])
+def test_long_name_of_a_pod_begins_within_the_chart(small: Report, width: int) -> None:
+    named = replace(small, pods=[replace(one, version="v5-candidate") for one in small.pods])
+    svg = chart(Series.of(named), width)
+    end = float(re.findall(r'<text x="([\d.]+)" y="[\d.]+" class="end">v5-candidate a<', svg)[0])
+    assert end >= 6.6 * len("v5-candidate a")
+
+
+def test_series_survive_their_json(recorded: Report) -> None:
+    once = Series.of(recorded).as_json()
+    again = Series.from_json(json.loads(json.dumps(once)))
+    assert again.as_json() == once
+    assert chart(again) == chart(Series.from_json(once))
 
 
 def test_the_page_needs_no_network_and_holds_the_figures(recorded: Report, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from tools.docs.pictures import (
     Row,
     leave_picture,
     pace_picture,
+    ratios_picture,
     routes_picture,
     stops_picture,
     with_alternative,
@@ -52,6 +53,32 @@ def test_stops_picture_draws_the_time_for_which_a_pod_serves() -> None:
     sleep, drain = widths(svg, "v1")[-2:]
     assert drain / sleep == pytest.approx(5 / 20, rel=0.01)
     assert "With preStop the pod serves for 20 s and is gone after 24.0 s." in svg
+
+
+RATIOS = [
+    {"application": "Flask", "server": server, "connections": connections, "ratio": ratio}
+    for server, connections, ratio in (
+        ("gthread", 8, [1.0, 1.0, 1.0]),
+        ("gthread", 64, [1.0, 1.0, 1.0]),
+        ("leader", 8, [2.0, 1.5, 2.5]),
+        ("leader", 64, [1.6, 1.4, 1.9]),
+    )
+]
+
+
+def test_ratios_picture_draws_median_and_range_of_each_number_of_connections() -> None:
+    svg = ratios_picture(RATIOS, ["leader"])
+    assert "Flask: leader 2.00 and 1.60, gthread 1.00 and 1.00." in svg
+    _, leader, gthread = widths(svg, "v1")
+    assert leader / gthread == pytest.approx(2.0, rel=0.01)
+    lines = [(float(low), float(high)) for low, high in re.findall(r'"1.5" x1="([\d.]+)" x2="([\d.]+)"', svg)]
+    low, high = lines[0]
+    assert (high - low) / gthread == pytest.approx(2.5 - 1.5, rel=0.01)
+
+
+def test_only_servers_with_the_drain_are_bold() -> None:
+    svg = ratios_picture(RATIOS, ["leader"])
+    assert re.findall(r'class="([^"]*)">(?:leader|gthread)<', svg) == ["name", ""]
 
 
 PHONE = 360

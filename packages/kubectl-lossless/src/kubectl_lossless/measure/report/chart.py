@@ -6,15 +6,14 @@ versions differ in lightness, states of pods in their filling, lost requests hav
 
 import itertools
 import math
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from markupsafe import escape
 
 from kubectl_lossless.measure.pod import State
-from kubectl_lossless.measure.report.figures import percentile
-from kubectl_lossless.measure.report.model import Report
+from kubectl_lossless.measure.report.series import PodSpans, Series
 
 STYLE = """
 :root { --paper: #ffffff; --ink: #1c2733; --soft: #566573; --line: #dde3e8; --shade: #f3f6f8;
@@ -43,6 +42,8 @@ STYLE = """
 GAP = 18
 BAR = 14
 WIDE = 600  # pixels, from which there is room for explanations
+NARROW_LEFT = 76  # pixels, for the names of pods
+LETTER = 6.6  # pixels, width of a letter
 MINIMUM_STEP = 40  # pixels between labels of the time axis
 VERSION_COLOURS = 3
 
@@ -69,33 +70,27 @@ class Frame:
         )
 
 
-def chart(report: Report, width: int = 960, name: str = "chart", style: bool = False) -> str:
-    """Return the SVG of a report.
+def chart(series: Series, width: int = 960, name: str = "chart", style: bool = False) -> str:
+    """Return the SVG of an experiment.
 
     `name` must differ between charts on one page; `style` makes it complete in itself.
     """
-    zero = report.zero
-    last = max([report.load.ended or zero, *(at for pod in report.pods for at, _ in pod.states)])
-    frame = Frame(
-        width=width,
-        left=96 if width >= WIDE else 76,
-        start=math.floor(report.load.started - zero),
-        end=math.ceil(last - zero),
-    )
-    versions = ordered_versions(report)
+    longest = max((len(_pod_label(pod)) for pod in series.pods), default=0)
+    left = max(96 if width >= WIDE else NARROW_LEFT, 14 + LETTER * longest)
+    frame = Frame(width=width, left=left, start=series.start, end=series.end)
     parts: list[str] = []
     y = 16.0
-    labels = event_labels(_events(report), frame)
+    labels = event_labels(series.events, frame)
     y = _marks_room(labels, y)
     top = y
     for panel in (_lost, _responses, _latency, _pods):
-        drawn, y = panel(report, frame, versions, name, y)
+        drawn, y = panel(series, frame, name, y)
         parts += drawn
         y += GAP
     parts = [*_time_axis(frame, top, y), *_marks(labels, y - GAP), *parts]
     height = y + 14
     parts += [_text(frame.right, y + 10, "seconds since the update was applied", "soft end")]
-    label = f"{report.title}: {report.load.lost} of {report.load.requests} requests lost"
+    label = f"{series.title}: {series.lost} of {series.requests} requests lost"
     return "".join(
         [
             '<svg class="chart" xmlns="http://www.w3.org/2000/svg" role="img"',
@@ -109,13 +104,6 @@ def chart(report: Report, width: int = 960, name: str = "chart", style: bool = F
             "</svg>",
         ]
     )
-
-
-def ordered_versions(report: Report) -> list[str]:
-    """Return the versions in the order of their pods, the old ones first."""
-    pods = sorted(report.pods, key=lambda pod: (pod.name not in report.old, pod.states[0][0]))
-    names = [*(pod.version for pod in pods), *sorted(report.load.versions())]
-    return list(dict.fromkeys(names))
 
 
 def _colour(versions: Sequence[str], version: str) -> int:
@@ -154,17 +142,6 @@ def _time_axis(frame: Frame, top: float, bottom: float) -> Iterator[str]:
         yield _text(x, bottom - 4, at, "soft middle")
 
 
-def _events(report: Report) -> list[tuple[float, str]]:
-    """Return the events in order: (seconds, words)."""
-    gone = [pod.since(State.GONE) for pod in report.pods if pod.name in report.old]
-    events = [(0.0, "the rollout begins" if report.verdict else f"apply {report.target}")]
-    if report.complete is not None:
-        events.append((report.complete - report.zero, "update complete"))
-    if gone and None not in gone:
-        events.append((max(at for at in gone if at) - report.zero, "last old pod gone"))
-    return sorted(events)
-
-
 @dataclass(frozen=True)
 class EventLabel:
     """Words at the line of an event: the line, begin and end in pixels, and the row, 0 the uppermost."""
@@ -192,7 +169,7 @@ def event_labels(events: Sequence[tuple[float, str]], frame: Frame) -> list[Even
     choices = []
     for at, words in events:
         text, x = f"{words} {at:.1f} s" if at else words, frame.x(at)
-        width = 6.6 * len(text)
+        width = LETTER * len(text)
         ends = [(x, x + width), (x - width, x)]
         choices.append([EventLabel(text, x, *end, row) for row in range(len(events)) for end in ends])
 
@@ -220,32 +197,25 @@ def _marks(labels: Sequence[EventLabel], bottom: float) -> Iterator[str]:
         yield _text(x, 14 + 15 * label.row, label.text, css)
 
 
-def _seconds(report: Report, ats: Sequence[float]) -> list[int]:
-    return [math.floor(at - report.zero) for at in ats]
-
-
 Drawn = tuple[list[str], float]
 
 
-def _title(frame: Frame, y: float, name: str, says: str) -> list[str]:
-    said = (
-        f'<tspan class="soft" dx="8" font-weight="400">{escape(says)}</tspan>' if frame.width >= WIDE else ""
-    )
+def _title(frame: Frame, y: float, name: str, says: str, short: str) -> list[str]:
+    words = says if frame.width >= WIDE else short
+    said = f'<tspan class="soft" dx="8" font-weight="400">{escape(words)}</tspan>' if words else ""
     return [f'<text x="4" y="{y + 10:.1f}" class="name halo">{escape(name)}{said}</text>']
 
 
-def _lost(report: Report, frame: Frame, _versions: Sequence[str], _name: str, y: float) -> Drawn:
+def _lost(series: Series, frame: Frame, _name: str, y: float) -> Drawn:
     """Draw lost requests per second, and the connections closed without notice."""
-    drawn = _title(frame, y, "Lost requests", "per second")
+    drawn = _title(frame, y, "Lost requests", "per second", "per second")
     top, bottom = y + 28, y + 66
-    by_second: dict[int, Counter[str]] = defaultdict(Counter)
-    for failure in report.load.failures:
-        by_second[math.floor(failure.at - report.zero)][str(failure.kind)] += 1
+    by_second = {second: Counter(kinds) for second, kinds in series.failures}
     most = max((kinds.total() for kinds in by_second.values()), default=0)
     drawn.append(
         f'<line class="grid" x1="{frame.left}" x2="{frame.right}" y1="{bottom:.1f}" y2="{bottom:.1f}"/>'
     )
-    for second, kinds in sorted(by_second.items()):
+    for second, kinds in by_second.items():
         x, x2 = frame.x(second), frame.x(second + 1)
         height = max(4.0, (bottom - top) * kinds.total() / most)
         says = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
@@ -257,24 +227,29 @@ def _lost(report: Report, frame: Frame, _versions: Sequence[str], _name: str, y:
             drawn.append(_text((x + x2) / 2, bottom - height - 3, kinds.total(), "lost-count middle"))
     if not by_second:
         drawn.append(_text(frame.left + 4, bottom - 6, "none", "soft"))
-    closed = Counter(_seconds(report, [record.at for record in report.load.closed]))
-    for second, count in sorted(closed.items()):
+    for second, count in series.closed:
         x = (frame.x(second) + frame.x(second + 1)) / 2
         drawn.append(
             f'<path class="notice" d="M{x:.1f} {bottom + 3:.1f}l4 4l-4 4l-4 -4z">'
             f"<title>second {second}: {count} idle connections closed without notice</title></path>"
         )
-    if closed:
-        drawn.append(_text(frame.left - 6, bottom + 11, f"{closed.total()} ◇", "soft end"))
-        drawn.append(_text(frame.right, y + 10, "◇ idle and closed without notice", "soft end"))
+    if series.closed:
+        total = sum(count for _, count in series.closed)
+        drawn.append(_text(frame.left - 6, bottom + 11, f"{total} ◇", "soft end"))
+        words = "◇ idle and closed without notice" if frame.width >= WIDE else "◇ closed without notice"
+        drawn.append(_text(frame.right, y + 10, words, "soft halo end"))
         bottom += 12
     return drawn, bottom
 
 
-def _responses(report: Report, frame: Frame, versions: Sequence[str], _name: str, y: float) -> Drawn:
+def _responses(series: Series, frame: Frame, _name: str, y: float) -> Drawn:
     """Draw responses per second, a column for each second, stacked by version."""
-    named = [version for version in versions if version and version in report.load.versions()]
-    drawn = _title(frame, y, "Responses", "per second, by version" if named else "per second")
+    versions = series.versions
+    by_second = {second: Counter(counts) for second, counts in series.responses}
+    named = [
+        version for version in versions if version and any(counts[version] for counts in by_second.values())
+    ]
+    drawn = _title(frame, y, "Responses", "per second, by version" if named else "per second", "per second")
     x = frame.right
     for version in reversed(named):
         x -= 7 * len(version) + 22
@@ -282,11 +257,8 @@ def _responses(report: Report, frame: Frame, versions: Sequence[str], _name: str
             f'<rect class="v{_colour(versions, version)}" x="{x:.1f}" y="{y + 1:.1f}"'
             ' width="10" height="10"/>'
         )
-        drawn.append(_text(x + 14, y + 10, version))
+        drawn.append(_text(x + 14, y + 10, version, "halo"))
     top, bottom = y + 22, y + 142
-    by_second: dict[int, Counter[str]] = defaultdict(Counter)
-    for response in report.load.responses:
-        by_second[math.floor(response.at - report.zero)][response.version] += 1
     most = max((counts.total() for counts in by_second.values()), default=1)
     step = next(step for step in (10, 20, 50, 100, 200, 500, 1000, 5000, 10**9) if most / step <= 4)
     scale = (bottom - top) / (math.ceil(most / step) * step)
@@ -294,7 +266,7 @@ def _responses(report: Report, frame: Frame, versions: Sequence[str], _name: str
         at = bottom - value * scale
         drawn.append(f'<line class="grid" x1="{frame.left}" x2="{frame.right}" y1="{at:.1f}" y2="{at:.1f}"/>')
         drawn.append(_text(frame.left - 6, at + 4, value, "soft end"))
-    for second, counts in sorted(by_second.items()):
+    for second, counts in by_second.items():
         x, x2 = frame.x(second), frame.x(second + 1)
         base = bottom
         says = ", ".join(f"{version} {counts[version]}".strip() for version in versions if counts[version])
@@ -311,23 +283,18 @@ def _responses(report: Report, frame: Frame, versions: Sequence[str], _name: str
     return drawn, bottom
 
 
-def _latency(report: Report, frame: Frame, _versions: Sequence[str], _name: str, y: float) -> Drawn:
+def _latency(series: Series, frame: Frame, _name: str, y: float) -> Drawn:
     """Draw the latency of each kind of client: the median as a line, up to the 99th percentile a band."""
     drawn = _title(
         frame,
         y,
         "Latency",
         "per second by client: median, and up to p99; the time that a request takes by design is left out",
+        "by client: line median, band up to p99",
     )
     y += 20
     row = 34.0
-    for client in report.load.clients:
-        kind = report.load.kinds.get(client)
-        takes = kind.takes * 1000 if kind else 0.0
-        by_second: dict[int, list[float]] = defaultdict(list)
-        for response in report.load.responses:
-            if response.client == client:
-                by_second[math.floor(response.at - report.zero)].append(max(0.0, response.ms - takes))
+    for client, latencies in series.latencies:
         bottom = y + row
         scale = _log_scale(y + 2, bottom)
         for value, words in ((1, "1 ms"), (1000, "1 s")):
@@ -337,11 +304,8 @@ def _latency(report: Report, frame: Frame, _versions: Sequence[str], _name: str,
             )
             drawn.append(_text(frame.right + 3, at + 4, words, "soft"))
         drawn.append(_text(frame.left - 6, y + row / 2 + 6, client, "end"))
-        points = [
-            (frame.x(second + 0.5), scale(percentile(values, 0.5)), scale(percentile(values, 0.99)))
-            for second, values in sorted(by_second.items())
-        ]
-        if points:
+        for run in _runs(latencies):
+            points = [(frame.x(second + 0.5), scale(median), scale(p99)) for second, median, p99 in run]
             upper = " ".join(f"{x:.1f},{p99:.1f}" for x, _, p99 in points)
             lower = " ".join(f"{x:.1f},{p50:.1f}" for x, p50, _ in reversed(points))
             middle = " ".join(f"{x:.1f},{p50:.1f}" for x, p50, _ in points)
@@ -349,6 +313,15 @@ def _latency(report: Report, frame: Frame, _versions: Sequence[str], _name: str,
             drawn.append(f'<polyline class="typical" points="{middle}"/>')
         y = bottom + 6
     return drawn, y - 6
+
+
+def _runs(latencies: Sequence[tuple[int, float, float]]) -> Iterator[Sequence[tuple[int, float, float]]]:
+    """Return the latencies in runs of consecutive seconds: no line crosses a second without responses."""
+    first = 0
+    for at in range(1, len(latencies) + 1):
+        if at == len(latencies) or latencies[at][0] > latencies[at - 1][0] + 1:
+            yield latencies[first:at]
+            first = at
 
 
 def _log_scale(top: float, bottom: float) -> Callable[[float], float]:
@@ -362,28 +335,28 @@ def _log_scale(top: float, bottom: float) -> Callable[[float], float]:
     return scale
 
 
-def _pods(report: Report, frame: Frame, versions: Sequence[str], name: str, y: float) -> Drawn:
+def _pods(series: Series, frame: Frame, name: str, y: float) -> Drawn:
     """Draw a bar for each pod: pending, not ready, ready, terminating, terminated."""
-    drawn = _title(frame, y, "Pods", "")
-    x = frame.left
+    drawn = _title(frame, y, "Pods", "", "")
+    x = min(frame.left, NARROW_LEFT)
     for state in (State.PENDING, State.NOT_READY, State.READY, State.DRAINING):
         drawn.append(_bar(_filling(state, 1, name), x, x + 16, y - 1))
-        drawn.append(_text(x + 20, y + 10, _label(state), "soft"))
+        drawn.append(_text(x + 20, y + 10, _label(state), "soft halo"))
         x += (34 if frame.width >= WIDE else 29) + 6.4 * len(state)
     y += 20
-    pods = sorted(report.pods, key=lambda pod: (pod.name not in report.old, pod.states[0][0], pod.name))
-    for pod in pods:
-        colour = _colour(versions, pod.version)
-        drawn.append(_text(frame.left - 6, y + 11, f"{pod.version} {pod.name.rpartition('-')[2]}", "end"))
-        ends = [at for at, _ in pod.states[1:]] + [report.zero + frame.end]
-        for (at, state), end in zip(pod.states, ends, strict=True):
-            if state in (State.GONE, State.ENDED):
-                break
-            start, stop = at - report.zero, end - report.zero
+    for pod in series.pods:
+        colour = _colour(series.versions, pod.version)
+        drawn.append(_text(frame.left - 6, y + 11, _pod_label(pod), "end"))
+        for word, start, stop in pod.spans:
+            state = State(word)
             says = f"{pod.name} {_label(state)} {max(start, frame.start):.1f} to {stop:.1f} s"
             drawn.append(_bar(_filling(state, colour, name), frame.x(start), frame.x(stop), y, says))
         y += 18
     return drawn, y
+
+
+def _pod_label(pod: PodSpans) -> str:
+    return f"{pod.version} {pod.name.rpartition('-')[2]}"
 
 
 def _label(state: State) -> str:

@@ -13,6 +13,7 @@ from kubectl_lossless.measure.report.compare import Goal, Published, Row, row_of
 from kubectl_lossless.measure.report.figures import Figures
 from kubectl_lossless.measure.report.model import Report
 from kubectl_lossless.measure.report.overview import overview
+from kubectl_lossless.measure.report.series import Series
 
 WIDE, NARROW = 960, 400  # pixels; the page shows whichever fits
 
@@ -51,13 +52,14 @@ class Collection:
 
 def section(report: Report, name: str) -> Section:
     """Return the values that the page shows of an experiment; `name` is unique on the page."""
+    series = Series.of(report)
     groups = Counter((str(f.kind), f.client, f.detail) for f in report.load.failures)
     return Section(
         report=report,
         figures=Figures.of(report),
         # The chart escapes its texts.
-        wide=Markup(chart(report, WIDE, f"{name}w")),  # noqa: S704
-        narrow=Markup(chart(report, NARROW, f"{name}n")),  # noqa: S704
+        wide=Markup(chart(series, WIDE, f"{name}w")),  # noqa: S704
+        narrow=Markup(chart(series, NARROW, f"{name}n")),  # noqa: S704
         losses=[(count, *group) for group, count in groups.most_common()],
     )
 
@@ -95,7 +97,7 @@ def write_report(folder: Path, report: Report, goal: Goal | None = None) -> None
     """Write report.json, index.html and chart.svg of one experiment."""
     folder.mkdir(parents=True, exist_ok=True)
     report_json.write(report, folder / "report.json")
-    (folder / "chart.svg").write_text(chart(report, WIDE, style=True))
+    (folder / "chart.svg").write_text(chart(Series.of(report), WIDE, style=True))
     (folder / "index.html").write_text(
         page(Collection(report.title, [Part("", "", [report])], [goal] if goal else []))
     )
