@@ -19,7 +19,7 @@ def requirements(suffix: str) -> list[Path]:
 
 
 SOURCES = requirements(".in")
-PYTHONS = ("3.11", "3.12", "3.13", "3.14")
+PYTHONS = ("3.11", "3.12", "3.13", "3.14", "3.15")
 
 
 def logical_lines(path: Path) -> list[str]:

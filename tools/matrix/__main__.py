@@ -36,7 +36,7 @@ VERSIONS = ("20.1.0", "21.2.0", "22.0.0", "23.0.0", "25.3.0", "26.2.0", "27.0.1"
 UVICORN = "uvicorn_worker.UvicornWorker"
 CLASSES = ("gthread", "sync", "gevent", "eventlet", "tornado", "asgi", UVICORN)
 OLDEST_PYTHON = "3.11"
-PYTHONS = (OLDEST_PYTHON, "3.12", "3.13")
+PYTHONS = (OLDEST_PYTHON, "3.12", "3.13", "3.14", "3.15")
 """Versions of Python. Every version of Gunicorn runs on the oldest one, versions from NEWER on run on all."""
 NEWER = 26
 
