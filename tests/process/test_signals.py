@@ -83,11 +83,11 @@ def test_draining_service_serves_and_announces_the_close(worker_class: str) -> N
             assert service.get(VERSION, PROBE_HEADER).status == 503
             assert service.get(VERSION).status == 200
             responses = [service.get("/api"), service.get("/metrics"), slow.response(), alive, ready]
-            assert slow.closed_within(1)
+            assert slow.closed_within(SLACK)
             slow.close()  # gthread and sync linger, and delay other connections
             if worker_class != "sync":
                 responses.append(kept.ask())
-                assert kept.closed_within(1)
+                assert kept.closed_within(SLACK)
             assert all(each.closes for each in responses)
         service.wait()
         began = re.search(

@@ -375,7 +375,7 @@ def test_client_that_does_not_close_after_a_protocol_error_is_dropped(service: S
     with Socket(service.port) as ws:
         ws.socket.sendall(b"\x83\x80\x00\x00\x00\x00")
         assert ws.closed().code == 1002
-        assert ws.closed_within(1)
+        assert ws.closed_within(SLACK)
         with contextlib.suppress(OSError):  # all of this is discarded, until the reset
             while True:
                 ws.socket.sendall(b"\x81\x85\x00\x00\x00\x00hello")
@@ -390,7 +390,7 @@ def test_protocol_error_after_the_announcement_of_a_restart_ends_the_connection(
             service.signal(signal.SIGTERM)
             assert ws.closed().code == 1012
             ws.socket.sendall(b"\x83\x80\x00\x00\x00\x00")
-            assert ws.closed_within(2)
+            assert ws.closed_within(SLACK)
         service.wait()
 
 
