@@ -365,6 +365,7 @@ def test_worker_may_take_longer_than_its_timeout_for_the_startup_of_its_lifespan
         service.wait()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("worker_class", WORKER_CLASSES)
 def test_reload_waits_for_the_startup_of_the_lifespan(worker_class: str, tmp_path: Path) -> None:
     (tmp_path / "started").touch()

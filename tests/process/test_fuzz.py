@@ -195,6 +195,7 @@ def has_responses(crowd: Crowd, target: int) -> bool:
     return crowd.responses > target
 
 
+@pytest.mark.long
 def test_slow_senders_harm_no_good_client() -> None:
     """Send headers at one byte per second, from many more clients than threads."""
     with Service(WORKERS=1, THREADS=8) as service, contextlib.ExitStack() as stack:

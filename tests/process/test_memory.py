@@ -22,6 +22,7 @@ ARENA_BYTES = 64 * 2**20
 THREADS = 12
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="arenas are glibc's")
 @pytest.mark.parametrize("worker_class", WORKER_CLASSES)
 def test_threads_of_a_worker_share_the_arenas(worker_class: str) -> None:

@@ -50,6 +50,7 @@ def test_gthread_accepts_no_more_connections_than_files_can_be_open() -> None:
         assert "Traceback" not in service.log
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("worker_class", OURS)
 def test_service_with_a_low_limit_logs_the_limit_and_serves_fewer_connections(worker_class: str) -> None:
     with Service("-k", worker_class, program=limited(FILES), WORKERS=1) as service:

@@ -177,6 +177,7 @@ def test_stop_does_not_wait_for_a_new_worker_that_loads(number: signal.Signals, 
         assert service.said("was not ready yet when the service had to stop") == 1
 
 
+@pytest.mark.long
 def test_new_worker_that_never_becomes_ready_is_terminated(tmp_path: Path) -> None:
     flag = tmp_path / "slow"
     (tmp_path / "slow_application.py").write_text(SLOW.format(flag=str(flag)))
