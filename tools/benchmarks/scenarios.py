@@ -32,6 +32,7 @@ from tools.benchmarks.servers import (
     Contender,
     Server,
     contenders,
+    on_each_python,
 )
 
 GREEDY = {
@@ -63,6 +64,9 @@ CONNECTIONS = 8, 64
 
 SERVER_CPU, LOAD_CPU = 1, 0
 """Dedicated processors for the server and its load, if there are two."""
+
+WARM_UP = 3
+"""Duration of the load before a Python is measured, in seconds: a compiler needs some."""
 
 IDLE = 5000
 LAZY = 20
@@ -138,6 +142,28 @@ def _cost_of(server: Server, connections: int) -> Cost:
     measured = wrk(server.port, connections=connections, seconds=1, cpu=LOAD_CPU)
     processor = (server.processor_seconds() - before) / measured.rate
     return Cost(measured.rate, measured.p99, processor, measured.errors)
+
+
+def pythons(rounds: int) -> list[Row]:
+    """Measure the service on each Python set up here, with its JIT too; ratios are to the first one."""
+    with contextlib.ExitStack() as stack:
+        servers = [stack.enter_context(Server(each, cpu=SERVER_CPU)) for each in on_each_python(LEADER)]
+        for server in servers:
+            wrk(server.port, connections=8, seconds=WARM_UP, cpu=LOAD_CPU)
+        seen: dict[str, list[Cost]] = {server.contender.name: [] for server in servers}
+        for number in range(rounds):
+            for server in servers if number % 2 else reversed(servers):
+                seen[server.contender.name].append(_cost_of(server, 8))
+        return [
+            {
+                "Python": name,
+                "CPU us/request": round(statistics.median(each.processor for each in costs) * 1e6),
+                "CPU ratio": _ratio(costs, next(iter(seen.values())), "processor"),
+                "PSS MB": round(server.pss(), 1),
+                "start s": round(server.start_seconds, 2),
+            }
+            for server, (name, costs) in zip(servers, seen.items(), strict=True)
+        ]
 
 
 def hooks(rounds: int) -> list[Row]:
@@ -353,5 +379,6 @@ def _stopped(took: list[float], connections: int, lasting: int = 0, errors: int 
 
 
 SCENARIOS: dict[str, Callable[[int], list[Row]]] = {
-    each.__name__: each for each in (throughput, hooks, idle, lazy, streams, probes, fairness, stop, *CURVES)
+    each.__name__: each
+    for each in (throughput, pythons, hooks, idle, lazy, streams, probes, fairness, stop, *CURVES)
 }

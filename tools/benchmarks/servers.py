@@ -11,8 +11,8 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import BinaryIO, Self
@@ -34,7 +34,8 @@ START_TIMEOUT = 30.0
 class Contender:
     """A server that runs an application.
 
-    `{port}`, `{workers}`, `{threads}` and `{metrics}`, an empty directory, are filled in.
+    `{port}`, `{workers}`, `{threads}` and `{metrics}`, an empty directory, are filled in. A program without a
+    path is that of the benchmarks' environment.
     """
 
     name: str
@@ -124,6 +125,26 @@ LEADER = drained(LEADER_NAME, LEADER_WORKER, SERVICE)
 LANE = drained(LANE_NAME, PROBE_LANE_WORKER, SERVICE)
 GTHREAD = drained(GTHREAD_NAME, "gthread", SERVICE)
 
+_DESCRIBE = (
+    "import platform, sys; jit = getattr(sys, '_jit', None); "
+    "print(platform.python_version(), jit is not None and jit.is_available())"
+)
+
+
+def on_each_python(contender: Contender, root: Path = ROOT) -> Iterator[Contender]:
+    """Yield `contender` on the Python of each environment in `root`, with its JIT too where it has one.
+
+    `make run PYTHON=...` sets an environment up.
+    """
+    for gunicorn in (*root.glob(".venv/bin/gunicorn"), *sorted(root.glob(".venv-3.*/bin/gunicorn"))):
+        python = str(gunicorn.with_name("python"))
+        described = subprocess.run([python, "-c", _DESCRIBE], check=True, capture_output=True, text=True)  # noqa: S603 - our own environments
+        version, has_jit = described.stdout.split()
+        command = (python, "-m", *contender.command)
+        for name, switch in ((version, "0"), (f"{version}, JIT", "1"))[: 2 if has_jit == "True" else 1]:
+            environment = {**contender.environment, "PYTHON_JIT": switch}  # PEP 744
+            yield replace(contender, name=name, command=command, environment=environment)
+
 
 class Server:
     """A running contender on a separate port. A context manager; ready when it is entered."""
@@ -147,7 +168,7 @@ class Server:
         self.metrics = Path(self._metrics.name)
         fill = {"port": self.port, "workers": workers, "threads": threads, "metrics": self._metrics.name}
         command = [each.format(**fill) for each in contender.command]
-        command[0] = str(Path(sys.executable).with_name(command[0]))
+        command[0] = str(Path(sys.executable).parent / command[0])
         if cpu is not None:
             command = ["taskset", "-c", str(cpu), *command]
         inherited = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import platform
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +15,7 @@ from tools.benchmarks.checks import LIMITS, failures
 from tools.benchmarks.figures import Spread
 from tools.benchmarks.load import parse
 from tools.benchmarks.scenarios import SCENARIOS
-from tools.benchmarks.servers import FLOOR_NAME, LANE, LEADER, STOCK, contenders
+from tools.benchmarks.servers import FLOOR_NAME, LANE, LEADER, STOCK, contenders, on_each_python
 
 WRK = """Running 2s test @ http://127.0.0.1:8080/api
   1 threads and 8 connections
@@ -105,6 +108,22 @@ def test_command_of_a_server_has_nothing_left_to_fill_in(contender: Any) -> None
     words = [each.format(**fill) for each in (*contender.command, *contender.environment.values())]
     assert not any("{" in word for word in words)
     assert any("127.0.0.1" in word for word in words) or contender.name == FLOOR_NAME
+
+
+def test_contender_runs_on_the_python_of_each_environment(tmp_path: Path) -> None:
+    for name in (".venv", ".venv-3.99.1", ".venv-27.0.0"):
+        programs = tmp_path / name / "bin"
+        programs.mkdir(parents=True)
+        programs.joinpath("python").symlink_to(sys.executable)
+        programs.joinpath("gunicorn").touch()
+    tmp_path.joinpath(".venv-3.99.2/bin").mkdir(parents=True)  # not set up
+    found = list(on_each_python(LEADER, tmp_path))
+    assert {each.name.partition(",")[0] for each in found} == {platform.python_version()}
+    assert {each.command[0] for each in found} == {
+        str(tmp_path / name / "bin/python") for name in (".venv", ".venv-3.99.1")
+    }
+    assert all(each.command[1:] == ("-m", *LEADER.command) for each in found)
+    assert {each.environment["PYTHON_JIT"] for each in found if "JIT" not in each.name} == {"0"}
 
 
 def test_servers_that_are_compared_are_the_same_for_every_application() -> None:
