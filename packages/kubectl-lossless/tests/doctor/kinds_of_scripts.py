@@ -484,4 +484,37 @@ SCRIPTS: dict[str, tuple[Sequence[Change], set[tuple[Severity, str]]]] = {
     "server in the background alone": ([script(f"{GUNICORN} &")], {(LOSES, "shell-entrypoint")}),
     "hook behind exit": ([hook("sh", "-c", "exit 0; sleep 15")], {(LOSES, "prestop")}),
     "hook behind a constant": ([hook("sh", "-c", "false && sleep 15")], {(LOSES, "prestop")}),
+    # The sh of an image.
+    "one command in the sh of UBI": (
+        [script(GUNICORN), image("registry.access.redhat.com/ubi9/python-311:1")],
+        set(),
+    ),
+    "one command in the sh of Amazon Linux": ([script("java -jar a.jar"), image("amazoncorretto:21")], set()),
+    "one command in the sh of UBI minimal": ([script(GUNICORN), image("x/temurin:21-ubi9-minimal")], set()),
+    "pipefail in the sh of Debian": (
+        [script(f"set -euo pipefail; exec {GUNICORN}"), image("python:3.12-slim")],
+        {(LOSES, "settings")},
+    ),
+    "source in the sh of Debian": (
+        [script(f"source venv/bin/activate && exec {GUNICORN}"), image("x/web:1-bookworm")],
+        {(LOSES, "settings")},
+    ),
+    "source in the sh of an image that nobody knows": (
+        [script(f"source venv/bin/activate && exec {GUNICORN}")],
+        set(),
+    ),
+    "source in bash": (
+        [script(f"source venv/bin/activate && exec {GUNICORN}", "bash", "-c"), image("python:3.12")],
+        set(),
+    ),
+    "source or else in the sh of Debian": (
+        [script(f"source .env || true; exec {GUNICORN}"), image("python:3.12")],
+        set(),
+    ),
+    "pipefail in the sh of Alpine": (
+        [script(f"set -eo pipefail; exec {GUNICORN}"), image("python:3.12-alpine")],
+        set(),
+    ),
+    "runuser": ([command("runuser", "-u", "app", "--", *THREADS)], {(RISKS, "wrapper")}),
+    "hook that reads with a timeout": ([hook("bash", "-c", "read -t 15 <> <(:)")], set()),
 }

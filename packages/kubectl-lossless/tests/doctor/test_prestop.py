@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from kubectl_lossless.doctor.prestop import FOREVER, Effect, Place, judge
+from kubectl_lossless.doctor.shell import Shell
 
 
 def run(*words: str) -> dict[str, Any]:
@@ -75,7 +76,7 @@ def test_no_hook_is_none(hook: dict[str, Any] | None) -> None:
 
 def test_hook_of_an_alpine_image_runs_in_busybox() -> None:
     hook = run("sh", "-c", "sleep 15 &> /dev/null")
-    found = judge(hook, Place(alpine=True))
+    found = judge(hook, Place(sh=Shell.BUSYBOX))
     assert found is not None
     assert (found.effect, found.wait) == (Effect.WAITS, 15)
 

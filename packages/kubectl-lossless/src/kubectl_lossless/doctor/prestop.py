@@ -107,8 +107,8 @@ class Place:
     environment: Mapping[str, str] = field(default_factory=dict)
     on_node: bool = False
     """True where it uses the network of its node."""
-    alpine: bool = False
-    """True where its image is Alpine's, whose sh is busybox."""
+    sh: Shell = Shell.DASH
+    """The shell that is called sh in its image."""
     bare: bool = False
     """True where its image is known to have no programs but its own."""
 
@@ -151,7 +151,7 @@ def _judge_command(command: list[str], place: Place) -> PreStop:
         return PreStop(Effect.FAILS, 0.0, f"an image of distroless has no {lacking}")
     command = _behind_wrappers(command)
     if Path(command[0]).name in SHELLS or command[0] in place.files:
-        start = Start(tuple(command), alpine=place.alpine, files=place.files)
+        start = Start(tuple(command), sh=place.sh, files=place.files)
         if start.script is None:
             return PreStop(Effect.UNKNOWN, None, _short(shlex.join(command)))
         return _judge_script(start, place)
@@ -242,7 +242,7 @@ def _judge_commands(commands: list[list[str]], text: str, place: Place, *, direc
                 return PreStop(Effect.FAILS, 0.0, f"{shlex.join(words)!r} is no length of time")
             if Path(words[0]).name == "sleep":
                 total = None
-            elif Path(words[0]).name not in shell.TRIVIAL - {"eval", "."}:
+            elif Path(words[0]).name not in shell.TRIVIAL - {"eval", ".", "read"}:  # read -t may wait
                 other = True
         elif total is not None:
             total += seconds

@@ -29,13 +29,34 @@ INITS = {"tini", "tini-static", "dumb-init", "catatonit", "docker-init", "s6-svs
 """Programs made to be PID 1, which pass signals on to the one program they start."""
 
 SHELLS = {
-    "sh": Shell.DASH,  # in Debian's images, so in python:3 and most others; Alpine's are known by their name
+    "sh": Shell.DASH,  # in Debian's images, so in python:3 and most others; `sh_of` knows the rest
     "dash": Shell.DASH,
     "bash": Shell.BASH,
     "ash": Shell.BUSYBOX,
     "ksh": Shell.OTHER,
     "zsh": Shell.OTHER,
 }
+
+WITH_BUSYBOX = re.compile(r"alpine|busybox")
+WITH_BASH = re.compile(
+    r"(^|[-_/:.])(ubi|rhel|centos|rocky|rockylinux|almalinux|fedora|amazonlinux|amazoncorretto|oraclelinux|opensuse"
+    r"|archlinux)[0-9]*($|[-_/:.@])|^registry(\.access)?\.redhat\.(com|io)/"
+)
+"""Images whose sh is that of BusyBox, and those whose sh is bash."""
+
+WITH_DASH = re.compile(
+    r"(docker\.io/)?(library/)?((python|node|debian|ubuntu|nginx|php|ruby|perl|httpd)($|[:@])"
+    r"|\S+[:-](slim-)?(bookworm|bullseye|buster|jammy|focal|noble)\b)"
+)
+"""Images that are known to be Debian's or Ubuntu's, which have bash too."""
+
+
+def sh_of(image: str) -> Shell:
+    """Return the shell that an image has as sh, Debian's where nothing shows another."""
+    if WITH_BUSYBOX.search(image):
+        return Shell.BUSYBOX
+    return Shell.BASH if WITH_BASH.search(image) else Shell.DASH
+
 
 EXECUTING = {
     "gosu": 1, "su-exec": 1, "chpst": 0, "nice": 0, "stdbuf": 0, "ddtrace-run": 0,
@@ -90,6 +111,7 @@ SUPERVISORS = {
         "kill_timeout in its process file, longer than requests take",
     ),
     "su": ("SIGTERM on, and kills after 2 s", "gosu, su-exec or setpriv in place of su, or runAsUser"),
+    "runuser": ("SIGTERM on, and kills after 2 s", "gosu or setpriv in place of runuser, or runAsUser"),
     "pm2": (
         "SIGINT in place of SIGTERM on, and kills after 1.6 s",
         "kill_timeout in its process file, longer than requests take",
@@ -314,7 +336,8 @@ class Start:
 
     words: Sequence[str]
     """Command and arguments, as the container has them."""
-    alpine: bool = False
+    sh: Shell = Shell.DASH
+    """The shell that is called sh in its image."""
     shared: bool = False
     """True where the pod's containers share their process namespace, or have the node's."""
     files: Mapping[str, str] = field(default_factory=dict, compare=False)
@@ -339,7 +362,7 @@ class Start:
             line = re.match(r"#!\s*(?:/usr/bin/env\s+(?:-\S+\s+)?)?(\S+)", self.files[self.program[0]])
             name = Path(line[1]).name if line else "sh"
         found = SHELLS.get(name)
-        return Shell.BUSYBOX if name == "sh" and self.alpine else found
+        return self.sh if name == "sh" else found
 
     @cached_property
     def script_file(self) -> str:
@@ -617,7 +640,7 @@ def first_program(start: Start) -> str:
     if not words:
         return ""
     name = Path(words[0]).name
-    if name == "su" and start.alpine:
+    if name == "su" and start.sh is Shell.BUSYBOX:
         return ""  # BusyBox's execs the shell
     both = " ".join([name, *words[1:2]])
     return both if both in SUBCOMMANDS else name

@@ -790,6 +790,35 @@ def all_commands(script: Script) -> Iterator[Command]:
             yield from pipeline.commands
 
 
+def not_in_dash(text: str) -> str:
+    """Return what in a script ends dash before the script's program is started; "" for nothing."""
+    try:
+        return next(_not_in_dash(text), "")
+    except (ShellError, RecursionError):
+        return ""
+
+
+def _not_in_dash(text: str) -> Iterator[str]:
+    for token in tokens(text):
+        word = "" if token.word is None or token.word.quoted else token.word.text
+        if token.operator in ("<<<", "|&"):
+            yield token.operator
+        elif word.startswith(("<(", ">(")):
+            yield f"{word[:2]})"
+        elif re.match(r"[A-Za-z_][A-Za-z0-9_]*=\(", word):
+            yield "arrays"
+    strict = False
+    for item in parse(text).items:
+        for pipeline, operator in zip_longest(item.pipelines, item.operators):
+            command = pipeline.commands[0]
+            name, *rest = [each.text for each in command.words] if isinstance(command, Simple) else [""]
+            if name == "set" and "pipefail" in rest:
+                yield "pipefail (up to 0.5.12)"
+            strict = strict or (name == "set" and any(re.match(r"-\w*e", each) for each in rest))
+            if name == "source" and (operator == "&&" or (strict and operator != "||")):
+                yield "source"
+
+
 # ---- the commands that are reached -----------------------------------------------------------------------
 
 

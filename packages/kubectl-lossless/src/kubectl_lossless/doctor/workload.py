@@ -16,6 +16,7 @@ from kubectl_lossless.doctor.finding import REMOVE, Change
 from kubectl_lossless.doctor.finding import Path as FieldPath
 from kubectl_lossless.doctor.prestop import Place, PreStop
 from kubectl_lossless.doctor.server import Server, Start
+from kubectl_lossless.doctor.shell import Shell
 
 POD: FieldPath = ("spec", "template", "spec")
 
@@ -177,6 +178,11 @@ class Container:
         return "distroless" in self.image and "debug" not in self.image
 
     @cached_property
+    def has_dash(self) -> bool:
+        """True where its image is known to have dash as sh, and bash too."""
+        return self.start.sh is Shell.DASH and bool(server.WITH_DASH.match(self.image))
+
+    @cached_property
     def database(self) -> bool:
         """True where it runs a known database or queue, which has one writer."""
         name = Path(self.image.split("@")[0]).name.split(":")[0]
@@ -207,7 +213,7 @@ class Container:
             server.first_program(self.start),
             self.environment,
             self.on_node,
-            self.start.alpine,
+            self.start.sh,
             self.bare,
         )
         return prestop.judge((self.spec.get("lifecycle") or {}).get("preStop"), place)
@@ -426,11 +432,11 @@ class Workload:
             else:
                 command = list(spec.get("args") or image.arguments)
             shared = bool(self.pod.get("shareProcessNamespace") or self.pod.get("hostPID"))
-            alpine = "alpine" in str(spec.get("image", "")) or "busybox" in str(spec.get("image", ""))
+            sh = server.sh_of(str(spec.get("image", "")))
             seen = self.observed.get(spec["name"], Observed())
             files = self._files(spec)
             words = tuple(_expanded(word, environment) for word in command)
-            start = Start(words, alpine, shared, files)
+            start = Start(words, sh, shared, files)
             settings = seen.configuration or _settings(start, environment, str(spec.get("workingDir", "")))
             yield Container(
                 spec=spec,
@@ -438,7 +444,7 @@ class Workload:
                 sidecar=key == "initContainers" and spec.get("restartPolicy") == "Always",
                 environment=environment,
                 start=start,
-                observed=Start(tuple(seen.process), alpine, shared) if seen.process else None,
+                observed=Start(tuple(seen.process), sh, shared) if seen.process else None,
                 configuration=configuration.read(settings) if settings else None,
                 readiness=seen.readiness,
                 on_node=bool(self.pod.get("hostNetwork")),

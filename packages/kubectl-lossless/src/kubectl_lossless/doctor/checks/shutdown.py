@@ -10,7 +10,14 @@ from kubectl_lossless.doctor import server
 from kubectl_lossless.doctor.finding import REMOVE, Change, Finding, Path, Severity
 from kubectl_lossless.doctor.prestop import SHORTEST_WAIT, Effect
 from kubectl_lossless.doctor.server import OWN_NAME
-from kubectl_lossless.doctor.shell import End, Shell, outcome, with_exec, without_bash_redirections
+from kubectl_lossless.doctor.shell import (
+    End,
+    Shell,
+    not_in_dash,
+    outcome,
+    with_exec,
+    without_bash_redirections,
+)
 from kubectl_lossless.doctor.workload import DEFAULT_GRACE, POD, Container, Workload
 
 KILL_MARGIN = 2
@@ -47,6 +54,7 @@ def settings(workload: Workload) -> Iterator[Finding]:
             (*workload.app.path, "command"),
             advice="a command that runs in the foreground, each word an entry of its own",
         )
+    yield from _lacking_in_dash(workload.app)
     for wrong in workload.server.wrong:
         yield Finding(
             Severity.LOSES,
@@ -65,6 +73,31 @@ def settings(workload: Workload) -> Iterator[Finding]:
             (*workload.app.path, workload.server.setting),
             advice="the name of the setting",
         )
+
+
+def _lacking_in_dash(app: Container) -> Iterator[Finding]:
+    """Yield a script for bash that the container gives to dash, which ends before the server has started."""
+    start = app.start
+    script = start.script if start.shell is Shell.DASH and app.has_dash else None
+    lacking = not_in_dash(script) if script else ""
+    if not lacking:
+        return
+    at = len(start.words) - len(start.program)
+    written = app.spec.get("command") or []
+    change = (
+        Change((*app.path, "command", at), "/bin/bash") if at < len(written) and written[at] in SH else None
+    )
+    yield Finding(
+        Severity.LOSES,
+        f"The container {app.name} does not start: the sh of {app.image} is dash, which has no {lacking}.",
+        "A pod that never becomes ready stops the rollout.",
+        _script_path(app),
+        (change,) if change and not start.script_file else (),
+        advice="" if change and not start.script_file else "bash, which that image has too",
+    )
+
+
+SH = ("sh", "/bin/sh")
 
 
 # ---- serving on after the pod was deleted -----------------------------------------------------------
