@@ -37,6 +37,11 @@ def config(**strategy: Any) -> Sequence[Change]:
     ]
 
 
+def mounts(*entries: Object) -> Sequence[Change]:
+    """Mount the volume v."""
+    return [of_pod(volumes=[{"name": "v", "emptyDir": {}}]), of_container(volumeMounts=list(entries))]
+
+
 REFUSALS: dict[str, tuple[Sequence[Change], set[tuple[Severity, str]]]] = {
     "Ingress path without pathType": ([ingress_path()], REFUSED),
     "Ingress regular expression without pathType": ([ingress_path(path="/api(/|$)(.*)")], REFUSED),
@@ -162,5 +167,58 @@ REFUSALS: dict[str, tuple[Sequence[Change], set[tuple[Severity, str]]]] = {
     "StatefulSet with a pod management misspelt": (
         [kind("StatefulSet", "strategy"), spec(serviceName="web", podManagementPolicy="parallel")],
         REFUSED,
+    ),
+    "nodePort of a low number": (
+        [of_service(type="NodePort", ports=[{"port": 80, "targetPort": "http", "nodePort": 8080}])],
+        REFUSED,
+    ),
+    "nodePort in its range": (
+        [of_service(type="NodePort", ports=[{"port": 80, "targetPort": "http", "nodePort": 30080}])],
+        set(),
+    ),
+    "container without an image": ([lambda objects: container(objects).pop("image")], REFUSED),
+    "variable with an equals sign": ([of_container(env=[{"name": "A=B", "value": "1"}])], REFUSED),
+    "variable with dashes and dots": ([of_container(env=[{"name": "my-var.x", "value": "1"}])], set()),
+    "variable from two sources": (
+        [
+            of_container(
+                env=[
+                    {
+                        "name": "A",
+                        "valueFrom": {
+                            "secretKeyRef": {"name": "s", "key": "k"},
+                            "configMapKeyRef": {"name": "c", "key": "k"},
+                        },
+                    }
+                ]
+            )
+        ],
+        REFUSED,
+    ),
+    "mount without a path": (mounts({"name": "v"}), REFUSED),
+    "two mounts at one path": (
+        mounts({"name": "v", "mountPath": "/a"}, {"name": "v", "mountPath": "/a", "subPath": "b"}),
+        REFUSED,
+    ),
+    "two mounts of one volume": (
+        mounts({"name": "v", "mountPath": "/a"}, {"name": "v", "mountPath": "/b", "subPath": "b"}),
+        set(),
+    ),
+    "volume of two kinds": (
+        [of_pod(volumes=[{"name": "v", "emptyDir": {}, "hostPath": {"path": "/x"}}])],
+        REFUSED,
+    ),
+    "volume of no kind": ([of_pod(volumes=[{"name": "v"}])], set()),
+    "label with a space in its name": (
+        [lambda objects: objects[0]["spec"]["template"]["metadata"]["labels"].update({"a b": "x"})],
+        REFUSED,
+    ),
+    "annotation with two slashes": (
+        [lambda objects: objects[0]["metadata"].update(annotations={"a/b/c": "x"})],
+        REFUSED,
+    ),
+    "annotation with a domain": (
+        [lambda objects: objects[0]["metadata"].update(annotations={"a.example.com/b_c": "x"})],
+        set(),
     ),
 }

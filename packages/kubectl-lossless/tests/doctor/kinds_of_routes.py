@@ -461,4 +461,12 @@ ROUTES: dict[str, tuple[Sequence[Change], set[tuple[Severity, str]]]] = {
         ],
         set(),
     ),
+    "scaled to zero with the strategy of the default": (
+        [
+            lambda objects: objects[0]["spec"].pop("strategy"),
+            lambda objects: objects[0]["spec"].pop("replicas"),
+            added("keda.sh/v1alpha1", "ScaledObject", "web", {"scaleTargetRef": {"name": "web"}}),
+        ],
+        {(RISKS, "scale-to-zero")},
+    ),
 }

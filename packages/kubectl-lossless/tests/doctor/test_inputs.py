@@ -375,7 +375,7 @@ INPUTS: dict[str, tuple[str | bytes, int, str]] = {
     "items with a text": ("apiVersion: v1\nkind: List\nitems: [a]\n", 2, "items[0]"),
     "key a list": (BASE + "---\n? [a, b]\n: c\n", 2, "key"),
     "keys that are numbers": (
-        changed("  name: web\n", "  name: web\n  annotations: {1: a, 2.5: b, true: c, ~: d}\n"),
+        changed("  name: web\n", "  name: web\n  annotations: {1: a, 2.5: b, true: c}\n"),
         0,
         "",
     ),

@@ -10,7 +10,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from kubectl_lossless.doctor.checks import routes
-from kubectl_lossless.doctor.documents import Document
+from kubectl_lossless.doctor.documents import Document, Object
+from kubectl_lossless.doctor.fields import of_type
 from kubectl_lossless.doctor.finding import REMOVE, Change, Finding, Path, Severity
 from kubectl_lossless.doctor.shape import quantity
 from kubectl_lossless.doctor.workload import POD, Container, Workload
@@ -20,8 +21,12 @@ PLACEHOLDER = re.compile(r"[${<%]")
 
 DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 SERVICE_NAME = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
+KEY = re.compile(r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 HOST = re.compile(r"(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+
+NODE_PORTS = range(30000, 32768)
+"""Ports of a cluster for NodePorts, unless its API server was given others."""
 
 PROTOCOLS = ("TCP", "UDP", "SCTP")
 PULL_POLICIES = ("IfNotPresent", "Always", "Never")
@@ -99,6 +104,17 @@ def _selector(workload: Workload) -> Iterator[Finding]:
 
 
 def _labels(workload: Workload) -> Iterator[Finding]:
+    template: Path = ("spec", "template", "metadata")
+    for path, metadata in ((("metadata",), workload.document.metadata), (template, _metadata(workload))):
+        for field in ("labels", "annotations"):
+            for name in metadata.get(field) or ():
+                if is_wrong_name(name, KEY):
+                    yield refusal(
+                        f"{name!r} is no name among the {field}; allowed are up to 63 letters, digits, '-', "
+                        "'_' and '.', with a domain and / in front",
+                        (*path, field, name),
+                        advice="a name of these characters",
+                    )
     for name, value in workload.labels.items():
         if is_wrong_name(value, LABEL_VALUE):
             yield refusal(
@@ -108,8 +124,20 @@ def _labels(workload: Workload) -> Iterator[Finding]:
             )
 
 
+def _metadata(workload: Workload) -> Object:
+    found: Object = workload.template.get("metadata") or {}
+    return found
+
+
 def _volumes(workload: Workload) -> Iterator[Finding]:
-    """Yield volumes of one name, and mounts of a volume that is not there."""
+    """Yield volumes of one name or of two kinds, and mounts of a volume that is not there or at one path."""
+    for number, volume in enumerate(workload.pod.get("volumes") or ()):
+        sources = [each for each in volume if each != "name" and each in of_type("Volume")]
+        if len(sources) > 1:
+            yield refusal(
+                f"the volume {volume.get('name')} is of {len(sources)} kinds, {' and '.join(sources)}",
+                (*POD, "volumes", number),
+            )
     volumes = [str(each.get("name", "")) for each in workload.pod.get("volumes") or ()]
     claims = workload.spec.get("volumeClaimTemplates") or () if workload.kind == "StatefulSet" else ()
     names = {*volumes, *(str((each.get("metadata") or {}).get("name", "")) for each in claims)}
@@ -117,8 +145,18 @@ def _volumes(workload: Workload) -> Iterator[Finding]:
         if count > 1:
             yield refusal(f"{count} volumes are called {name}", (*POD, "volumes"))
     for each in [*workload.containers, *workload.init_containers]:
+        taken: set[str] = set()
         for number, mount in enumerate(each.spec.get("volumeMounts") or ()):
-            name = str(mount.get("name", ""))
+            name, at = str(mount.get("name", "")), str(mount.get("mountPath", ""))
+            if not at or at in taken:
+                yield refusal(
+                    f"{each.name} mounts two volumes at {at}"
+                    if at
+                    else f"{each.name} mounts the volume {name} without a mountPath",
+                    (*each.path, "volumeMounts", number, "mountPath"),
+                    advice="a path of its own",
+                )
+            taken.add(at)
             if name not in names and not PLACEHOLDER.search(name):
                 yield refusal(
                     f"{each.name} mounts the volume {name}, which the pod does not have",
@@ -136,13 +174,22 @@ def _container(each: Container, workload: Workload) -> Iterator[Finding]:
             (*each.path, "name"),
             advice="a name such as web",
         )
+    if not each.image and workload.kind in ("Deployment", "StatefulSet", "DaemonSet"):
+        yield refusal(f"{each.name} has no image", (*each.path, "image"), advice="its image")
     policy = (*each.path, "imagePullPolicy")
     yield from _word(each.spec.get("imagePullPolicy"), policy, PULL_POLICIES, each.name)
     for number, entry in enumerate(each.spec.get("env") or ()):
-        if entry.get("value") and entry.get("valueFrom"):
+        name, sources = entry["name"], entry.get("valueFrom") or {}
+        at: Path = (*each.path, "env", number)
+        if entry.get("value") and sources:
+            yield refusal(f"the variable {name} has value and valueFrom", (*at, "value"))
+        if len(sources) > 1:
             yield refusal(
-                f"the variable {entry['name']} has value and valueFrom", (*each.path, "env", number, "value")
+                f"valueFrom of the variable {name} has {len(sources)} sources, {' and '.join(sources)}",
+                (*at, "valueFrom"),
             )
+        if "=" in name or not name:
+            yield refusal(f"a variable is called {name!r}", (*at, "name"), advice="a name without =")
     resources = each.spec.get("resources") or {}
     requests, limits = resources.get("requests") or {}, resources.get("limits") or {}
     for name in sorted(requests.keys() & limits.keys()):
@@ -222,6 +269,14 @@ def of_service(service: Document) -> Iterator[Finding]:
                 (*at, "name"),
                 of=of,
                 advice="a name such as http",
+            )
+        if port.get("nodePort") and kind != "ClusterIP" and port["nodePort"] not in NODE_PORTS:
+            yield refusal(
+                f"nodePort {port['nodePort']} is outside of {NODE_PORTS.start} to {NODE_PORTS.stop - 1}, a "
+                "cluster's range by default",
+                (*at, "nodePort"),
+                Change((*at, "nodePort"), REMOVE),
+                of,
             )
         if port.get("nodePort") and kind == "ClusterIP":
             yield refusal(
