@@ -43,7 +43,7 @@ def type_of(schema: dict[str, Any]) -> str:
     types = schema.get("type", "")
     found = [each for each in ([types] if isinstance(types, str) else types) if each != "null"]
     if found == ["object"]:
-        return "{}"
+        return f"{{}}{type_of(schema.get('additionalProperties') or {})}"
     return found[0] if len(found) == 1 else ""
 
 
@@ -75,7 +75,7 @@ def of_kubernetes() -> Types:
             own = found.setdefault(roots.get(name, short_name(name)), {})
             for field, schema in properties.items():
                 own[field] = long = type_of(schema)
-                item = long.removeprefix("[]")
+                item = long.removeprefix("[]").removeprefix("{}")
                 if item.startswith("io."):
                     written = field not in NOT_WRITTEN and known[item].get("properties")
                     own[field] = long.replace(item, short_name(item)) if written else ""

@@ -517,4 +517,6 @@ SCRIPTS: dict[str, tuple[Sequence[Change], set[tuple[Severity, str]]]] = {
     ),
     "runuser": ([command("runuser", "-u", "app", "--", *THREADS)], {(RISKS, "wrapper")}),
     "hook that reads with a timeout": ([hook("bash", "-c", "read -t 15 <> <(:)")], set()),
+    "xvfb-run": ([command("xvfb-run", *THREADS)], {(LOSES, "wrapper")}),
+    "watchfiles": ([command("watchfiles", "gunicorn a:b", "src")], {(RISKS, "reload")}),
 }

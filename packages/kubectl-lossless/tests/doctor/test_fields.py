@@ -30,7 +30,10 @@ def test_table_is_that_of_kubernetes_schemas() -> None:
         ("[]Container", [{}], True),
         ("Probe", {}, True),
         ("Probe", [], False),
-        ("{}", {}, True),
+        ("{}", {"a": 1}, True),
+        ("{}string", {"a": "b"}, True),
+        ("{}string", {"a": True}, False),
+        ("{}string", [], False),
         ("", 3, True),
     ],
 )
@@ -94,6 +97,51 @@ def test_unknown_field_is_found_at_every_level(change: Any, what: str) -> None:
     if found[0].changes:
         mended(objects, found)
         assert not [each for each in findings(dump(objects)) if each.check == "refused"]
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (
+            at(*CONTAINER, securityContext={"runAsUser": "1000"}),
+            "securityContext.runAsUser is '1000'; allowed is a whole number",
+        ),
+        (at(*CONTAINER, tty="true"), "containers[0].tty is 'true'; allowed is true or false"),
+        (
+            at(*CONTAINER, securityContext={"capabilities": {"drop": "ALL"}}),
+            "capabilities.drop is 'ALL'; allowed is a list",
+        ),
+        (at(*POD, nodeSelector={"gpu": True}), "nodeSelector.gpu is true; allowed is text: put it in quotes"),
+        (at(*POD, tolerations={"key": "a"}), "tolerations is a mapping; allowed is a list"),
+        (at(*POD, imagePullSecrets=["x"]), "imagePullSecrets[0] is 'x'; allowed is a mapping"),
+        (at(*POD, priority="high"), "priority is 'high'; allowed is a whole number"),
+        (at(0, "spec", revisionHistoryLimit=True), "revisionHistoryLimit is true; allowed is a whole number"),
+        (at(1, "spec", sessionAffinity=1), "spec.sessionAffinity is 1; allowed is text"),
+    ],
+)
+def test_value_of_a_wrong_type_is_found(change: Any, what: str) -> None:
+    objects = base(change)
+    (found,) = [each for each in findings(dump(objects)) if each.check == "refused"]
+    assert what in found.what
+    mended(objects, [found])
+    assert bool(found.changes) is not bool([e for e in findings(dump(objects)) if e.check == "refused"])
+
+
+def test_number_that_becomes_text_is_as_written() -> None:
+    (found,) = [
+        each
+        for each in findings(
+            dump(base()).replace("      containers:", "      nodeSelector: {v: 1.10}\n      containers:")
+        )
+        if each.check == "refused"
+    ]
+    assert [change.value for change in found.changes] == ["1.10"]
+
+
+@pytest.mark.parametrize("value", ["${UID}", "{{ uid }}", "<uid>"])
+def test_placeholder_is_of_any_type(value: str) -> None:
+    objects = base(at(*CONTAINER, securityContext={"runAsUser": value}))
+    assert not [each for each in findings(dump(objects)) if each.check == "refused"]
 
 
 def test_unknown_field_of_the_pods_of_a_rollout_is_found() -> None:

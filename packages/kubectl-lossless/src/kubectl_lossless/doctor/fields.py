@@ -12,7 +12,7 @@ from typing import Any
 from kubectl_lossless.doctor.finding import Path
 
 TABLE = files(__package__) / "fields.json"
-"""The fields of each type with their types: "[]T" is a list of T, "{}" a mapping, "" may be anything.
+"""The fields of each type with their types: "[]T" is a list of T, "{}T" a mapping to T, "" may be anything.
 
 Of Kubernetes 1.25 to 1.37. `tests/doctor/fields_of_kubernetes.py` writes it.
 """
@@ -52,11 +52,45 @@ def places(type_name: str, value: Any, path: Path = ()) -> Iterator[Place]:
                 yield from places(known[name], each, (*path, name))
 
 
+SCALARS: Mapping[str, tuple[type, str]] = {
+    "string": (str, "text: put it in quotes"),
+    "boolean": (bool, "true or false"),
+    "integer": (int, "a whole number"),
+}
+"""Types of scalars, and what they allow, in words."""
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """A value that is not of the type of its field."""
+
+    path: Path
+    value: Any
+    type: str
+
+    @property
+    def allowed(self) -> str:
+        """The values that its type allows, in words."""
+        if self.type in SCALARS:
+            return SCALARS[self.type][1]
+        return "a list" if self.type.startswith("[]") else "a mapping"
+
+
 def may_hold(type_name: str, value: Any) -> bool:
-    """Return whether a field of a type may hold a value, as far as its own type shows it."""
-    if type_name.startswith("[]"):
-        return isinstance(value, list) and all(may_hold(type_name[2:], each) for each in value)
-    if type_name == "{}" or of_type(type_name):
-        return isinstance(value, dict)
-    expected = {"string": str, "boolean": bool, "integer": int, "number": int | float}.get(type_name)
-    return expected is None or (isinstance(value, expected) and isinstance(value, bool) == (expected is bool))
+    """Return whether a field of a type may hold a value, the fields in it left out."""
+    return not next(wrong(type_name, value), None)
+
+
+def wrong(type_name: str, value: Any, path: Path = ()) -> Iterator[Wrong]:
+    """Yield the values that are not of their type in a field's value, the fields in it left out."""
+    if not type_name:
+        return
+    expected: type = list if type_name.startswith("[]") else dict
+    if type_name in SCALARS:
+        expected = SCALARS[type_name][0]
+    fits = isinstance(value, expected) and isinstance(value, bool) == (expected is bool)
+    if not fits:
+        yield Wrong(path, value, type_name)
+    elif type_name.startswith(("[]", "{}")):
+        for key in range(len(value)) if expected is list else value:
+            yield from wrong(type_name[2:], value[key], (*path, key))

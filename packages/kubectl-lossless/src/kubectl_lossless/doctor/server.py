@@ -95,6 +95,7 @@ WRAPPERS = {
     "mamba": "`mamba run` stays in front of the program that it starts and does not pass SIGTERM on",
     "micromamba": "`micromamba run` stays in front of the program that it starts",
     "npx": "npx starts the program through a shell and stays in front of both",
+    "xvfb-run": "xvfb-run, a script, stays in front of the program and does not pass SIGTERM on",
     "go run": "`go run` stays in front of the program that it builds and does not pass SIGTERM on",
 }
 """Programs that stay in front of the server and do not pass SIGTERM on to it."""
@@ -129,6 +130,7 @@ RELOADERS = {
     "tsnd",
     "watchmedo",
     "watchexec",
+    "watchfiles",
     "reflex",
     "air",
     "dotnet watch",

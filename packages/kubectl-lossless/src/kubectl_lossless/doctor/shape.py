@@ -1,6 +1,6 @@
 """The fields that the doctor reads, with their types: checked once, so that no check has to.
 
-A field that is not named here may hold anything. `kubeconform` and the API server check the whole schema.
+An object with a wrong one cannot be checked. `refused` compares all other fields with Kubernetes' schemas.
 """
 
 from __future__ import annotations
@@ -20,13 +20,18 @@ Check = Callable[[Any, Path], Iterator[Wrong]]
 
 
 def _wrong(path: Path, value: Any, allowed: str) -> Iterator[Wrong]:
+    yield path, sentence(path, value, allowed)
+
+
+def sentence(path: Path, value: Any, allowed: str) -> str:
+    """Return what is wrong with a value and what is allowed in its place."""
     text = repr(value) if isinstance(value, str) else _brief(value)
     hint = ""
     if isinstance(value, str) and re.search(r"\$\{?\w+", value):
         hint = " (does it need envsubst first?)"
     elif isinstance(value, str) and "{{" in value:
         hint = " (does it need Helm first?)"
-    yield path, f"{shown(path) or 'it'} is {text[:80]}; allowed is {allowed}{hint}"
+    return f"{shown(path) or 'it'} is {text[:80]}; allowed is {allowed}{hint}"
 
 
 def _brief(value: Any) -> str:

@@ -101,9 +101,10 @@ SERVED = {
 def refused(workload: Workload) -> Iterator[Finding]:
     """The API server refuses the manifest, so the update never happens: a port's number in quotes, a strategy
     that may neither add nor remove a pod, two handlers in one probe or hook, a port's name twice, no API
-    version, or one that is not served, a workload without a selector, a field that it does not have,
-    a stopSignal that is none, an Ingress path without pathType, a volume that the pod does not have, requests
-    above their limits. So does Argo's controller a Rollout without a strategy of its own.
+    version, or one that is not served, a workload without a selector, a field that it does not have or that
+    is of another type, a stopSignal that is none, an Ingress path without pathType, a volume that the pod
+    does not have, requests above their limits. So does Argo's controller a Rollout without a strategy of its
+    own.
     """
     autoscalers = [workload.autoscaler] if workload.autoscaler else []
     for document in [workload.document, *workload.services, *workload.budgets, *autoscalers]:

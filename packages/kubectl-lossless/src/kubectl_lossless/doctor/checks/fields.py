@@ -1,9 +1,9 @@
-"""Fields that no object of Kubernetes has: misspelt ones, misplaced ones, and all others."""
+"""Fields that an object of Kubernetes does not have, and values of a type that its fields do not take."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -11,8 +11,9 @@ from kubectl_lossless.doctor import fields
 from kubectl_lossless.doctor.checks import routes
 from kubectl_lossless.doctor.checks.values import PLACEHOLDER, refusal
 from kubectl_lossless.doctor.documents import Document
-from kubectl_lossless.doctor.fields import POD_TEMPLATE, Place
+from kubectl_lossless.doctor.fields import POD_TEMPLATE, Place, Wrong
 from kubectl_lossless.doctor.finding import REMOVE, Change, Finding, Path, shown
+from kubectl_lossless.doctor.shape import sentence
 from kubectl_lossless.doctor.workload import Workload
 
 SIMILAR = 0.85
@@ -40,7 +41,7 @@ MANY = 3
 
 
 def of_workload(workload: Workload) -> Iterator[Finding]:
-    """Yield unknown fields of a workload and of the objects around it.
+    """Yield unknown fields, and values of a wrong type, of a workload and of the objects around it.
 
     A cluster has accepted its objects, and may be newer than the table of the fields.
     """
@@ -49,9 +50,9 @@ def of_workload(workload: Workload) -> Iterator[Finding]:
     document = workload.document
     kind = _type(document)
     if fields.of_type(kind):
-        yield from _unknown(kind, document.data)
+        yield from _of_document(document, kind)
     elif "workloadRef" not in workload.spec:
-        yield from _unknown(POD_TEMPLATE, workload.template, ("spec", "template"))
+        yield from _of_document(document, POD_TEMPLATE, ("spec", "template"))
     names = {each.metadata_name for each in workload.services}
     ingresses = [
         route
@@ -60,19 +61,42 @@ def of_workload(workload: Workload) -> Iterator[Finding]:
     ]
     autoscalers = [workload.autoscaler] if workload.autoscaler else []
     for each in [*workload.services, *workload.budgets, *autoscalers, *ingresses]:
-        yield from _unknown(_type(each), each.data, of=each.name)
+        yield from _of_document(each, _type(each), of=each.name)
 
 
 def _type(document: Document) -> str:
     return f"{document.data.get('apiVersion')} {document.kind}"
 
 
-def _unknown(type_name: str, value: Mapping[str, Any], path: Path = (), of: str = "") -> Iterator[Finding]:
+def _of_document(document: Document, type_name: str, path: Path = (), of: str = "") -> Iterator[Finding]:
+    value: Any = document.data
+    for key in path:
+        value = value[key]
     for place in fields.places(type_name, value, path):
         known = fields.of_type(place.type)
         for name in place.value:
-            if name not in (*known, *OF_V1BETA1) and not PLACEHOLDER.search(name):
+            if name in known:
+                for each in fields.wrong(known[name], place.value[name], (*place.path, name)):
+                    if not (isinstance(each.value, str) and PLACEHOLDER.search(each.value)):
+                        yield _of_wrong_type(each, document, of)
+            elif name not in OF_V1BETA1 and not PLACEHOLDER.search(name):
                 yield _finding(place, name, of)
+
+
+def _of_wrong_type(wrong: Wrong, document: Document, of: str) -> Finding:
+    value, written = wrong.value, document.unquoted(wrong.path)
+    right: Any = None
+    if wrong.type == "string" and isinstance(value, bool | int | float):
+        right = written or str(value).lower()
+    elif wrong.type == "[]string" and isinstance(value, str):
+        right = [value]
+    elif wrong.type == "integer" and isinstance(value, str) and value.isdecimal():
+        right = int(value)
+    elif wrong.type == "boolean" and isinstance(value, str):
+        right = {"true": True, "false": False}.get(value.lower())
+    what = sentence(wrong.path, value, wrong.allowed)
+    change = None if right is None else Change(wrong.path, right)
+    return refusal(what, wrong.path, change, of, wrong.allowed)
 
 
 def _finding(place: Place, name: str, of: str) -> Finding:
