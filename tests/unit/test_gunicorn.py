@@ -146,7 +146,7 @@ LEANT_ON = [
         "616e7bb15a00 d74497a7adab",
         f"{WORKER}.finish_request",
     ),
-    ("workers.gthread", "ThreadWorker.handle", "ca85c9be3df7", f"{WORKER}.enqueue_req, and {LEADER} serve"),
+    ("workers.gthread", "ThreadWorker.handle", "ca85c9be3df7", f"{LEADER}.handle, {WORKER}.enqueue_req"),
     ("workers.gthread", "ThreadWorker.handle_exit", "b4e7decd4f92", f"{LEADER}.handle_exit"),
     (
         "workers.gthread",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import socket
@@ -208,7 +209,7 @@ CONFIGURATIONS = {
 def fast_path(cfg: Config, head: bytes, peer: Any = STRANGER) -> Request | None:
     parser = parser_of(cfg, peer)
     plain = parser._fast.read(head, parser._slow_path_headers)
-    return None if plain is None else parser._fast.request(plain, IterUnreader([]), peer, 1)
+    return None if plain is None else parser._fast.request(plain, IterUnreader([]), parser._no_body, peer, 1)
 
 
 def parser_of(cfg: Config, peer: Any = STRANGER) -> ConnectionParser:
@@ -225,9 +226,9 @@ def told(thing: Any) -> dict[str, Any]:
 
 
 def said(environ: dict[str, Any]) -> dict[str, Any]:
-    objects = ("wsgi.input", "wsgi.early_hints")
-    told = {name: type(value) if name in objects else value for name, value in environ.items()}
+    told = {name: type(value) if name == "wsgi.input" else value for name, value in environ.items()}
     assert isinstance(told.pop("wsgi.errors"), wsgi.WSGIErrorsWrapper)
+    assert callable(told.pop("wsgi.early_hints"))
     return told
 
 
@@ -451,6 +452,61 @@ def test_number_of_cached_response_headers_is_bounded() -> None:
         headers = [("Content-Length", "2"), ("Set-Cookie", f"a={number}")]
         SingleWriteResponse(request, Wire(), request.cfg).start_response("200 OK", headers)
     assert len(SingleWriteResponse._checked) <= CHECKED_MAX
+
+
+@pytest.mark.parametrize("name", ["wrk", "old"])
+def test_early_hints_are_those_of_gunicorn(name: str) -> None:
+    cfg = Config()
+    sent = []
+    for fast in (True, False):
+        wire, parser = Wire(), parser_of(cfg)
+        environment = EnvironBuilder(cfg, wire, STRANGER, SERVER)
+        for _ in range(2):  # the first environ of a connection is Gunicorn's
+            parser.headers = HEADS[name]
+            request = next(parser)
+            assert parser.simple_headers is not None
+            if fast:
+                response, environ = environment.create(request, parser.simple_headers)
+            else:
+                response, environ = wsgi.create(request, wire, STRANGER, SERVER, cfg)
+            environ["wsgi.early_hints"]([("Link", "</style.css>; rel=preload"), (b"A", b"b")])
+            with pytest.raises(InvalidHeaderName) if name == "wrk" else contextlib.nullcontext():
+                environ["wsgi.early_hints"]([("A b", "c")])
+            response.start_response("200 OK", [("Content-Length", "2")])
+            response.write(b"hi")
+            environ["wsgi.early_hints"]([("Link", "too late")])
+        sent.append([piece for piece in wire.pieces if b" 103 " in piece])
+    assert sent[0] == sent[1]
+    assert len(sent[0]) == (2 if name == "wrk" else 0)
+
+
+def test_cached_first_lines_are_those_of_the_response(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    for second, close, status, head in (
+        (1, False, "200 OK", "wrk"),
+        (1, True, "200 OK", "wrk"),
+        (1, False, "200 Fine", "wrk"),
+        (1, False, "200 OK", "old"),
+        (1, False, "200 OK", "wrk"),
+        (2, False, "200 OK", "wrk"),
+    ):
+        monkeypatch.setattr("gunicorn_fast.http.time.time", lambda now=second: now)
+        request = Request(Config(), IterUnreader([HEADS[head]]), STRANGER)
+        response = SingleWriteResponse(request, Wire(), request.cfg)
+        response.start_response(status, [("Content-Length", "2")])
+        if close:
+            response.force_close()
+        seen.append("".join(response.default_headers()).splitlines())
+    server, dates = "Server: gunicorn", [f"Date: Thu, 01 Jan 1970 00:00:0{second} GMT" for second in (1, 2)]
+    first = ["HTTP/1.1 200 OK", server, dates[0], "Connection: keep-alive"]
+    assert seen == [
+        first,
+        [*first[:3], "Connection: close"],
+        ["HTTP/1.1 200 Fine", *first[1:]],
+        ["HTTP/1.0 200 OK", *first[1:3], "Connection: close"],
+        first,
+        ["HTTP/1.1 200 OK", server, dates[1], "Connection: keep-alive"],
+    ]
 
 
 def test_complete_response_is_sent_with_one_call() -> None:

@@ -179,18 +179,13 @@ class Worker:
         try:
             attributes = req.__dict__
             attributes.pop("should_close", None)
-            if self._is_terminating:
+            if self.retiring_since or self._master[PHASE]:
                 announce_close(req)
             if not attributes.pop("is_client_request", False):
                 return
             self.count_out()
         except Exception:  # noqa: BLE001 - as above
             self.log_once("post_request")
-
-    @property
-    def _is_terminating(self) -> bool:
-        """True from the begin of a drain, or of this worker's retirement."""
-        return bool(self.retiring_since or self._master[PHASE])
 
     def _should_close(self, req: Any) -> bool:
         """Replace a request's should_close() until Gunicorn calls it to write the headers.
@@ -200,7 +195,7 @@ class Worker:
         """
         req.__dict__.pop("should_close", None)
         try:
-            if self._is_terminating:
+            if self.retiring_since or self._master[PHASE]:
                 if not hasattr(req, "force_close"):  # before Gunicorn 22
                     req.should_close = lambda: True
                 else:

@@ -106,6 +106,9 @@ class PartialHeaders:
 class Refusal:
     """Parser of a connection whose headers are refused before they are complete."""
 
+    last_simple = b""
+    """As of ConnectionParser."""
+
     def __init__(self, error: Exception) -> None:
         self._error = error
 
@@ -157,7 +160,9 @@ class Connection(TConn):
     def has_headers(self, data: bytes) -> bool:
         """Append `data`; return whether Gunicorn's parser can finish without waiting, if only to refuse."""
         if self.partial is None:
-            if END_OF_HEADERS in data:
+            if (
+                data.endswith(END_OF_HEADERS) or END_OF_HEADERS in data
+            ):  # the end is found sooner, and is almost always it
                 self.headers = data
                 return True
             self.partial = PartialHeaders(self.limits)

@@ -84,7 +84,7 @@ class FastParser:
             return None
         return SimpleHeaders(match, headers, self._template)
 
-    def request(self, simple: SimpleHeaders, unreader: Any, peer: Any, number: int) -> Request:
+    def request(self, simple: SimpleHeaders, unreader: Any, body: Body, peer: Any, number: int) -> Request:
         """Create the request that Gunicorn would create; `number` counts the connection's requests."""
         # A copied dictionary has its final size; one that is filled name by name grows several times.
         attributes = simple.of_request.copy()
@@ -93,7 +93,7 @@ class FastParser:
         attributes["req_number"] = number
         attributes["trailers"] = []
         attributes["headers"] = attributes["headers"][:]  # a separate list: a hook may change it
-        attributes["body"] = Body(LengthReader(unreader, 0))
+        attributes["body"] = body
         request = Request.__new__(Request)
         request.__dict__ = attributes
         return request
@@ -138,7 +138,10 @@ class ConnectionParser(RequestParser):
         self._fast = fast
         self._slow_path_headers = fast.slow_path_headers(self.source_addr)
         self.headers = b""
-        self._last = b""
+        # Nothing can be read from it, so nothing of it changes: one for all simple requests.
+        self._no_body = Body(LengthReader(self.unreader, 0))
+        self.last_simple = b""
+        """Received bytes of the last request, if they were simple."""
         self.simple_headers: SimpleHeaders | None = None
         """Headers of the last request, if they were simple."""
 
@@ -146,15 +149,17 @@ class ConnectionParser(RequestParser):
         """Parse the next request."""
         headers, self.headers = self.headers, b""
         # A client that keeps its connection mostly repeats its headers.
-        if headers != self._last:
+        if headers != self.last_simple:
             self.simple_headers = self._fast.read(headers, self._slow_path_headers)
             # Others may have 64 KB of a body, which an idle connection must not hold.
-            self._last = b"" if self.simple_headers is None else headers
+            self.last_simple = b"" if self.simple_headers is None else headers
         if self.simple_headers is None:
             self.unreader.unread(headers)
             return super().__next__()
         self.req_count += 1
-        self.mesg = self._fast.request(self.simple_headers, self.unreader, self.source_addr, self.req_count)
+        self.mesg = self._fast.request(
+            self.simple_headers, self.unreader, self._no_body, self.source_addr, self.req_count
+        )
         return self.mesg
 
 
@@ -190,7 +195,7 @@ class EnvironBuilder:
             **self._same,
             **simple.of_environ,
             "wsgi.input": request.body,
-            "wsgi.early_hints": wsgi._make_early_hints_callback(request, sock, response),
+            "wsgi.early_hints": response.send_early_hints,
         }
         return response, environ
 
@@ -207,7 +212,8 @@ class CheckedHeaders(NamedTuple):
 class SingleWriteResponse(Response):
     """Gunicorn's response; headers and a complete body are sent with one system call."""
 
-    _date = (0, "")
+    _dated: tuple[int, str, dict[tuple[Any, ...], str]] = (0, "", {})
+    """Current second, its date, and the first lines of the responses that were sent with this date."""
     _checked: ClassVar[dict[tuple[Any, ...], CheckedHeaders]] = {}
     _before, _total, _lines = 0, 0, ""
     """`_lines` has the headers from number `_before` on, if there are `_total`."""
@@ -247,19 +253,33 @@ class SingleWriteResponse(Response):
         self._checked[key] = CheckedHeaders(self.status_code, added, lines, self.response_length)
 
     def default_headers(self) -> list[str]:
-        """Return the status line and first headers (Gunicorn formats the date for each response)."""
+        """Return the status line and first headers (Gunicorn formats them for each response)."""
         if self.upgrade or self.chunked:
             return super().default_headers()
+        return [self._first_lines()]
+
+    def _first_lines(self) -> str:
+        """Return the status line and first headers of a response that is not chunked."""
         now = int(time.time())
-        second, date = SingleWriteResponse._date
+        # Read at once: another thread may replace all three in the next second.
+        second, date, known = SingleWriteResponse._dated
         if second != now:
-            date = util.http_date(now)
-            SingleWriteResponse._date = (now, date)
-        major, minor = self.req.version
-        return [
-            f"HTTP/{major}.{minor} {self.status}\r\nServer: {self.version}\r\nDate: {date}\r\n"
-            f"Connection: {'close' if self.should_close() else 'keep-alive'}\r\n"
-        ]
+            date, known = util.http_date(now), {}
+            SingleWriteResponse._dated = (now, date, known)
+        connection = "close" if self.should_close() else "keep-alive"
+        key = (self.status, self.req.version, self.version, connection)
+        lines = known.get(key)
+        if lines is None:
+            major, minor = self.req.version
+            lines = known[key] = (
+                f"HTTP/{major}.{minor} {self.status}\r\nServer: {self.version}\r\nDate: {date}\r\n"
+                f"Connection: {connection}\r\n"
+            )
+        return lines
+
+    def send_early_hints(self, headers: list[tuple[str, str]]) -> None:
+        """Send 103 Early Hints by Gunicorn's function, created only for an application that calls this."""
+        wsgi._make_early_hints_callback(self.req, self.sock, self)(headers)
 
     def write(self, arg: bytes) -> None:
         """Send a body, or a part of it."""
@@ -271,12 +291,12 @@ class SingleWriteResponse(Response):
         ):
             super().write(arg)
             return
-        lines = self.default_headers()
-        if len(self.headers) == self._total:
-            lines += [f"{name}: {value}\r\n" for name, value in self.headers[: self._before]]
-            lines.append(self._lines)
-        else:
-            lines += [f"{name}: {value}\r\n" for name, value in self.headers]
+        head = self._first_lines()
+        added, checked = self.headers, ""
+        if len(added) == self._total:
+            added, checked = added[: self._before], self._lines
+        for name, value in added:
+            head += f"{name}: {value}\r\n"
         self.headers_sent = True
         self.sent = len(arg)
-        util.write(self.sock, b"%b\r\n%b" % ("".join(lines).encode("latin-1"), arg))
+        self.sock.sendall(f"{head}{checked}\r\n".encode("latin-1") + arg)

@@ -130,6 +130,8 @@ class LeaderFollowers(Generic[R]):
         self._slow: dict[Hashable, Backoff] = {}
         # For the thread that has the loop:
         self._arrived: deque[R] = deque()  # requests not yet served or queued
+        self.submit: Callable[[R], None] = self._arrived.append
+        """Queue a request to be served. Only from the loop: `poll()`, a completion, or outside of `run()`."""
         self._served = 0  # requests that a leader has begun
         # Between the loop and the main thread:
         self._wakeup = threading.Lock()  # held until `wake()`
@@ -143,10 +145,6 @@ class LeaderFollowers(Generic[R]):
     def queued(self) -> int:
         """Number of requests that wait for a thread."""
         return len(self._queued)
-
-    def submit(self, request: R) -> None:
-        """Queue `request` to be served. Only from the loop: `poll()`, a completion, or outside of `run()`."""
-        self._arrived.append(request)
 
     def take_out(self, request: R) -> None:
         """Exclude `request` from polls. Called by the thread that serves it."""
@@ -233,7 +231,7 @@ class LeaderFollowers(Generic[R]):
     def _call_follower(self) -> bool:
         """Give the loop to a follower, without one to the main thread; return whether one has it.
 
-        Needs the lock. There is a follower unless no thread can be started: see `_has_spare`.
+        Needs the lock. There is a follower unless no thread can be started: see `_serve_arrived`.
         """
         self._leader = self._follower()
         if self._leader is None:
@@ -269,10 +267,6 @@ class LeaderFollowers(Generic[R]):
         return thread
 
     # ---- a thread of the pool ------------------------------------------------------------------------
-
-    def _has_spare(self) -> bool:
-        """Return whether a thread is left for the loop if the leader serves a request. Needs the lock."""
-        return bool(self._followers) or self._may_start()
 
     def _lead(self, me: PoolThread) -> bool:
         """Run the loop until it passes to another thread or the main thread; then serve the queue."""
@@ -318,7 +312,7 @@ class LeaderFollowers(Generic[R]):
                     return
                 request = self._arrived.popleft()
                 backoff = self._slow.get(request.kind) if self._slow else None
-                spare = self._has_spare()
+                spare = bool(self._followers) or self._may_start()  # whether a thread is left for the loop
                 offload = backoff is not None and backoff.left > 0
                 if not spare or offload or request.may_block:
                     follower = self._follower() if spare else None

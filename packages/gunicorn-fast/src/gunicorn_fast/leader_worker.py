@@ -7,17 +7,21 @@ the loop back once a second, so a loop that hangs has no heartbeat.
 
 from __future__ import annotations
 
+import errno
 import re
 import select
 import socket
 import sys
+from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from types import FrameType
 from typing import Any
 
 from gunicorn import util
+from gunicorn.glogging import Logger
 from gunicorn.http import wsgi
+from gunicorn.http.errors import NoMoreData
 from gunicorn.http.message import Request
 
 from gunicorn_drain import DETACH_KEY
@@ -40,6 +44,8 @@ class LeaderConnection(Connection):
     """A connection that stays in the poller while the leader serves it: the request of LeaderFollowers."""
 
     environ_builder: EnvironBuilder
+    take_out: Callable[[LeaderConnection], None]
+    """Method of LeaderFollowers."""
     last = b""
     """Request line and headers of the last request."""
 
@@ -54,10 +60,19 @@ class LeaderConnection(Connection):
         """True if the response may have to wait until the client reads the previous ones."""
         return self.early and not self._has_room()
 
+    def detach(self) -> None:
+        """Stop polling the connection, for an application that keeps it: the function of DETACH_KEY."""
+        self.take_out(self)
+
     def _has_room(self) -> bool:
         poll = select.poll()
         poll.register(self.sock, select.POLLOUT)
         return bool(poll.poll(0))
+
+
+def logs_access(log: Logger) -> bool:
+    """Return whether `log.access()` has an effect; that for statsd has one without an access log, too."""
+    return log.access_log_enabled or getattr(log.access, "__func__", None) is not Logger.access
 
 
 class LeaderWorker(ProbeLaneWorker):
@@ -78,6 +93,11 @@ class LeaderWorker(ProbeLaneWorker):
         self.fast_parser = FastParser(self.cfg)
         sys.setswitchinterval(SWITCH_INTERVAL)
         super().init_process()
+
+    def run(self) -> None:
+        """Run the worker. All hooks that may change the log have been called."""
+        self.logs_access = logs_access(self.log)
+        super().run()
 
     @property
     def queued(self) -> int:
@@ -103,7 +123,7 @@ class LeaderWorker(ProbeLaneWorker):
     def serve(self, conn: LeaderConnection) -> Completion:
         """Respond to a request of `conn`; return the completion for the loop."""
         try:
-            keep = bool(self.handle(conn))
+            keep = self.handle(conn)
         except BaseException:  # SystemExit from the application too, which must not end a thread
             self.log.exception("Unexpected end of a request")
             keep = False
@@ -113,17 +133,45 @@ class LeaderWorker(ProbeLaneWorker):
         """Keep the connection or close it; an exception costs this connection alone."""
         conn.last = b""
         try:
-            self.keep_or_close(conn, keep)
+            if keep and conn.parser.simple_headers is not None:
+                # Neither a body nor another request can have been read with a simple one.
+                self.wait(conn, self.deadlines.idle, self.cfg.keepalive, self.on_next_request)
+            else:
+                self.keep_or_close(conn, keep)
         except Exception:  # noqa: BLE001 - it is logged
             self.abandon(conn)
 
     # ---- requests ------------------------------------------------------------------------------------
 
-    def _keepalive_after(self, conn: Connection, keepalive: bool) -> bool:
-        """Drain the rest of a body; a simple request has none."""
-        if keepalive and isinstance(conn.parser, ConnectionParser) and conn.parser.simple_headers is not None:
-            return True
-        return super()._keepalive_after(conn, keepalive)
+    def handle(self, conn: LeaderConnection) -> bool:
+        """Serve the next request of `conn`; return whether to keep the connection.
+
+        A copy of Gunicorn's without TLS and HTTP/2, which `unsupported()` refuses, and without a system call
+        for a socket that blocks already.
+
+        Copyright (c) Benoit Chesneau and Paul J. Davis, MIT License: see NOTICE.
+        """
+        req = None
+        try:
+            # It does not for a request that is refused at once, and after an application that set a timeout.
+            if conn.sock.gettimeout() is not None:
+                conn.sock.setblocking(True)
+            req = next(conn.parser)
+            keep = self.handle_request(req, conn)
+            # A simple request has no body whose rest is to be read.
+            return keep and (conn.parser.simple_headers is not None or self._keepalive_after(conn, keep))
+        except NoMoreData as error:
+            self.log.debug("Ignored premature client disconnection. %s", error)
+        except StopIteration as error:
+            self.log.debug("Closing connection. %s", error)
+        except OSError as error:
+            if error.errno in (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN):
+                self.log.debug("Ignoring the end of a connection. %s", error)
+            else:
+                self.log.exception("Socket error processing request.")
+        except Exception as error:  # noqa: BLE001 - Gunicorn responds to the error
+            self.handle_error(req, conn.sock, conn.client, error)
+        return False
 
     def create(self, req: Request, conn: LeaderConnection) -> tuple[Any, dict[str, Any]]:
         """Create the response and the environ of a request."""
@@ -133,7 +181,7 @@ class LeaderWorker(ProbeLaneWorker):
             resp, environ = wsgi.create(
                 req, conn.sock, conn.client, conn.server, self.cfg, response_class=SingleWriteResponse
             )
-        environ[DETACH_KEY] = partial(self.loop.take_out, conn)
+        environ[DETACH_KEY] = conn.detach
         return resp, environ
 
     def handle_request(self, req: Request, conn: LeaderConnection) -> bool:  # noqa: PLR0912 - as long as Gunicorn's
@@ -145,7 +193,7 @@ class LeaderWorker(ProbeLaneWorker):
         resp = None
         try:
             self.cfg.pre_request(self, req)
-            request_start = datetime.now()
+            request_start = datetime.now() if self.logs_access else None
             resp, environ = self.create(req, conn)
             environ["wsgi.multithread"] = True
             self.nr += 1
@@ -155,7 +203,9 @@ class LeaderWorker(ProbeLaneWorker):
                     self.alive = False
                 resp.force_close()
 
-            if not self.alive or not self.cfg.keepalive or len(self.keepalived_conns) >= self.max_keepalived:
+            # The number of all connections, which costs less to read, almost always decides.
+            full = self.nr_conns >= self.max_keepalived and len(self.keepalived_conns) >= self.max_keepalived
+            if full or not self.alive or not self.cfg.keepalive:
                 resp.force_close()
 
             respiter = self.wsgi(environ, resp.start_response)
@@ -167,7 +217,8 @@ class LeaderWorker(ProbeLaneWorker):
                         resp.write(item)
                 resp.close()
             finally:
-                self.log.access(resp, req, environ, datetime.now() - request_start)
+                if request_start is not None:
+                    self.log.access(resp, req, environ, datetime.now() - request_start)
                 if hasattr(respiter, "close"):
                     respiter.close()
 
@@ -214,8 +265,12 @@ class LeaderWorker(ProbeLaneWorker):
         if conn.parser is None:
             conn.parser = ConnectionParser(self.fast_parser, self.cfg, conn.sock, conn.client)
             conn.environ_builder = EnvironBuilder(self.cfg, conn.sock, conn.client, conn.server)
+            conn.take_out = self.loop.take_out
             conn.init()
-        if (probe := self.probes.route_of_head(conn.headers, self.cfg, conn.client)) is not None:
+        # A client mostly repeats its last request, which was no probe if it was served here.
+        if conn.headers != conn.parser.last_simple and (
+            (probe := self.probes.route_of_head(conn.headers, self.cfg, conn.client)) is not None
+        ):
             self.submit(conn, self.probe_pools[probe])
         else:
             conn.parser.headers = conn.last = conn.headers
