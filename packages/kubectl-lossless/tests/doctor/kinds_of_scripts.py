@@ -519,4 +519,12 @@ SCRIPTS: dict[str, tuple[Sequence[Change], set[tuple[Severity, str]]]] = {
     "hook that reads with a timeout": ([hook("bash", "-c", "read -t 15 <> <(:)")], set()),
     "xvfb-run": ([command("xvfb-run", *THREADS)], {(LOSES, "wrapper")}),
     "watchfiles": ([command("watchfiles", "gunicorn a:b", "src")], {(RISKS, "reload")}),
+    "database by its port": (
+        [
+            of_container(image="registry.test/ledger-db:1", ports=[{"name": "http", "containerPort": 5432}]),
+            no_hook,
+            no_probes,
+        ],
+        set(),
+    ),
 }

@@ -80,6 +80,14 @@ def test_plain_value_is_what_kubectl_reads(written: str, value: object) -> None:
     assert (found, type(found)) == (value, type(value))
 
 
+def test_anchor_may_be_defined_again() -> None:
+    text = f"{MANIFEST}---\nkind: X\na: &x one\nb: *x\nc: &x {{d: two}}\ne: *x\n---\n{MANIFEST}"
+    found = [each.data for each in read(text.encode(), "f.yaml") if isinstance(each, Document)]
+    assert found[1] == {"kind": "X", "a": "one", "b": "one", "c": {"d": "two"}, "e": {"d": "two"}}
+    assert found[0] == found[2] == one(MANIFEST).data
+    assert "undefined alias" in problem("kind: X\na: &x one\nb: &x two\nc: *y\n")
+
+
 def test_name_of_one_letter_remains_a_name() -> None:
     assert one("kind: X\nmetadata: {name: y}\nspec: {name: y}\n").data == {
         "kind": "X",

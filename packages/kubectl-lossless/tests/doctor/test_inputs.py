@@ -231,6 +231,16 @@ INPUTS: dict[str, tuple[str | bytes, int, str]] = {
     "args with a nested list": (changed(COMMAND, COMMAND + "        args: [[a]]\n"), 2, "text"),
     "args with null": (changed(COMMAND, COMMAND + "        args: [~, a]\n"), 0, ""),
     "containers empty": (changed("      containers:\n", "      containers: []\n      x:\n"), 2, "is empty"),
+    "containers misspelt": (
+        changed("      containers:\n", "      container:\n"),
+        2,
+        "spec.template.spec.containers is missing",
+    ),
+    "cpu without a zero": (
+        changed(COMMAND, COMMAND + "        resources: {limits: {cpu: '.5'}}\n"),
+        0,
+        "",
+    ),
     "containers a mapping": (
         changed("      containers:\n      - name: web", "      containers:\n        name: web"),
         2,

@@ -59,7 +59,17 @@ def test_object_of_another_group_is_foreign() -> None:
 
 @pytest.mark.parametrize(
     ("text", "number"),
-    [("500m", 0.5), ("2", 2), (0.5, 0.5), ("1Ki", 1024), ("1e3", 1000), ("x", None), ("", None)],
+    [
+        ("500m", 0.5),
+        (".5", 0.5),
+        (".", None),
+        ("2", 2),
+        (0.5, 0.5),
+        ("1Ki", 1024),
+        ("1e3", 1000),
+        ("x", None),
+        ("", None),
+    ],
 )
 def test_quantity_is_a_number(text: object, number: float | None) -> None:
     assert quantity(text) == number

@@ -74,6 +74,7 @@ MORE: dict[str, tuple[End, End]] = {
 OF_BASH: dict[str, End] = {
     'x=(1 "2 3"); exec b "${x[@]}"': REPLACED,
     "x=(1 2)\nb": REPLACED,
+    'x=(1); x+=(2); x[5]=3; exec b "${x[@]}"': REPLACED,
     "exec b > >(cat)": REPLACED,
     "b > >(cat)": STAYS,
     "function f { exec b; }; f": REPLACED,
@@ -259,6 +260,7 @@ def test_commands_that_a_shell_runs_are_reached(script: str, shell: Shell, tmp_p
         ("source env && b", "source"),
         ("set -e; source env; b", "source"),
         ("x=(1 2); b", "arrays"),
+        ("x=1; x+=(2); b", "arrays"),
         ("b < <(cat env)", "<()"),
         ("b <<< x", "<<<"),
         ("set -e; source env || true; b", ""),

@@ -136,6 +136,11 @@ def test_skipped_objects_are_named_with_their_lines() -> None:
             "apiVersion: helm.cattle.io/v1\nkind: HelmChart\nmetadata: {name: web}\n",
             "HelmChart web is not checked: its objects are made in the cluster",
         ),
+        (
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\n"
+            "spec: {template: {spec: {containers: [{name: proxy, image: p:1}, {name: web, args: [-x]}]}}}\n",
+            "Deployment web is not whole",
+        ),
     ],
 )
 def test_wrapper_is_left_out_in_a_sentence(text: str, says: str) -> None:

@@ -14,6 +14,7 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import yaml
@@ -54,6 +55,33 @@ class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mis
 
 Loader.add_implicit_resolver("tag:yaml.org,2002:bool", LETTER, list("yYnN"))
 Loader.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, list("-+.0123456789"))
+
+
+class _Redefining(yaml.composer.Composer, Loader):
+    """The loader for documents that define an anchor again, as YAML allows; it composes them in Python."""
+
+    def __init__(self, stream: str) -> None:
+        Loader.__init__(self, stream)  # type: ignore[call-arg]
+        self.anchors: dict[str, yaml.Node] = {}
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if not self.check_event(yaml.events.AliasEvent):
+            self.anchors.pop(self.peek_event().anchor, None)
+        return super().compose_node(parent, index)
+
+
+def _composed(text: str) -> Iterator[yaml.Node]:
+    """Yield the nodes of a text's documents. Raises yaml.YAMLError."""
+    done = 0
+    try:
+        for node in yaml.compose_all(text, Loader):
+            yield node
+            done += 1
+    except yaml.composer.ComposerError as error:
+        if error.problem != "second occurrence":
+            raise
+        yield from islice(yaml.compose_all(text, _Redefining), done, None)
+
 
 HELM = (
     "is a Helm template that has not been rendered: `helm template CHART | kubectl lossless doctor -f -` "
@@ -190,7 +218,7 @@ def _from_text(text: str, file: str) -> Iterator[Document | Problem]:
                 yield from unfolded(Document(without_nulls(_mapping(value)), file))
             return
     try:
-        for node in yaml.compose_all(text, Loader=Loader):
+        for node in _composed(text):
             try:
                 value = _Builder().build(node, ())
                 if value is not None:

@@ -175,6 +175,9 @@ DATABASES = re.compile(
 )
 """Images and programs that keep data and have one writer each."""
 
+DATABASE_PORTS = {1433, 1521, 2181, 3306, 5432, 5672, 6379, 9042, 9092, 11211, 26257, 27017}
+"""Ports of databases and queues, whatever their image is called."""
+
 DEFAULT_FILE = "gunicorn.conf.py"
 """Gunicorn's configuration file in its working directory, where no other is named."""
 

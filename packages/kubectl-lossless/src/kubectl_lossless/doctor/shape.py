@@ -105,7 +105,8 @@ SUFFIXES = {
 def quantity(value: Any) -> float | None:
     """Return the number of a quantity such as "500m"; None for what is none."""
     found = re.fullmatch(
-        r"([+-]?[0-9]{1,20}(?:\.[0-9]{0,20})?(?:[eE][+-]?[0-9]{1,2})?)([numkKMGTPE]?i?)", str(value)
+        r"([+-]?(?:[0-9]{1,20}(?:\.[0-9]{0,20})?|\.[0-9]{1,20})(?:[eE][+-]?[0-9]{1,2})?)([numkKMGTPE]?i?)",
+        str(value),
     )
     if found is None or found[2] not in SUFFIXES:
         return None

@@ -58,7 +58,7 @@ TRIVIAL = {
     ),
     *("read", "printf", "shift", "umask", "eval", "."),
 }
-ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
+ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\[[^]=]*\])?\+?=")
 
 
 class ShellError(Exception):
@@ -805,7 +805,7 @@ def _not_in_dash(text: str) -> Iterator[str]:
             yield token.operator
         elif word.startswith(("<(", ">(")):
             yield f"{word[:2]})"
-        elif re.match(r"[A-Za-z_][A-Za-z0-9_]*=\(", word):
+        elif (assigned := ASSIGNMENT.match(word)) and word.startswith("(", assigned.end()):
             yield "arrays"
     strict = False
     for item in parse(text).items:

@@ -364,7 +364,7 @@ def _no_object(document: Document) -> tuple[str, str]:
 
 
 def _is_patch(document: Document) -> bool:
-    """Return whether a workload has no pod template, or none of its containers an image."""
+    """Return whether a workload has no pod template, or no selector and a container without an image."""
     if "spec" not in document.data:
         return "metadata" in document.data
     spec = document.data["spec"]
@@ -375,7 +375,7 @@ def _is_patch(document: Document) -> bool:
             misspelt = get_close_matches(key, map(str, spec), 1, SIMILAR)
             return not misspelt and not (document.kind == "Rollout" and "workloadRef" in document.spec)
         spec = spec[key]
-    whole = not isinstance(spec, list) or any(not isinstance(each, dict) or "image" in each for each in spec)
+    whole = not isinstance(spec, list) or all(not isinstance(each, dict) or "image" in each for each in spec)
     return not whole and "selector" not in document.spec
 
 

@@ -186,7 +186,9 @@ class Container:
     def database(self) -> bool:
         """True where it runs a known database or queue, which has one writer."""
         name = Path(self.image.split("@")[0]).name.split(":")[0]
-        return not self.helper and bool(server.DATABASES.search(name))
+        ports = {each["containerPort"] for each in self.ports}
+        by_ports = bool(ports) and ports <= server.DATABASE_PORTS and not self.proxy
+        return not self.helper and (by_ports or bool(server.DATABASES.search(name)))
 
     @cached_property
     def server(self) -> Server:
