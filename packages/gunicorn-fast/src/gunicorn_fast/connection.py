@@ -160,9 +160,8 @@ class Connection(TConn):
     def has_headers(self, data: bytes) -> bool:
         """Append `data`; return whether Gunicorn's parser can finish without waiting, if only to refuse."""
         if self.partial is None:
-            if (
-                data.endswith(END_OF_HEADERS) or END_OF_HEADERS in data
-            ):  # the end is found sooner, and is almost always it
+            # It is almost always at the end, where it is found sooner.
+            if data.endswith(END_OF_HEADERS) or END_OF_HEADERS in data:
                 self.headers = data
                 return True
             self.partial = PartialHeaders(self.limits)
