@@ -279,7 +279,8 @@ doctor: $(VENV)/.dev ## what in a Deployment would lose requests (DEPLOYMENT=nam
 # ---- the experiment -----------------------------------------------------------------------------
 LOAD_IMAGE ?= $(REGISTRY)/flask-load:latest
 # The manifests' image, unless one is named.
-NAMED_IMAGE = $(if $(filter command,$(origin IMAGE)),--image '$(IMAGE)')
+NAMED_IMAGE = $(if $(filter command,$(origin IMAGE)),--image '$(IMAGE)') \
+  $(if $(filter command,$(origin ENVOY_IMAGE)),--envoy-image '$(ENVOY_IMAGE)')
 
 .PHONY: rollout
 rollout: named $(VENV)/.dev ## a rolling update under load (CONTEXT=name FROM=v2 TO=v3, ARGS=... as python -m tools.course update --help)

@@ -70,6 +70,7 @@ def parser() -> argparse.ArgumentParser:
     to = stage.add_argument_group("what is rolled out")
     to.add_argument("--manifests", type=Path, default=MANIFESTS, help="folder of the rungs (default: k8s)")
     to.add_argument("--image", help="image of the container flask, instead of the manifests'")
+    to.add_argument("--envoy-image", help="image of the sidecar envoy, instead of the manifests'")
     to.add_argument("--context", help="kubectl context of the cluster; always needed")
     to.add_argument(
         "--yes",
@@ -217,8 +218,8 @@ def setting(text: str) -> tuple[str, str]:
 def experiment(options: argparse.Namespace, source: Rung, destination: Rung) -> Experiment:
     """Create the experiment of the options."""
     return Experiment(
-        source=source,
-        destination=destination,
+        source=replace(source, envoy_image=options.envoy_image),
+        destination=replace(destination, envoy_image=options.envoy_image),
         clients={**options.clients, **(LONG_MIX if options.long else {})},
         target=options.target,
         host=options.host,
@@ -313,7 +314,7 @@ def propagation(options: argparse.Namespace, stage: Stage, console: Console) -> 
         console.say(f"--pods is {options.pods}; allowed are whole numbers from 1")
         return COULD_NOT_RUN
     survey = Survey(
-        Rung(options.rung, options.image),
+        Rung(options.rung, options.image, envoy_image=options.envoy_image),
         options.pods,
         dict(options.way),
         inside=options.inside,

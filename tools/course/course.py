@@ -55,10 +55,9 @@ def of_size(base: Experiment, rung: Rung, replicas: int, strategy: str | None = 
 
 def parts(base: Experiment, names: Sequence[str]) -> list[Part]:
     """Return the parts of the course with these names; `base` has everything except the rungs."""
-    image = base.source.image
 
     def rung(name: str, min_ready_seconds: int | None = None) -> Rung:
-        return Rung(name, image=image, min_ready_seconds=min_ready_seconds)
+        return replace(base.source, name=name, min_ready_seconds=min_ready_seconds)
 
     def to_itself(name: str, min_ready_seconds: int | None = None, title: str = "") -> Experiment:
         source = rung(name, min_ready_seconds)

@@ -35,9 +35,9 @@ class Rung:
     """A Deployment to roll out: a manifest and its changes.
 
     `name` is a rung of the course (v1 ... v7) or the path of a manifest. `image` replaces the image of the
-    container `flask`, `min_ready_seconds` and `replicas` the Deployment's, `version` its APP_VERSION,
-    `settings` others of the service's settings. `strategy` is "Recreate", or maxSurge/maxUnavailable of a
-    RollingUpdate: "1/0".
+    container `flask`, `envoy_image` that of a sidecar `envoy`, `min_ready_seconds` and `replicas` the
+    Deployment's, `version` its APP_VERSION, `settings` others of the service's settings. `strategy` is
+    "Recreate", or maxSurge/maxUnavailable of a RollingUpdate: "1/0".
     """
 
     name: str
@@ -47,6 +47,7 @@ class Rung:
     strategy: str | None = None
     settings: tuple[tuple[str, str], ...] = ()
     replicas: int | None = None
+    envoy_image: str | None = None
 
     def path(self, manifests: Path) -> Path:
         """Return the path of the manifest.
@@ -81,6 +82,11 @@ class Rung:
             surge, unavailable = (int(number) for number in self.strategy.split("/"))
             numbers = {"maxSurge": surge, "maxUnavailable": unavailable}
             found["spec"]["strategy"] = {"type": "RollingUpdate", "rollingUpdate": numbers}
+        if self.envoy_image:
+            pod = found["spec"]["template"]["spec"]
+            for container in (*pod.get("initContainers", ()), *pod["containers"]):
+                if container["name"] == "envoy":
+                    container["image"] = self.envoy_image
         changes = dict(self.settings) | ({"APP_VERSION": self.version} if self.version else {})
         if self.image or changes:
             containers = found["spec"]["template"]["spec"]["containers"]

@@ -135,7 +135,7 @@ HEADINGS = {
 COLUMNS = {
     "transitions": ("stop", "requests", "lost", "leave", "closed"),
     "rungs": ("stop", "requests", "lost", "leave", "pace", "complete", "gone", "cost"),
-    "pace": ("requests", "lost", "gone", "extra", "ready"),
+    "pace": ("requests", "lost", "complete", "gone", "extra", "ready"),
     "long": ("requests", "lost", "leave", "gone"),
 }
 
@@ -181,7 +181,7 @@ class Kept:
         columns = COLUMNS[part]
         rows = [["update", *(HEADINGS[column] for column in columns)]]
         if known:
-            rows[0].insert(4, "the course lost")
+            rows[0].insert(4, "lost in the original course")
         for each in self.parts[part]:
             row = [each["title"], *(self._cell(each, column) for column in columns)]
             if known:

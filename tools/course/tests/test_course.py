@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 from kubectl_lossless.measure.load import Failure, Kind, Response, Result
 from kubectl_lossless.measure.pod import Pod, State
@@ -12,7 +13,7 @@ from tools.course.course import ENOUGH, PARTS, REPLICAS, STRATEGIES, WITHOUT_PAC
 from tools.course.experiment import Experiment
 from tools.course.load import LONG_MIX, mix_from_text
 from tools.course.published import published
-from tools.course.stage import Rung, StageError, bare, deployment_of
+from tools.course.stage import MANIFESTS, Rung, StageError, bare, deployment_of
 
 BASE = Experiment(Rung("", image="registry/flask:9"), Rung(""))
 
@@ -110,6 +111,24 @@ def test_rung_is_changed_only_as_requested() -> None:
     assert flask["env"] == [{"name": "DRAIN", "value": "on"}, {"name": "APP_VERSION", "value": "v5-new"}]
 
 
+@pytest.mark.parametrize("name", ["v6", "v6-plain"])
+def test_image_of_the_sidecar_is_that_of_the_option(name: str) -> None:
+    def images(rung: Rung) -> dict[str, str]:
+        objects = list(yaml.safe_load_all(rung.path(MANIFESTS).read_text()))
+        pod = deployment_of(rung.changed(objects), name)["spec"]["template"]["spec"]
+        return {each["name"]: each["image"] for each in (*pod.get("initContainers", ()), *pod["containers"])}
+
+    assert images(Rung(name, envoy_image="envoy:1")) == images(Rung(name)) | {"envoy": "envoy:1"}
+
+
+def test_every_update_of_the_course_has_the_images_of_the_options() -> None:
+    base = replace(BASE, source=replace(BASE.source, envoy_image="envoy:1"))
+    for part in parts(base, PARTS):
+        for each in part.experiments:
+            for rung in (each.source, each.destination):
+                assert (rung.image, rung.envoy_image) == ("registry/flask:9", "envoy:1")
+
+
 @pytest.mark.parametrize(
     ("text", "strategy"),
     [
@@ -151,7 +170,7 @@ def test_restored_object_has_no_field_that_the_cluster_sets() -> None:
 def test_published_figures_are_the_figures_of_the_reports() -> None:
     known = published()
     assert known.updates == {("v1", "v2"): (29, 25), ("v2", "v3"): (7, 32), ("v3", "v4"): (0, 30)}
-    assert "own reports" in known.source
+    assert "training course" in known.source
 
 
 @pytest.mark.parametrize("text", ["", "new", "new=x", "new=0", "old=3", "new=-1"])
