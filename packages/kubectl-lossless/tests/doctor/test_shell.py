@@ -55,6 +55,21 @@ MEASURED: dict[str, tuple[End, End, End]] = {
     "b &": (LEAVES, LEAVES, LEAVES),
     "b &\necho started\n": (LEAVES, LEAVES, LEAVES),
     "a &> file; exec b": (REPLACED, REPLACED, REPLACED),
+    "if a; then b; fi": (STAYS, STAYS, REPLACED),
+    "if a; then b; fi\n": (STAYS, STAYS, STAYS),
+    "case x in x) a; b;; esac": (STAYS, STAYS, REPLACED),
+    "{ b; }": (STAYS, STAYS, REPLACED),
+    "{ b; } > file": (STAYS, STAYS, STAYS),
+    "( b ) > file": (STAYS, STAYS, REPLACED),
+    "( exec b )": (STAYS, STAYS, REPLACED),
+    "for i in 1; do b; done": (STAYS, STAYS, STAYS),
+    "for i in 1; do ( exec b ); done": (STAYS, STAYS, STAYS),
+    "a; a && b": (STAYS, STAYS, REPLACED),
+    "a\na && b": (STAYS, REPLACED, REPLACED),
+    "a && a; b": (STAYS, REPLACED, REPLACED),
+    "! b": (STAYS, STAYS, STAYS),
+    "trap '' INT; b": (STAYS, REPLACED, REPLACED),
+    "trap a EXIT; b": (STAYS, STAYS, STAYS),
 }
 # The same for dash and bash alone.
 MORE: dict[str, tuple[End, End]] = {
@@ -196,6 +211,20 @@ def test_program_finishes_where_the_trap_waits(
     shell_pid.send_signal(signal.SIGTERM)
     process.wait(20)
     assert (tmp_path / "finished").exists() is finishes
+
+
+@pytest.mark.parametrize(
+    ("script", "end"),
+    [
+        ("main() { exec gunicorn a; }; main\ntrue", REPLACED),
+        ("if b; then eval 'exec gunicorn a'; fi && exit $?", REPLACED),
+        ("if b; then exec gunicorn a; fi; /srv/server", STAYS),
+        ("( exec gunicorn a ); true", STAYS),
+        ("exec nohup gunicorn a", REPLACED),
+    ],
+)
+def test_server_that_is_reached_by_exec_alone_replaces_the_shell(script: str, end: End) -> None:
+    assert outcome(script, Shell.DASH, serves=server.serves).end is end
 
 
 def test_shell_stays_in_front_of_an_earlier_server() -> None:

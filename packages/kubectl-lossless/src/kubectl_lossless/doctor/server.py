@@ -61,6 +61,7 @@ def sh_of(image: str) -> Shell:
 EXECUTING = {
     "gosu": 1, "su-exec": 1, "chpst": 0, "nice": 0, "stdbuf": 0, "ddtrace-run": 0,
     "opentelemetry-instrument": 0,
+    "nohup": 0, "numactl": 0,
     "corepack": 0, "newrelic-admin": 1, "chamber": 0, "setpriv": 0, "exec": 0, "command": 0,
     "s6-setuidgid": 1, "setuidgid": 1, "chroot": 1, "ionice": 0, "taskset": 1,
 }  # fmt: skip

@@ -5,11 +5,12 @@ comments, here-documents, assignments, redirections, lists, pipelines, if, case,
 It reports a script that it cannot parse.
 
 Measured with dash 0.5.12, bash 5.2.15 and busybox 1.35.0 as PID 1: dash never gives its place to a command
-without exec; bash gives it to the last command of a list, unless that is redirected; busybox also then, but
-not where the script ends with a newline. No shell gives it to a command with another after it, in a pipeline,
-in the background or after a trap. A trapped SIGTERM ends a `wait`, so a script that does not wait again ends
-then, and as PID 1 it takes the program with it. bash and busybox redirect by `a &> file`; dash reads `a &`
-and `> file`.
+without exec; bash gives it to the last command, unless that is redirected, or within `b && c` behind a `;`
+of its line; busybox also then, and to the last one within `if`, `case`, a group or a subshell, but not where
+the script ends with a newline. No shell gives it to a command with another after it, in a pipeline, in the
+background or after a trap that runs something. A trapped SIGTERM ends a `wait`, so a script that does not
+wait again ends then, and as PID 1 it takes the program with it. bash and busybox redirect by `a &> file`;
+dash reads `a &` and `> file`.
 """
 
 from __future__ import annotations
@@ -171,6 +172,8 @@ class Item:
     background: bool = False
     operators: list[str] = field(default_factory=list)
     """`&&` or `||` in front of each pipeline but the first."""
+    on_new_line: bool = False
+    """True where a line break, and not `;` or `&`, separates it from the one before."""
 
 
 @dataclass
@@ -366,15 +369,18 @@ class _Parser:
         self.at += 1
         return found
 
-    def skip_newlines(self) -> None:
+    def skip_newlines(self) -> bool:
+        """Skip line breaks and `;`; return whether there was a line break."""
+        start = self.at
         while self.operator() in ("\n", ";"):
             self.at += 1
+        return any(each.operator == "\n" for each in self.tokens[start : self.at])
 
     def script(self, *ends: str) -> Script:
         items: list[Item] = []
-        self.skip_newlines()
+        on_new_line = self.skip_newlines()
         while self.peek() is not None and self.keyword() not in ends and self.operator() not in ends:
-            item = Item([self.pipeline()])
+            item = Item([self.pipeline()], on_new_line=on_new_line)
             while (operator := self.operator()) in ("&&", "||"):
                 item.operators.append(operator)
                 self.at += 1
@@ -388,7 +394,7 @@ class _Parser:
             ):
                 raise ShellError(f"{self.operator() or self.keyword()!r} where a command ends")
             items.append(item)
-            self.skip_newlines()
+            on_new_line = self.skip_newlines()
         return Script(items)
 
     def pipeline(self) -> Pipeline:
@@ -578,23 +584,21 @@ def outcome(text: str, shell: Shell, works: Knows = _never, serves: Knows = _nev
         return Outcome(trapped, script=script)
     if _leaves(script, serves):
         return Outcome(End.LEAVES, script=script)
+    servers = [each for each in _placed(script, functions) if _is(each[0], serves)]
+    left = [command for command, in_place in servers if not (in_place and _execs(command))]
     execs = [each for each in tails if _execs(each)]
-    if execs and all(_execs(each) or _only_ends(each) for each in tails):
-        return Outcome(End.REPLACED, script=script)
     last = _only_last(script)
     # A file that is read may end with exec.
     reads = any(isinstance(each, Simple) and each.name in (".", "source") for each in tails)
     if (
-        last is not None
-        and not reads
-        and last.name not in functions
-        and _gives_place(text, script, last, shell)
+        (servers and not left and all(_execs(each) or _is_trivial(each) for each in tails))
+        or (execs and all(_execs(each) or _only_ends(each) for each in tails))
+        or (
+            not reads
+            and any(_holds(left, each, serves) for each in _given_place(text, script, functions, shell))
+        )
     ):
-        bodies = [body for each in functions.values() if isinstance(each, Compound) for body in each.bodies]
-        before = [each for part in (script, *bodies) for each, _ in part.commands()]
-        earlier = [each for each in before if each is not last and not _execs(each)]
-        if not any(_is(each, serves) for each in earlier) or _is(last, serves):
-            return Outcome(End.REPLACED, last, script)
+        return Outcome(End.REPLACED, last, script)
     unclear = reads or (shell is Shell.OTHER and last is not None)
     return Outcome(End.UNCLEAR if unclear else End.STAYS, last, script)
 
@@ -660,7 +664,8 @@ def _tails_of(command: Command, functions: dict[str, Command], depth: int) -> It
         else:
             yield command
     elif isinstance(command, Compound):
-        execs = [each for body in command.bodies for each, _ in body.commands() if _execs(each)]
+        placed = (each for body in command.bodies for each in _placed(body, functions))
+        execs = [each for each, in_place in placed if in_place and _execs(each)]
         if command.kind == "loop" and execs:
             yield from execs  # as in a loop that waits for a database
         elif command.kind in ("loop", "subshell"):
@@ -671,7 +676,10 @@ def _tails_of(command: Command, functions: dict[str, Command], depth: int) -> It
 
 
 def _is(tail: Tail, knows: Knows) -> bool:
-    return not isinstance(tail, str) and knows([each.text for each in tail.words])
+    if isinstance(tail, str):
+        return False
+    words = [each.text for each in tail.words]
+    return knows(" ".join(words[1:]).split() if tail.name == "eval" else words)
 
 
 def _execs(tail: Tail) -> bool:
@@ -681,6 +689,11 @@ def _execs(tail: Tail) -> bool:
     rest = " ".join(each.text for each in tail.words[1:])
     evaluated = tail.name in ("eval", "command", "builtin") and rest.startswith("exec ")
     return evaluated or (tail.name == "exec" and len(tail.words) > 1)
+
+
+def _is_trivial(tail: Tail) -> bool:
+    """Return whether a command is one of the shell's own, and no server that nobody knows."""
+    return not isinstance(tail, str) and tail.name in TRIVIAL
 
 
 def _only_ends(tail: Tail) -> bool:
@@ -737,7 +750,7 @@ def _only_last(script: Script) -> Simple | None:
     if not script.items or script.items[-1].background:
         return None
     pipelines = script.items[-1].pipelines
-    if len(pipelines[-1].commands) > 1:
+    if len(pipelines[-1].commands) > 1 or pipelines[-1].negated:
         return None
     command = pipelines[-1].commands[0]
     if not isinstance(command, Simple) or not command.words or command.name in TRIVIAL | {"exec", "time"}:
@@ -745,14 +758,72 @@ def _only_last(script: Script) -> Simple | None:
     return command
 
 
-def _gives_place(text: str, script: Script, last: Simple, shell: Shell) -> bool:
-    if any(command.name == "trap" for command, _ in script.commands()):
-        return False
-    if any(item.background for item in script.items):
-        return False
-    if shell is Shell.BASH:
-        return not last.redirected
-    return shell is Shell.BUSYBOX and not text.endswith("\n")
+def _given_place(
+    text: str, script: Script, functions: dict[str, Command], shell: Shell
+) -> Iterator[list[Simple]]:
+    """Yield the commands at a script's end, one of each branch, that a shell gives its place to unasked."""
+    if _traps(script) or any(item.background for item in script.items):
+        return
+    if shell is Shell.BUSYBOX and not text.endswith("\n"):
+        yield _last_of_busybox(script, functions)
+    last = _only_last(script)
+    if shell is Shell.BASH and last is not None and last.name not in functions and not last.redirected:
+        # Of a line such as `a; b && c` the list at the end keeps bash in front.
+        end = script.items[-1]
+        if len(script.items) == 1 or end.on_new_line or len(end.pipelines) == 1:
+            yield [last]
+
+
+def _holds(servers: Sequence[Simple], given: Sequence[Simple], serves: Knows) -> bool:
+    """Return whether the commands that are given the shell's place are all of the servers that need it."""
+    known = [each for each in given if _is(each, serves)]
+    return bool(known) or (bool(given) and not servers)
+
+
+def _traps(script: Script) -> bool:
+    """Return whether a trap runs something; one that ignores a signal changes nothing here."""
+    traps = [command for command, _ in script.commands() if command.name == "trap"]
+    return any(len(each.words) < 2 or each.words[1].text not in ("", "-") for each in traps)
+
+
+def _last_of_busybox(script: Script, functions: dict[str, Command]) -> list[Simple]:
+    """Return the commands that busybox gives its place to at a script's end, also within `if` and `case`."""
+    if not script.items or script.items[-1].background:
+        return []
+    pipeline = script.items[-1].pipelines[-1]
+    command = pipeline.commands[0]
+    if len(pipeline.commands) > 1 or pipeline.negated or isinstance(command, Function):
+        return []
+    if isinstance(command, Simple):
+        quick = command.name in (TRIVIAL | {"time"} | functions.keys())
+        return (
+            [command] if _execs(command) or (command.words and command.name != "exec" and not quick) else []
+        )
+    if command.kind == "loop" or (command.redirected and command.kind == "group"):
+        return []
+    return [each for body in command.bodies for each in _last_of_busybox(body, functions)]
+
+
+def _placed(
+    script: Script, functions: dict[str, Command], *, in_place: bool = True, depth: int = 0
+) -> Iterator[tuple[Simple, bool]]:
+    """Yield the commands of a script, each with whether exec in it would replace the script's own shell."""
+    for item in script.items:
+        for pipeline in item.pipelines:
+            alone = in_place and not item.background and len(pipeline.commands) == 1
+            for command in pipeline.commands:
+                called = functions.get(command.name) if isinstance(command, Simple) else None
+                found = called if called is not None and depth < DEEPEST else command
+                if isinstance(found, Compound):
+                    here = alone and found.kind != "subshell"
+                    for body in found.bodies:
+                        yield from _placed(body, functions, in_place=here, depth=depth + 1)
+                elif isinstance(found, Simple):
+                    yield found, alone
+
+
+DEEPEST = 50
+"""Calls and compound commands within one another, beyond which a script is not followed."""
 
 
 def with_exec(text: str, found: Outcome, serves: Knows) -> str | None:
