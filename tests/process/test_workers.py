@@ -349,10 +349,10 @@ BROKEN = """
 from gunicorn_fast import LeaderWorker
 
 class BreaksForOne(LeaderWorker):
-    def keep_or_close(self, conn, keep):
-        if b"break" in conn.parser.mesg.uri.encode():
+    def wait(self, conn, *arguments):
+        if conn.parser is not None and "break" in conn.parser.mesg.uri:
             raise ValueError("the loop breaks here")
-        super().keep_or_close(conn, keep)
+        super().wait(conn, *arguments)
 
 class BreaksForAll(LeaderWorker):
     def accept(self, listener):
