@@ -53,9 +53,11 @@ def main() -> int:
         parser.error(f"SCENARIO is {wrong[0]!r}; allowed are {', '.join(SCENARIOS)}")
     if asked.rounds < 1:
         parser.error(f"--rounds is {asked.rounds}; allowed is a whole number from 1")
-    for tool in ("wrk", "taskset"):
+    for tool in ("wrk", "taskset", "valgrind"):
         if shutil.which(tool) is None:
-            parser.error(f"{tool} is not here; install it, on Debian with apt-get install wrk util-linux")
+            parser.error(
+                f"{tool} is not here; install it, on Debian with apt-get install wrk util-linux valgrind"
+            )
     if (os.cpu_count() or 1) < 2:
         parser.error("one processor for the server and one for the load are needed")
     results: dict[str, object] = {

@@ -40,6 +40,7 @@ class Limit:
 
 LIMITS: Mapping[str, Sequence[Limit]] = {
     "throughput": (Limit("CPU ratio", (LEADER.name,), at_most=1), Limit("errors", at_most=0)),
+    "instructions": (Limit("to granian's", (LEADER.name,), at_most=1.15),),
     "idle": (Limit("rate ratio", at_least=0.8),),
     "lazy": (Limit("p99 ratio", at_most=3),),
     "streams": (Limit("p99 ratio", at_most=2),),

@@ -21,6 +21,7 @@ from kubectl_lossless.measure.report.figures import percentile
 from tools.benchmarks.applications import APPLICATIONS, Application
 from tools.benchmarks.curves import CURVES
 from tools.benchmarks.figures import Row, Spread, slope_row, spread
+from tools.benchmarks.instructions import instructions
 from tools.benchmarks.load import open_connections, wrk
 from tools.benchmarks.servers import (
     GRANIAN_NAME,
@@ -380,5 +381,17 @@ def _stopped(took: list[float], connections: int, lasting: int = 0, errors: int 
 
 SCENARIOS: dict[str, Callable[[int], list[Row]]] = {
     each.__name__: each
-    for each in (throughput, pythons, hooks, idle, lazy, streams, probes, fairness, stop, *CURVES)
+    for each in (
+        throughput,
+        instructions,
+        pythons,
+        hooks,
+        idle,
+        lazy,
+        streams,
+        probes,
+        fairness,
+        stop,
+        *CURVES,
+    )
 }

@@ -26,8 +26,8 @@ from tools.benchmarks.applications import FLASK, SERVICE, Application
 
 ROOT = Path(__file__).parents[2]
 
-START_TIMEOUT = 30.0
-"""Timeout until a server responds, and again until it has exited, in seconds."""
+START_TIMEOUT = 120.0
+"""Timeout until a server responds, and again until it has exited, in seconds; valgrind needs most of it."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,8 @@ class Contender:
     application: Application
     command: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
+    under: tuple[str, ...] = ()
+    """A command that runs the server's, such as valgrind."""
 
 
 # Otherwise the others' metrics would be in memory, and ours in files that workers share.
@@ -171,6 +173,7 @@ class Server:
         command[0] = str(Path(sys.executable).parent / command[0])
         if cpu is not None:
             command = ["taskset", "-c", str(cpu), *command]
+        command = [*contender.under, *command]
         inherited = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
         own = {name: value.format(**fill) for name, value in contender.environment.items()}
         began = time.monotonic()

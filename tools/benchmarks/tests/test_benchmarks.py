@@ -13,6 +13,7 @@ from tools.benchmarks.__main__ import FIGURES, by_application, table
 from tools.benchmarks.applications import APPLICATIONS
 from tools.benchmarks.checks import LIMITS, failures
 from tools.benchmarks.figures import Spread
+from tools.benchmarks.instructions import total
 from tools.benchmarks.load import parse
 from tools.benchmarks.scenarios import SCENARIOS
 from tools.benchmarks.servers import FLOOR_NAME, LANE, LEADER, STOCK, contenders, on_each_python
@@ -47,6 +48,13 @@ def test_errors_of_wrk_are_added_up() -> None:
 def test_other_output_is_shown_in_the_error() -> None:
     with pytest.raises(ValueError, match="unable to connect"):
         parse("unable to connect to 127.0.0.1:8080")
+
+
+def test_instructions_of_all_processes_are_added_up() -> None:
+    profile = "version: 1\nevents: Ir\nsummary: 12\n\nfn=(1) a\n1 12\n\ntotals: 12\n"
+    assert total([profile, profile.replace("12", "30")]) == 42
+    with pytest.raises(ValueError, match="no profile"):
+        total(["a log"])
 
 
 def test_table_is_markdown() -> None:
