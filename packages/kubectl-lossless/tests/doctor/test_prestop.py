@@ -52,6 +52,8 @@ def run(*words: str) -> dict[str, Any]:
         (run("sh", "-c", "exec sleep 2; sleep 15"), Effect.WAITS, 2),
         (run("sh", "-c", "[ -f /x ] || exit 0; sleep 15"), Effect.WAITS, 15),
         (run("sh", "-c", "sleep 15; exit 0"), Effect.WAITS, 15),
+        (run("sh", "-c", "sleep 2 || sleep 15"), Effect.WAITS, 2),
+        (run("sh", "-c", "sleep 15 || true"), Effect.WAITS, 15),
         (run("sh", "-c", "sleep 15 &> /dev/null"), Effect.RETURNS, 0),
         (run("bash", "-c", "sleep 15 &> /dev/null"), Effect.WAITS, 15),
         (run("sleep 15"), Effect.FAILS, 0),

@@ -267,6 +267,10 @@ def test_branch_without_a_server_does_not_count(branch: str) -> None:
         "exit 1 & m 1",
         "f() { m 1; }; m 2",
         "echo x || m 1",
+        "sleep 0 || m 1",
+        "set -e && exit 1; m 1",
+        "sleep 0.01s && m 1 || true",
+        "sleep x 2>/dev/null || m 1",
     ],
 )
 def test_commands_that_a_shell_runs_are_reached(script: str, shell: Shell, tmp_path: Path) -> None:

@@ -296,7 +296,7 @@ JAVA_OPTIONS = ("JAVA_OPTS", "JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "JAVA_ARGS
 """Environment variables with options of a Java program."""
 
 GUNICORN = Kind("Gunicorn", None, "--keep-alive", quick=("SIGINT", "SIGQUIT"))
-"""What Gunicorn is at a signal; all else of it is in its settings."""
+"""Gunicorn at a signal; all else of it is in its settings."""
 
 
 @dataclass(frozen=True)

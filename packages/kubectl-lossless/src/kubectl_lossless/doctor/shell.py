@@ -906,9 +906,14 @@ STATUS = {
     ":": Status.SUCCEEDS,
     "true": Status.SUCCEEDS,
     "echo": Status.SUCCEEDS,
+    "set": Status.SUCCEEDS,
+    "trap": Status.SUCCEEDS,
     "false": Status.FAILS,
     "exit": Status.EXITS,
 }
+DURATION = re.compile(r"[0-9]+(\.[0-9]+)?[smhd]?")
+"""Argument with which sleep succeeds."""
+
 OPPOSITE = {Status.SUCCEEDS: Status.FAILS, Status.FAILS: Status.SUCCEEDS}
 SKIPS = {"&&": Status.FAILS, "||": Status.SUCCEEDS}
 """Status of the command before an operator with which the one behind it is not run."""
@@ -954,11 +959,17 @@ def _reached_in_pipeline(pipeline: Pipeline) -> tuple[Pipeline, Status]:
     return Pipeline([command], pipeline.negated), OPPOSITE.get(status, status) if pipeline.negated else status
 
 
+def _status(command: Simple) -> Status:
+    if command.name == "sleep" and all(DURATION.fullmatch(each.text) for each in command.words[1:]):
+        return Status.SUCCEEDS
+    return Status.EXITS if _execs(command) else STATUS.get(command.name, Status.UNKNOWN)
+
+
 def _reached_in_command(command: Command) -> tuple[Command, Status]:
     if isinstance(command, Function):
         return command, Status.SUCCEEDS
     if isinstance(command, Simple):
-        return command, Status.EXITS if _execs(command) else STATUS.get(command.name, Status.UNKNOWN)
+        return command, _status(command)
     if command.kind == "if":
         return _reached_in_if(command)
     if command.kind == "loop" and command.conditions:
