@@ -3,7 +3,6 @@
 import http.client
 import json
 import os
-import socket
 import subprocess
 import sys
 
@@ -13,6 +12,7 @@ from servers import Serve, load_on, plan_of
 from kubectl_lossless.measure.load import Closed, Failure, Kind, LoadError, Local, Response
 from kubectl_lossless.measure.load.process import PLAN
 from kubectl_lossless.measure.load.record import from_line, to_line
+from tests.ports import reserve_port
 from tests.waiting import wait_until
 
 SMALL = {"new": 2, "busy": 2, "idle": 2}
@@ -128,9 +128,7 @@ def test_the_action_s_own_error_comes_through(serve: Serve) -> None:
 
 def test_a_load_in_the_cluster_serves_its_lines_until_the_last(serve: Serve) -> None:
     """As the Job runs it; here without the cluster around it."""
-    with socket.socket() as reserved:
-        reserved.bind(("127.0.0.1", 0))
-        port = reserved.getsockname()[1]
+    port = reserve_port()
     process = subprocess.Popen(
         [sys.executable, "-m", "kubectl_lossless.measure.load", "--port", str(port)],
         env={**os.environ, PLAN: plan_of(serve("well").url, {"new": 2}).to_json()},
