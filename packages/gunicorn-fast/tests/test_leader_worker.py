@@ -212,7 +212,7 @@ def test_probes_between_repeated_requests_get_their_threads(
     ("kind", "accesslog", "expected"),
     [(Logger, None, False), (Logger, "-", True), (Statsd, None, True), (Statsd, "-", True)],
 )
-def test_access_log_is_called_where_it_has_an_effect(
+def test_access_log_is_called_only_for_an_effect(
     kind: type[Logger], accesslog: str | None, expected: bool
 ) -> None:
     cfg = Config()

@@ -75,7 +75,7 @@ def test_scalars_are_those_of_kubernetes() -> None:
         *(("9" * 30, int(1e30)), ("9" * 400, "9" * 400), ("1.2.3", "1.2.3"), ("0x", "0x")),
     ],
 )
-def test_plain_value_is_what_kubectl_reads(written: str, value: object) -> None:
+def test_plain_values_equal_those_of_kubectl(written: str, value: object) -> None:
     found = one(f"kind: X\na: {written}\n").data["a"]
     assert (found, type(found)) == (value, type(value))
 

@@ -141,10 +141,8 @@ def strategy(workload: Workload) -> Iterator[Finding]:
             advice="clients that retry" if writer else "",
         )
         return
-    rolling_update, pods = (
-        workload.rolling_update,
-        max(workload.replicas, 1),
-    )  # scaled to zero, it is not updated
+    rolling_update = workload.rolling_update
+    pods = max(workload.replicas, 1)  # scaled to zero, it is not updated
     away = amount(rolling_update.get("maxUnavailable", "25%"), pods, up=False)
     surge = amount(rolling_update.get("maxSurge", "25%"), pods, up=True)
     if writer and surge and not workload.claims:
