@@ -122,8 +122,8 @@ test-matrix: named $(VENV)/.dev ## all cluster tests; takes most of an hour (CON
 	$(CLUSTER_TESTS)
 
 .PHONY: test-docker
-test-docker: $(VENV)/.dev ## docker stop under load, of an image with gunicorn-drain (needs Docker and python:3.13-slim)
-	$(BIN)/pytest tests/process/test_docker.py
+test-docker: $(VENV)/.dev ## the image's files and user, and docker stop under load (needs Docker and python:3.13-slim)
+	$(BIN)/pytest tests/process/test_image.py tests/process/test_docker.py
 
 # What leans on Gunicorn's insides, with another release of it.
 GUNICORN ?= 27.0.0
