@@ -33,6 +33,11 @@ def changed(old: str, new: str) -> str:
     return BASE.replace(old, new, 1)
 
 
+def with_variable(value: str) -> str:
+    """Return the base with an environment variable, its value as it is written in YAML."""
+    return changed(COMMAND, f"{COMMAND}        env:\n        - {{name: A, value: {value}}}\n")
+
+
 # The input, the exit status, and a part of what is said of it.
 INPUTS: dict[str, tuple[str | bytes, int, str]] = {
     "anchor and merge of a container": (
@@ -173,33 +178,33 @@ INPUTS: dict[str, tuple[str | bytes, int, str]] = {
     "annotation a time": (changed("  name: web\n", "  name: web\n  annotations: {x: 12:30:45}\n"), 0, ""),
     "annotations a list": (changed("  name: web\n", "  name: web\n  annotations: [x]\n"), 2, "mapping"),
     "env value a number": (
-        changed(COMMAND, COMMAND + "        env:\n        - {name: PORT, value: 8080}\n"),
+        with_variable("8080"),
         2,
         "quotes",
     ),
     "env value a boolean": (
-        changed(COMMAND, COMMAND + "        env:\n        - {name: PORT, value: on}\n"),
+        with_variable("on"),
         2,
         "quotes",
     ),
     "env value yes": (
-        changed(COMMAND, COMMAND + "        env:\n        - {name: A, value: yes}\n"),
+        with_variable("yes"),
         2,
         "env[0].value is true; allowed is text: put it in quotes (YAML reads yes so)",
     ),
     "env value n": (
-        changed(COMMAND, COMMAND + "        env:\n        - {name: A, value: n}\n"),
+        with_variable("n"),
         2,
         ":32: Deployment web cannot be checked: spec.template.spec.containers[0].env[0].value is false; "
         "allowed is text: put it in quotes (YAML reads n so)",
     ),
     "env value 08": (
-        changed(COMMAND, COMMAND + "        env:\n        - {name: A, value: 08}\n"),
+        with_variable("08"),
         2,
         "is 8; allowed is text: put it in quotes (YAML reads 08 so)",
     ),
     "env value of letters in quotes": (
-        changed(COMMAND, COMMAND + "        env:\n        - {name: A, value: 'n'}\n"),
+        with_variable("'n'"),
         0,
         "",
     ),

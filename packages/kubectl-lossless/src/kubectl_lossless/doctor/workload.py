@@ -749,6 +749,11 @@ class Workload:
             and (target.get("kind", "Deployment"), target.get("name")) == (self.kind, self.metadata_name)
         ]
 
+    @property
+    def attached(self) -> list[Document]:
+        """The Services and budgets that select its pods, and what scales it."""
+        return [*self.services, *self.budgets, *([self.autoscaler] if self.autoscaler else [])]
+
     @cached_property
     def autoscaler(self) -> Document | None:
         """The HorizontalPodAutoscaler or ScaledObject that scales it."""

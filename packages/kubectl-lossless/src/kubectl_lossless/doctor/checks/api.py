@@ -106,8 +106,7 @@ def refused(workload: Workload) -> Iterator[Finding]:
     does not have, requests above their limits. So does Argo's controller a Rollout without a strategy of its
     own.
     """
-    autoscalers = [workload.autoscaler] if workload.autoscaler else []
-    for document in [workload.document, *workload.services, *workload.budgets, *autoscalers]:
+    for document in [workload.document, *workload.attached]:
         of = "" if document is workload.document else document.name
         yield from _version(document, of)
         yield from _name_as_boolean(document, of)
@@ -143,18 +142,17 @@ def refused(workload: Workload) -> Iterator[Finding]:
     yield from values.of_workload(workload)
     for service in workload.services:
         yield from values.of_service(service)
-    for autoscaler in autoscalers:
-        yield from values.of_autoscaler(autoscaler)
+    if workload.autoscaler:
+        yield from values.of_autoscaler(workload.autoscaler)
     yield from _routes(workload)
 
 
 def _routes(workload: Workload) -> Iterator[Finding]:
-    names = {each.metadata_name for each in workload.services}
-    for route, backends in routes.of(workload, "Ingress", "HTTPRoute", "GRPCRoute"):
-        led = [each for each in backends if each.service in names]
+    kinds = ("Ingress", "HTTPRoute", "GRPCRoute")
+    for route, backends in routes.to_services(workload, workload.services, *kinds):
         if route.kind != "Ingress":
-            yield from values.of_gateway_backends(led, route.name)
-        elif led and str(route.data.get("apiVersion", "")) == "networking.k8s.io/v1":
+            yield from values.of_gateway_backends(backends, route.name)
+        elif str(route.data.get("apiVersion", "")) == "networking.k8s.io/v1":
             yield from values.of_ingress(route)
 
 

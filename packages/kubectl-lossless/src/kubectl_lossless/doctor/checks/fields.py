@@ -53,14 +53,8 @@ def of_workload(workload: Workload) -> Iterator[Finding]:
         yield from _of_document(document, kind)
     elif "workloadRef" not in workload.spec:
         yield from _of_document(document, POD_TEMPLATE, ("spec", "template"))
-    names = {each.metadata_name for each in workload.services}
-    ingresses = [
-        route
-        for route, backends in routes.of(workload, "Ingress")
-        if names & {each.service for each in backends}
-    ]
-    autoscalers = [workload.autoscaler] if workload.autoscaler else []
-    for each in [*workload.services, *workload.budgets, *autoscalers, *ingresses]:
+    ingresses = [route for route, _ in routes.to_services(workload, workload.services, "Ingress")]
+    for each in [*workload.attached, *ingresses]:
         yield from _of_document(each, _type(each), of=each.name)
 
 

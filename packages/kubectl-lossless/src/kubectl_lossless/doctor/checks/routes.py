@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -167,6 +167,16 @@ def of(workload: Workload, *kinds: str) -> Iterator[tuple[Document, list[Backend
                 found = [one for one in read(each) if one.namespace == workload.namespace]
                 if found:
                     yield each, found
+
+
+def to_services(
+    workload: Workload, services: Iterable[Document], *kinds: str
+) -> Iterator[tuple[Document, list[Backend]]]:
+    """Yield the routes, of these kinds or all, that send to any of `services`, with the backends that do."""
+    names = {each.metadata_name for each in services}
+    for route, backends in of(workload, *kinds):
+        if found := [each for each in backends if each.service in names]:
+            yield route, found
 
 
 def destination_rules(workload: Workload, service: str) -> list[Document]:

@@ -183,10 +183,9 @@ def _subset_of_backend(workload: Workload, route: Document, backend: Backend) ->
 
 def ingress_api(workload: Workload) -> Iterator[Finding]:
     """extensions/v1beta1 and networking.k8s.io/v1beta1 are not served since Kubernetes 1.22."""
-    names = {each.metadata_name for each in workload.services}
-    for ingress, backends in routes.of(workload, "Ingress"):
+    for ingress, _ in routes.to_services(workload, workload.services, "Ingress"):
         version = str(ingress.data.get("apiVersion", ""))
-        if version.endswith("/v1beta1") and names & {each.service for each in backends}:
+        if version.endswith("/v1beta1"):
             yield Finding(
                 Severity.ADVICE,
                 f"{version} is not served since Kubernetes 1.22.",
@@ -281,13 +280,9 @@ def pod_targets(workload: Workload) -> Iterator[Finding]:
     """A load balancer that sends to pods itself (ALB with target-type ip, NEG) takes a pod out later than
     endpoints do, and needs a readiness gate to know of a new one.
     """
-    names = {each.metadata_name for each in workload.services_of_app}
-    marked = [each for each in workload.services_of_app if _sends_to_pods(each.annotations)]
-    marked += [
-        each
-        for each, backends in routes.of(workload, "Ingress")
-        if _sends_to_pods(each.annotations) and names & {one.service for one in backends}
-    ]
+    services = workload.services_of_app
+    ingresses = [route for route, _ in routes.to_services(workload, services, "Ingress")]
+    marked = [each for each in [*services, *ingresses] if _sends_to_pods(each.annotations)]
     wait = workload.serving_on
     if marked and wait < DEREGISTRATION:
         yield Finding(
@@ -476,11 +471,7 @@ def _words(workload: Workload, controller: Controller | None) -> str:
 
 def _controllers(workload: Workload) -> Iterator[tuple[str, Controller | None]]:
     """Yield what routes to the Services, by the name of the object that says so; None for an unknown one."""
-    services = {each.metadata_name for each in workload.services_of_app}
-    for route, backends in routes.of(workload, *OVER_HTTP):
-        named = services & {each.service for each in backends}
-        if not named:
-            continue
+    for route, backends in routes.to_services(workload, workload.services_of_app, *OVER_HTTP):
         if route.kind == "Ingress":
             yield route.name, known_by(_signs_of_ingress(workload, route.data))
         elif route.kind == "HTTPRoute":
@@ -488,6 +479,7 @@ def _controllers(workload: Workload) -> Iterator[tuple[str, Controller | None]]:
         elif route.kind != "VirtualService":
             yield route.name, known_by([route.group])
         elif (known := known_by([f"{route.group}/"])) is not None:
+            named = {each.service for each in backends}
             rules = [each for name in named for each in routes.destination_rules(workload, name)]
             set_by = [found for each in rules if (found := seconds_of(routes.idle_timeout(each)))]
             yield route.name, replace(known, idle=min([known.idle, *set_by]))
@@ -499,8 +491,7 @@ OVER_HTTP = ("Ingress", "HTTPRoute", "IngressRoute", "HTTPProxy", "VirtualServic
 
 def routes_to(workload: Workload) -> int:
     """Return how many Ingresses and other routes lead to the workload."""
-    names = {each.metadata_name for each in workload.services}
-    return sum(bool(names & {each.service for each in backends}) for _, backends in routes.of(workload))
+    return sum(1 for _ in routes.to_services(workload, workload.services))
 
 
 def _signs_of_ingress(workload: Workload, ingress: Object) -> list[str]:

@@ -20,6 +20,9 @@ from kubectl_lossless.doctor.shell import (
 )
 from kubectl_lossless.doctor.workload import DEFAULT_GRACE, POD, Container, Workload
 
+SH = ("sh", "/bin/sh")
+"""Ways to write an image's sh in a command."""
+
 KILL_MARGIN = 2
 """Seconds between the last timeout of a stop and the SIGKILL, for the kubelet and for exiting."""
 
@@ -95,9 +98,6 @@ def _lacking_in_dash(app: Container) -> Iterator[Finding]:
         (change,) if change and not start.script_file else (),
         advice="" if change and not start.script_file else "bash, which that image has too",
     )
-
-
-SH = ("sh", "/bin/sh")
 
 
 # ---- serving on after the pod was deleted -----------------------------------------------------------
