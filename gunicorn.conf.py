@@ -6,11 +6,10 @@ Gunicorn executes this file again on every SIGHUP, so it holds no state: the sta
 import gc
 from typing import Any
 
-import gunicorn_drain.logs
-import gunicorn_drain.prometheus
+import gunicorn_drain
 from app.notices import notices
 from app.settings import PROBES, WORKER_CONNECTIONS, settings_or_exit
-from gunicorn_drain import flags, listeners
+from gunicorn_drain import flags, listeners, logs, prometheus
 from gunicorn_fast.malloc import limit_arenas
 
 given = flags.given()
@@ -30,7 +29,7 @@ loglevel = settings.log_level
 # --reload loads changed code in new workers only.
 preload_app = not (settings.is_gevent or "reload" in given)
 # The heartbeat must not wait for a disk if there is memory to write to. None: in TMPDIR.
-worker_tmp_dir = gunicorn_drain.prometheus.memory_directory()
+worker_tmp_dir = prometheus.memory_directory()
 # Nothing here uses the control socket, and it needs a writable home.
 control_socket_disable = "control_socket" not in given
 # The same for all peers, from loopback too (docs/security.md).
@@ -46,17 +45,14 @@ def on_starting(server: Any) -> None:
 
 
 def when_ready(server: Any) -> None:
-    """Keep the workers' memory small: share the loaded code, and limit malloc's arenas.
-
-    A garbage collection writes to every object that is not frozen, and so copies it into each worker.
-    """
-    gc.freeze()
+    """Keep the workers' memory small."""
+    gc.freeze()  # a garbage collection writes to the other objects, and so copies them into each worker
     limit_arenas()
 
 
 listeners.install(globals(), settings.bind.split(","), settings.port)
-gunicorn_drain.logs.install(globals(), log_format=settings.log_format, access_log=settings.access_log)
-gunicorn_drain.prometheus.install(globals(), environment)
+logs.install(globals(), log_format=settings.log_format, access_log=settings.access_log)
+prometheus.install(globals(), environment)
 gunicorn_drain.install(
     globals(), probes=PROBES, policy=settings.drain_policy, send_timeout=settings.send_timeout
 )

@@ -11,6 +11,9 @@ from typing import Any
 
 from gunicorn_drain.policy import DECIMAL
 
+WHOLE = re.compile("[0-9]{1,9}")
+"""Pattern of a whole number."""
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -21,53 +24,37 @@ class Rule:
     unit: str = ""
 
 
-def _within(read: Callable[[str], float], text: str, low: float, high: float) -> float:
-    value = read(text)
-    if not low <= value <= high:
-        raise ValueError
-    return value
+def _setting(default: Any, read: Callable[[str], Any], allowed: str, unit: str = "") -> Any:
+    return field(default=default, metadata={"rule": Rule(read, allowed, unit)})
 
 
-def _whole(text: str) -> int:
-    if not re.fullmatch("[0-9]{1,9}", text):
-        raise ValueError
-    return int(text)
+def _number(kind: type[int] | type[float], low: float, high: float) -> Callable[[str], float]:
+    """Return a reader of whole or decimal numbers from `low` to `high`."""
+    pattern = WHOLE if kind is int else DECIMAL
 
+    def read(text: str) -> float:
+        if not pattern.fullmatch(text) or not low <= (value := kind(text)) <= high:
+            raise ValueError
+        return value
 
-def _decimal(text: str) -> float:
-    if not DECIMAL.fullmatch(text):
-        raise ValueError
-    return float(text)
-
-
-def _setting(default: Any, rule: Rule) -> Any:
-    return field(default=default, metadata={"rule": rule})
+    return read
 
 
 def count(default: int, low: int, high: int, unit: str) -> Any:
     """Create a setting that is a whole number from `low` to `high`, of `unit`."""
-    rule = Rule(lambda text: _within(_whole, text, low, high), f"a whole number from {low} to {high}", unit)
-    return _setting(default, rule)
+    return _setting(default, _number(int, low, high), f"a whole number from {low} to {high}", unit)
 
 
 def seconds(default: float, low: float, high: float) -> Any:
     """Create a setting that is a time from `low` to `high`, in seconds."""
-    rule = Rule(
-        lambda text: _within(_decimal, text, low, high),
-        f"seconds from {low:g} to {high:g}, whole or decimal",
-        "seconds",
-    )
-    return _setting(default, rule)
+    allowed = f"seconds from {low:g} to {high:g}, whole or decimal"
+    return _setting(default, _number(float, low, high), allowed, "seconds")
 
 
 def share(default: float, high: float = 1.0) -> Any:
     """Create a setting that is a share of DRAIN_MAX, from 0 to `high`."""
-    rule = Rule(
-        lambda text: _within(_decimal, text, 0, high),
-        f"a decimal number from 0 to {high:g}",
-        "share of `DRAIN_MAX`",
-    )
-    return _setting(default, rule)
+    allowed = f"a decimal number from 0 to {high:g}"
+    return _setting(default, _number(float, 0, high), allowed, "share of `DRAIN_MAX`")
 
 
 def choice(
@@ -81,7 +68,7 @@ def choice(
             raise ValueError
         return choices[text]
 
-    return _setting(default, Rule(read, "one of " + ", ".join(choices)))
+    return _setting(default, read, "one of " + ", ".join(choices))
 
 
 def text(default: str, pattern: str, allowed: str) -> Any:
@@ -92,7 +79,7 @@ def text(default: str, pattern: str, allowed: str) -> Any:
             raise ValueError
         return text
 
-    return _setting(default, Rule(read, allowed))
+    return _setting(default, read, allowed)
 
 
 def addresses(default: str) -> Any:
@@ -104,4 +91,4 @@ def addresses(default: str) -> Any:
             raise ValueError
         return ",".join(dict.fromkeys(str(ipaddress.ip_address(each)) for each in addresses))
 
-    return _setting(default, Rule(read, "IP addresses, separated by commas"))
+    return _setting(default, read, "IP addresses, separated by commas")

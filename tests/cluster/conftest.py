@@ -107,14 +107,14 @@ def deployed(stage: Stage) -> Deploy:
         # Into an empty namespace: a pause, a history or other values of an earlier test must have no effect.
         left = ("deployment,hpa,pdb,job,networkpolicy", "--all", "-n", NAMESPACE)
         stage.kubectl("delete", *left, "--cascade=foreground", "--wait", timeout=180)
-        stage.apply(rung, afresh=True)
+        stage.apply(rung, clean=True)
         stage.wait_until_settled(ROLLED_OUT)
-        return way_in(stage)
+        return reachable_url(stage)
 
     return deploy
 
 
-def way_in(stage: Stage) -> str:
+def reachable_url(stage: Stage) -> str:
     """Return the first URL of a node at which the service responds."""
     url = first_to_respond(stage.node_urls(), None, ROUTED)
     assert url, f"none of {stage.node_urls()} responds within {ROUTED:g} s"
@@ -129,7 +129,7 @@ def edge(request: pytest.FixtureRequest, stage: Stage) -> Iterator[str]:
         pytest.skip("EDGE_URL does not say where the cluster's edge is")
     if not stage.kubectl("get", "crd", "httproutes.gateway.networking.k8s.io", "--ignore-not-found"):
         pytest.skip("the cluster has no Ingress and Gateway API controller")
-    stage.apply(Rung("v5"), afresh=True)
+    stage.apply(Rung("v5"), clean=True)
     stage.wait_until_settled(ROLLED_OUT)
     stage.kubectl("apply", "-f", manifest)
     assert first_to_respond([EDGE], None, ROUTED), f"{EDGE} does not respond within {ROUTED:g} s"

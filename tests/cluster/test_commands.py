@@ -12,7 +12,7 @@ import pytest
 from kubectl_lossless.kubectl import Kubectl, KubectlError
 from kubectl_lossless.measure.pod import State
 from kubectl_lossless.measure.watch import Watch
-from tests.cluster.conftest import NAME, ROLLED_OUT, Deploy, nothing_lost, way_in
+from tests.cluster.conftest import NAME, ROLLED_OUT, Deploy, nothing_lost, reachable_url
 from tests.waiting import wait_until
 from tools.course.load import Load
 from tools.course.stage import Rung, Stage
@@ -65,11 +65,11 @@ def test_single_file_deploys_everything(stage: Stage, deployed: Deploy, manifest
     kubectl("delete", "namespace", stage.namespace, "--wait", timeout=180)
     kubectl("create", "-f", str(manifests / "flask-deployment-all.yaml"))
     kubectl("rollout", "status", NAME, "-n", stage.namespace, "--timeout=120s", timeout=130)
-    assert versions_now(way_in(stage))
+    assert versions_now(reachable_url(stage))
 
 
 @pytest.mark.matrix  # the guide, which CI runs, tests this too
-def test_history_undo_and_undo_to_a_revision(stage: Stage, deployed: Deploy) -> None:
+def test_undo_to_any_revision_loses_nothing(stage: Stage, deployed: Deploy) -> None:
     url = deployed(Rung("v4", min_ready_seconds=0))
     course = Course(stage, url)
     for name in ("v5", "v6"):

@@ -13,7 +13,7 @@ import pytest
 
 from kubectl_lossless.kubectl import Kubectl
 from kubectl_lossless.measure.pod import version_of
-from tests.cluster.conftest import K8S, way_in
+from tests.cluster.conftest import K8S, reachable_url
 from tools.course.experiment import Experiment, run
 from tools.course.namespace import JOURNAL, get_namespace
 from tools.course.stage import Rung, Stage, StageError
@@ -197,4 +197,4 @@ def test_previous_objects_are_restored_even_after_their_deletion(
     stage.wait_until_settled(SOON)
     (now,) = stage.kubectl.objects("get", "deployment", stage.deployment, "-n", stage.namespace)
     assert version_of(now["spec"]["template"]) == "found"
-    assert way_in(stage)
+    assert reachable_url(stage)

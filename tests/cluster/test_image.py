@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from tests.cluster.conftest import K8S, NAMESPACE, Deploy, way_in
+from tests.cluster.conftest import K8S, NAMESPACE, Deploy, reachable_url
 from tools.course.stage import Rung, Stage
 
 LOADER = os.environ.get("IMAGE_LOADER")
@@ -42,7 +42,7 @@ def test_loaded_image_is_deployed_without_a_registry(stage: Stage, deployed: Dep
     reasons = {each["reason"] for each in events if each["involvedObject"].get("name") in names}
     assert "Pulled" in reasons  # "already present on machine"
     assert "Pulling" not in reasons
-    assert way_in(stage)
+    assert reachable_url(stage)
 
 
 CONNECTS = "import socket, sys; socket.create_connection((sys.argv[1], 8000), 2)"

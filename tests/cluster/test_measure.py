@@ -209,7 +209,7 @@ def test_verdict_names_the_true_cause_and_nothing_else_is_changed(shop: Shop, na
 
 
 def test_verdict_on_a_rollout_without_loss_names_no_cause(shop: Shop, stage: Stage) -> None:
-    stage.apply(Rung("v5", min_ready_seconds=0), afresh=True)
+    stage.apply(Rung("v5", min_ready_seconds=0), clean=True)
     stage.wait_until_settled(180)
     url = stage.node_urls()[0]
     status, found, said = shop.measure(
@@ -684,8 +684,8 @@ def test_propagation_measures_the_time_that_each_route_leads_to_a_terminating_po
     done = shop.propagation(web)
     assert done.returncode == 0, done.stderr
     found = Propagation.read(shop.folder / "propagation.json")
-    assert found.ways() == ["EndpointSlice", web]
-    assert len({leave.pod for leave in found.leaves}) == 3
+    assert found.routes() == ["EndpointSlice", web]
+    assert len({each.pod for each in found.terminations}) == 3
     # The server refuses connections from SIGTERM on, so each loss shows that the route still led to the pod.
     assert found.lost[web] > 0
     assert 0 < max(found.times(web)) < 20

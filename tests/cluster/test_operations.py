@@ -49,7 +49,7 @@ def test_doctor_reads_the_cluster(stage: Stage, deployed: Deploy) -> None:
     assert missing.returncode == 2
     assert f"There is no workload elsewhere in the namespace {NAMESPACE}" in missing.stderr
 
-    stage.apply(Rung("v2"), afresh=True)
+    stage.apply(Rung("v2"), clean=True)
     done = doctor(stage, "flask-deployment")
     assert done.returncode == 1, done.stdout
     assert "drain: The service stops listening at SIGTERM" in done.stdout

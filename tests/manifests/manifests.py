@@ -14,7 +14,7 @@ Object = dict[str, Any]
 
 ROOT = Path(__file__).parents[2]
 K8S = ROOT / "k8s"
-RUNGS = ("v1", "v2", "v3", "v4", "v5", "v6", "v6-plain", "v7")
+RUNGS = sorted(path.stem.removeprefix("flask-deployment-") for path in K8S.glob("flask-deployment-v*.yaml"))
 RECOMMENDED = "v5"
 SERVICE_TARGET = "http"
 

@@ -9,7 +9,6 @@ import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-DPKG = "var/lib/dpkg/status"
 DIST_INFO = re.compile(r".*/[^/]+\.dist-info/METADATA")
 
 

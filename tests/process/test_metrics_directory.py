@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from gunicorn_drain.prometheus import MEMORY, PREFIX, VARIABLE
+from gunicorn_drain.prometheus import PREFIX, VARIABLE
 from gunicorn_drain.prometheus.exited import KEPT, MERGES
 from gunicorn_fast import LEADER_WORKER
 from tests.process.clients import Connection
@@ -27,7 +27,6 @@ from tests.waiting import wait_until
 REQUESTS = 5
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="--user needs root")
-needs_memory = pytest.mark.skipif(not os.access(MEMORY, os.W_OK), reason=f"{MEMORY} cannot be written to")
 NOBODY = "nobody"
 
 

@@ -74,12 +74,6 @@ def application(environ, start_response):
     return [b"ok"]
 """
 
-NO_PRELOAD = """
-from runpy import run_path
-globals().update(run_path("gunicorn.conf.py"))
-preload_app = False
-"""
-
 
 @pytest.mark.parametrize("draining", [False, True])
 @pytest.mark.parametrize("worker_class", [name for name in WORKER_CLASSES if name != "sync"])

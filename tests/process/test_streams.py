@@ -502,7 +502,7 @@ def test_five_hundred_streams_leave_every_thread_to_requests() -> None:
             assert get(port, "/health").status == 200
             assert [each.response().status for each in slow] == [200] * threads
             streams.wait_until_current()
-            assert (streams.seen.lost, streams.seen.repeated, streams.seen.cuts.total()) == (0, 0, 0)
+            assert (streams.stats.lost, streams.stats.repeated, streams.stats.aborted.total()) == (0, 0, 0)
 
 
 # ---- notification and end of streams -----------------------------------------------------------------
@@ -527,10 +527,10 @@ def test_clients_are_notified_evenly_after_sigterm_and_move(worker_class: str) -
             leaving.signal(signal.SIGTERM)
             took = leaving.wait()
             streams.wait_until_current()
-            seen = streams.seen
-            print(worker_class, f"exit after {took:.2f} s;", seen)
-        assert (seen.lost, seen.repeated, seen.cuts.total()) == (0, 0, 0), str(seen)
-        moments = sorted(at - asked for at in seen.told)
+            stats = streams.stats
+            print(worker_class, f"exit after {took:.2f} s;", stats)
+        assert (stats.lost, stats.repeated, stats.aborted.total()) == (0, 0, 0), str(stats)
+        moments = sorted(at - asked for at in stats.notified)
         assert len(moments) == 120
         # From one fifth of DRAIN_MAX to three fifths, evenly: no client early, and no client later than the
         # delay of a busy machine.
@@ -624,10 +624,10 @@ def test_hundreds_of_clients_move_without_loss() -> None:
             where = urls[1]
             leaving.signal(signal.SIGTERM)
             leaving.wait()
-            streams.wait_until(lambda: len(streams.seen.connects) >= 300, 60)
+            streams.wait_until(lambda: len(streams.stats.connects) >= 300, 60)
             streams.wait_until_current()
-            print(streams.seen)
-            assert (streams.seen.lost, streams.seen.repeated) == (0, 0), str(streams.seen)
+            print(streams.stats)
+            assert (streams.stats.lost, streams.stats.repeated) == (0, 0), str(streams.stats)
 
 
 def test_streams_are_cut_without_the_drain() -> None:
@@ -681,8 +681,8 @@ def test_streams_of_a_retiring_worker_move_to_other_workers(number: signal.Signa
                 "the old workers are gone",
             )
             streams.wait_until_current()
-            print(number.name, streams.seen)
-            assert (streams.seen.lost, streams.seen.repeated, streams.seen.cuts.total()) == (0, 0, 0)
+            print(number.name, streams.stats)
+            assert (streams.stats.lost, streams.stats.repeated, streams.stats.aborted.total()) == (0, 0, 0)
             assert streams_open(service) == 80
             told, moved, forced = farewells(service)
             assert told >= sum(held[pid] for pid in set(held) - set(service.workers))

@@ -21,7 +21,7 @@ from kubectl_lossless.measure.report.timeline import timeline
 from kubectl_lossless.measure.workload import RolloutError
 from tools.course import replicas
 from tools.course.course import PARTS, goals, onto_itself, parts
-from tools.course.experiment import Experiment, Silent, run, run_streams
+from tools.course.experiment import Experiment, Output, run, run_streams
 from tools.course.load import CLIENTS, DEFAULT_MIX, LONG_MIX, mix_from_text, mix_to_text
 from tools.course.propagation import Survey, measure
 from tools.course.published import published
@@ -31,7 +31,7 @@ HELD, NOT_HELD, COULD_NOT_RUN, INTERRUPTED = 0, 1, 2, 130
 PROGRESS_LINE_EVERY = 5.0  # seconds, if the output is no terminal
 
 
-class Console(Silent):
+class Console(Output):
     """Output on stderr: steps as lines, progress as one line that is overwritten."""
 
     def __init__(self) -> None:
@@ -65,53 +65,13 @@ def parser() -> argparse.ArgumentParser:
         "does. --keep leaves all as it is.",
     )
     commands = top.add_subparsers(dest="command", required=True)
-
-    stage = argparse.ArgumentParser(add_help=False)
-    to = stage.add_argument_group("what is rolled out")
-    to.add_argument("--manifests", type=Path, default=MANIFESTS, help="folder of the rungs (default: k8s)")
-    to.add_argument("--image", help="image of the container flask, instead of the manifests'")
-    to.add_argument("--envoy-image", help="image of the sidecar envoy, instead of the manifests'")
-    to.add_argument("--context", help="kubectl context of the cluster; always needed")
-    to.add_argument(
-        "--yes",
-        action="store_true",
-        help="continue without asking in a namespace that holds objects that no experiment has created",
-    )
-    to.add_argument("--timeout", type=float, default=240.0, help="seconds for each rollout (default: 240)")
-    to.add_argument("--keep", action="store_true", help="leave the cluster as the experiment left it")
-    stage.add_argument("--output", type=Path, help="report folder (default: reports/TIME-NAME)")
-    stage.add_argument(
-        "--load-image",
-        default=Experiment.load_image,
-        help=f"image for a load in the cluster, from make push-load (default: {Experiment.load_image})",
-    )
-    common = argparse.ArgumentParser(add_help=False, parents=[stage])
-    load = common.add_argument_group("load")
-    load.add_argument(
-        "--clients",
-        type=mix,
-        default=dict(DEFAULT_MIX),
-        metavar="KIND=N,...",
-        help=f"clients of each kind (default: {mix_to_text(DEFAULT_MIX)}); kinds: "
-        + "; ".join(f"{client.name}: {client.says}" for client in CLIENTS.values()),
-    )
-    load.add_argument(
-        "--long", action="store_true", help=f"also requests of 4 and 5 s: {mix_to_text(LONG_MIX)}"
-    )
-    load.add_argument(
-        "--target",
-        default="nodeport",
-        help="target of requests: nodeport (default; from inside the cluster where no node is reachable "
-        "from here), dns or clusterip (the Service, from inside), or a URL",
-    )
-    load.add_argument("--host", help="Host header, for a URL of an Ingress")
-    load.add_argument("--where", choices=("auto", "in-cluster"), default="auto", help="where the load runs")
+    stage = stage_options()
+    common = argparse.ArgumentParser(add_help=False, parents=[stage, load_options()])
 
     update = commands.add_parser(
         "update", parents=[common], help="one update from a rung to another, or itself"
     )
-    update.add_argument("source", metavar="FROM", help="v1 ... v7, or the path of a manifest")
-    update.add_argument("destination", metavar="TO", help="the same again rolls it onto itself")
+    add_rungs(update)
     update.add_argument("--to-image", help="image of the container flask in TO")
     update.add_argument("--min-ready-seconds", type=int, help="in FROM and TO, instead of the manifests'")
     update.add_argument("--max-lost", type=int, default=0, help="goal: requests lost at most (default: 0)")
@@ -126,47 +86,19 @@ def parser() -> argparse.ArgumentParser:
         parents=[common],
         help="a rung onto itself with more and more pods: the time of each update beside its floor",
     )
-    growth.add_argument("rung", metavar="RUNG", nargs="?", default="v5", help="v1 ... v7 (default: v5)")
-    growth.add_argument(
-        "--numbers",
-        type=numbers,
-        default=list(replicas.NUMBERS),
-        metavar="N,...",
-        help=f"numbers of pods (default: {','.join(map(str, replicas.NUMBERS))})",
-    )
-    growth.add_argument(
-        "--strategy",
-        default="25%/0",
-        metavar="SURGE/UNAVAILABLE",
-        help="maxSurge and maxUnavailable, in pods or percent (default: 25%%/0)",
-    )
-    growth.add_argument(
-        "--min-ready-seconds", type=int, default=0, help="instead of the manifest's (default: 0)"
-    )
+    add_replicas_options(growth)
 
     spread = commands.add_parser(
         "propagation",
         parents=[stage],
         help="how long a terminating pod still gets new connections: the minimum of DRAIN_MIN",
     )
-    spread.add_argument("rung", metavar="RUNG", nargs="?", default="v5", help="what to deploy (default: v5)")
-    spread.add_argument(
-        "--pods", type=int, default=6, help="pods to delete, one after the other (default: 6)"
-    )
-    spread.add_argument(
-        "--way",
-        type=way,
-        action="append",
-        default=[],
-        metavar="NAME=URL",
-        help="a route to the service in addition to the nodes' ports, such as an Ingress (may be repeated)",
-    )
-    spread.add_argument("--inside", action="store_true", help="also by the Service's name in the cluster")
+    add_propagation_options(spread)
+
     streams = commands.add_parser(
         "streams", parents=[common], help="one update under event streams and WebSockets instead of requests"
     )
-    streams.add_argument("source", metavar="FROM", help="v1 ... v7, or the path of a manifest")
-    streams.add_argument("destination", metavar="TO", help="the same again rolls it onto itself")
+    add_rungs(streams)
     streams.add_argument("--events", type=int, default=500, help="event streams (default: 500)")
     streams.add_argument("--sockets", type=int, default=500, help="WebSockets (default: 500)")
     streams.add_argument(
@@ -181,6 +113,100 @@ def parser() -> argparse.ArgumentParser:
     again = commands.add_parser("page", help="build the page and chart of a report.json again")
     again.add_argument("report", type=Path)
     return top
+
+
+def stage_options() -> argparse.ArgumentParser:
+    """Create the options of every command on a cluster."""
+    options = argparse.ArgumentParser(add_help=False)
+    stage = options.add_argument_group("what is rolled out")
+    stage.add_argument("--manifests", type=Path, default=MANIFESTS, help="folder of the rungs (default: k8s)")
+    stage.add_argument("--image", help="image of the container flask, instead of the manifests'")
+    stage.add_argument("--envoy-image", help="image of the sidecar envoy, instead of the manifests'")
+    stage.add_argument("--context", help="kubectl context of the cluster; always needed")
+    stage.add_argument(
+        "--yes",
+        action="store_true",
+        help="continue without asking in a namespace that holds objects that no experiment has created",
+    )
+    stage.add_argument("--timeout", type=float, default=240.0, help="seconds for each rollout (default: 240)")
+    stage.add_argument("--keep", action="store_true", help="leave the cluster as the experiment left it")
+    options.add_argument("--output", type=Path, help="report folder (default: reports/TIME-NAME)")
+    options.add_argument(
+        "--load-image",
+        default=Experiment.load_image,
+        help=f"image for a load in the cluster, from make push-load (default: {Experiment.load_image})",
+    )
+    return options
+
+
+def load_options() -> argparse.ArgumentParser:
+    """Create the options of the load."""
+    options = argparse.ArgumentParser(add_help=False)
+    load = options.add_argument_group("load")
+    load.add_argument(
+        "--clients",
+        type=mix,
+        default=dict(DEFAULT_MIX),
+        metavar="KIND=N,...",
+        help=f"clients of each kind (default: {mix_to_text(DEFAULT_MIX)}); kinds: "
+        + "; ".join(f"{client.name}: {client.description}" for client in CLIENTS.values()),
+    )
+    load.add_argument(
+        "--long", action="store_true", help=f"also requests of 4 and 5 s: {mix_to_text(LONG_MIX)}"
+    )
+    load.add_argument(
+        "--target",
+        default="nodeport",
+        help="target of requests: nodeport (default; from inside the cluster where no node is reachable "
+        "from here), dns or clusterip (the Service, from inside), or a URL",
+    )
+    load.add_argument("--host", help="Host header, for a URL of an Ingress")
+    load.add_argument("--where", choices=("auto", "in-cluster"), default="auto", help="where the load runs")
+    return options
+
+
+def add_rungs(command: argparse.ArgumentParser) -> None:
+    """Add the two rungs of an update."""
+    command.add_argument("source", metavar="FROM", help="v1 ... v7, or the path of a manifest")
+    command.add_argument("destination", metavar="TO", help="the same again rolls it onto itself")
+
+
+def add_replicas_options(command: argparse.ArgumentParser) -> None:
+    """Add the rung and the numbers of pods."""
+    command.add_argument("rung", metavar="RUNG", nargs="?", default="v5", help="v1 ... v7 (default: v5)")
+    command.add_argument(
+        "--numbers",
+        type=numbers,
+        default=list(replicas.NUMBERS),
+        metavar="N,...",
+        help=f"numbers of pods (default: {','.join(map(str, replicas.NUMBERS))})",
+    )
+    command.add_argument(
+        "--strategy",
+        default="25%/0",
+        metavar="SURGE/UNAVAILABLE",
+        help="maxSurge and maxUnavailable, in pods or percent (default: 25%%/0)",
+    )
+    command.add_argument(
+        "--min-ready-seconds", type=int, default=0, help="instead of the manifest's (default: 0)"
+    )
+
+
+def add_propagation_options(command: argparse.ArgumentParser) -> None:
+    """Add the rung, the number of pods to delete, and the routes to measure."""
+    command.add_argument("rung", metavar="RUNG", nargs="?", default="v5", help="what to deploy (default: v5)")
+    command.add_argument(
+        "--pods", type=int, default=6, help="pods to delete, one after the other (default: 6)"
+    )
+    command.add_argument(
+        "--route",
+        type=route,
+        action="append",
+        default=[],
+        metavar="NAME=URL",
+        help="a route to the service in addition to the nodes' ports, such as an Ingress (may be repeated)",
+    )
+    command.add_argument("--inside", action="store_true", help="also by the Service's name in the cluster")
 
 
 def mix(text: str) -> dict[str, int]:
@@ -199,7 +225,7 @@ def numbers(text: str) -> list[int]:
     return [int(number) for number in found]
 
 
-def way(text: str) -> tuple[str, str]:
+def route(text: str) -> tuple[str, str]:
     """Parse a route: a name and a URL."""
     name, _, url = text.partition("=")
     if not name or not url.startswith("http://"):
@@ -250,8 +276,10 @@ def update(options: argparse.Namespace, stage: Stage, console: Console) -> int:
     report = run(between(options, source, destination), stage, console)
     where = folder(options, f"{Path(report.source).stem}-{Path(report.target).stem}")
     write_report(where, report)
-    says = f"{report.load.lost} of {report.load.requests:,} requests lost; at most {options.max_lost} may be"
-    goal = Goal(says, report.problem is None and report.load.lost <= options.max_lost)
+    sentence = (
+        f"{report.load.lost} of {report.load.requests:,} requests lost; at most {options.max_lost} may be"
+    )
+    goal = Goal(sentence, report.problem is None and report.load.lost <= options.max_lost)
     finish([report], [goal], where)
     return HELD if goal.held else NOT_HELD
 
@@ -273,7 +301,7 @@ def course(options: argparse.Namespace, stage: Stage, console: Console) -> int:
     shown: list[Part] = []
     for part in parts(base, options.part or PARTS):
         reports: list[Report] = []
-        shown.append(Part(part.title, part.says, reports, part.name))
+        shown.append(Part(part.title, part.introduction, reports, part.name))
         for number, each in enumerate(part.experiments, 1):
             report = run(each, stage, console)
             reports.append(report)
@@ -316,7 +344,7 @@ def propagation(options: argparse.Namespace, stage: Stage, console: Console) -> 
     survey = Survey(
         Rung(options.rung, options.image, envoy_image=options.envoy_image),
         options.pods,
-        dict(options.way),
+        dict(options.route),
         inside=options.inside,
         load_image=options.load_image,
         timeout=options.timeout,

@@ -10,9 +10,9 @@ from kubectl_lossless.measure.report.compare import Goal
 from kubectl_lossless.measure.report.figures import Figures
 from tools.course.experiment import Experiment
 from tools.course.load import LONG_MIX
-from tools.course.stage import RECREATE, Rung
+from tools.course.stage import MANIFESTS, RECREATE, Rung, rungs
 
-RUNGS = ("v1", "v2", "v3", "v4", "v5", "v6", "v7")
+RUNGS = tuple(rungs(MANIFESTS))
 KEEPS_ALL = RUNGS[2:]
 """Rungs whose pods terminate without losing a request: from v3 on."""
 KEEPS_LONG = RUNGS[4:]
@@ -37,7 +37,7 @@ class Part:
 
     name: str
     title: str
-    says: str
+    introduction: str
     experiments: Sequence[Experiment]
 
 
@@ -132,18 +132,18 @@ def goals(reports: Sequence[tuple[str, Report]]) -> list[Goal]:
         if RECREATE in report.title:
             found.append(Goal(f"{report.title}: {figures.lost} lost, an outage", figures.lost > 0))
         elif report.source in (KEEPS_LONG if part == "long" else KEEPS_ALL):
-            says = f"{report.title}: {figures.lost} of {figures.requests:,} requests lost; none may be"
+            sentence = f"{report.title}: {figures.lost} of {figures.requests:,} requests lost; none may be"
             enough = part != "transitions" or figures.requests >= ENOUGH
             if not enough:
-                says += f", of at least {ENOUGH:,}"
-            found.append(Goal(says, figures.lost == 0 and enough))
+                sentence += f", of at least {ENOUGH:,}"
+            found.append(Goal(sentence, figures.lost == 0 and enough))
     by_title = {report.title: Figures.of(report) for _, report in reports}
     slow, fast = by_title.get("v3 → v3"), by_title.get(WITHOUT_PACE)
     if slow and fast and slow.seconds_old_gone and fast.seconds_old_gone:
         share = fast.seconds_old_gone / slow.seconds_old_gone
-        says = (
+        sentence = (
             f"{WITHOUT_PACE} takes {fast.seconds_old_gone:.1f} s, v3 → v3 {slow.seconds_old_gone:.1f} s: "
             f"{share:.2f} of the time; at most {FASTER} is the goal"
         )
-        found.append(Goal(says, share <= FASTER))
+        found.append(Goal(sentence, share <= FASTER))
     return found

@@ -15,7 +15,7 @@ from kubectl_lossless.measure.workload import RolloutError
 from tools.course.load import DEFAULT_MIX, Load
 from tools.course.namespace import EXPERIMENT, MADE_BY
 from tools.course.stage import Rung, Stage, StageError, first_to_respond
-from tools.course.streams import Seen, Streams
+from tools.course.streams import Streams, StreamStats
 
 LEAD = 5.0  # seconds of steady load before the update
 TAIL = 5.0  # seconds of load after the end of the last old pod
@@ -54,7 +54,7 @@ class Experiment:
 class StreamsReport:
     """Report of one update under event streams and WebSockets."""
 
-    seen: Seen
+    stats: StreamStats
     complete: float
     """Seconds from the update's start until it was complete."""
     old_gone: float
@@ -63,13 +63,15 @@ class StreamsReport:
     @property
     def lossless(self) -> bool:
         """True if every client got every tick, once."""
-        return self.seen.lost == self.seen.repeated == 0
+        return self.stats.lost == self.stats.repeated == 0
 
     def __str__(self) -> str:
-        return f"{self.seen}\nold pods gone after {self.old_gone:.1f} s, complete after {self.complete:.1f} s"
+        return (
+            f"{self.stats}\nold pods gone after {self.old_gone:.1f} s, complete after {self.complete:.1f} s"
+        )
 
 
-class Silent:
+class Output:
     """Output that discards steps and progress."""
 
     def say(self, text: str) -> None:
@@ -79,24 +81,24 @@ class Silent:
         """Report the counts so far, which replace the previous ones."""
 
 
-def run(experiment: Experiment, stage: Stage, tell: Silent | None = None) -> Report:
+def run(experiment: Experiment, stage: Stage, output: Output | None = None) -> Report:
     """Run one experiment and return its report, also if the update itself fails (`Report.problem`).
 
     Raises StageError, KubectlError, LoadError if there is nothing to report.
     """
-    tell = tell or Silent()
-    url, place = set_up(experiment, stage, tell)
+    output = output or Output()
+    url, place = set_up(experiment, stage, output)
     with Watch(stage.kubectl, stage.namespace, stage.deployment) as watch:
         old = {pod.name for pod in watch.present()}
         where = "" if isinstance(place, Local) else ", as a Job in the cluster"
-        tell.say(f"{experiment.name}: {len(old)} pods are ready; starting the load on {url}{where}")
+        output.say(f"{experiment.name}: {len(old)} pods are ready; starting the load on {url}{where}")
         load = Load(url, clients=experiment.clients, host=experiment.host, place=place)
         complete: float | None = None
         problem: str | None = None
         with load:
-            tick = ticker(lambda: tell.progress(progress(load, watch, old)))
-            keep_on(load, LEAD, tick)
-            tell.say(f"{experiment.name}: load is steady; applying {experiment.destination.name}")
+            tick = ticker(lambda: output.progress(progress(load, watch, old)))
+            run_for(load, LEAD, tick)
+            output.say(f"{experiment.name}: load is steady; applying {experiment.destination.name}")
             zero = time.time()
             generation = stage.apply(experiment.destination)
             try:
@@ -105,7 +107,7 @@ def run(experiment: Experiment, stage: Stage, tell: Silent | None = None) -> Rep
                 problem = str(error)
                 if "Does the image exist" in problem:
                     problem += " `make push` builds and pushes it; --image names another."
-            keep_on(load, TAIL, tick)
+            run_for(load, TAIL, tick)
     return Report(
         title=experiment.name,
         source=experiment.source.name,
@@ -122,42 +124,42 @@ def run(experiment: Experiment, stage: Stage, tell: Silent | None = None) -> Rep
 
 
 def run_streams(
-    experiment: Experiment, events: int, sockets: int, stage: Stage, tell: Silent | None = None
+    experiment: Experiment, events: int, sockets: int, stage: Stage, output: Output | None = None
 ) -> StreamsReport:
     """Run one update under `events` event streams and `sockets` WebSockets instead of requests, from here.
 
     Raises StageError, KubectlError, and TimeoutError if a client has no stream any more.
     """
-    tell = tell or Silent()
-    url, place = set_up(experiment, stage, tell)
+    output = output or Output()
+    url, place = set_up(experiment, stage, output)
     if isinstance(place, Job):
         raise StageError(f"Streams are opened from here, and {url} cannot be reached from here.")
     with Watch(stage.kubectl, stage.namespace, stage.deployment) as watch:
         old = {pod.name for pod in watch.present()}
-        tell.say(f"{experiment.name}: opening {events} event streams and {sockets} WebSockets on {url}")
+        output.say(f"{experiment.name}: opening {events} event streams and {sockets} WebSockets on {url}")
         with Streams(url, events=events, sockets=sockets, host=experiment.host) as streams:
-            tell.say(f"{experiment.name}: all are open; applying {experiment.destination.name}")
+            output.say(f"{experiment.name}: all are open; applying {experiment.destination.name}")
             zero = time.time()
             generation = stage.apply(experiment.destination)
-            tick = ticker(lambda: tell.progress(f"{time.time() - zero:4.0f} s | {streams.seen}"))
+            tick = ticker(lambda: output.progress(f"{time.time() - zero:4.0f} s | {streams.stats}"))
             complete = wait_for_rollout(watch, generation, experiment.timeout, tick)
             streams.wait_until_current()
     gone = max(pod.since(State.GONE) or 0 for pod in watch.pods if pod.name in old)
-    return StreamsReport(streams.seen, complete - zero, gone - zero)
+    return StreamsReport(streams.stats, complete - zero, gone - zero)
 
 
-def set_up(experiment: Experiment, stage: Stage, tell: Silent) -> tuple[str, Place]:
+def set_up(experiment: Experiment, stage: Stage, output: Output) -> tuple[str, Place]:
     """Deploy the source; return the URL to load, and the place of the load.
 
     Raises StageError, KubectlError.
     """
-    tell.say(f"{experiment.name}: applying {experiment.source.name}")
-    stage.apply(experiment.source, afresh=True)
+    output.say(f"{experiment.name}: applying {experiment.source.name}")
+    stage.apply(experiment.source, clean=True)
     stage.wait_until_settled(experiment.timeout)
-    return find_way(experiment, stage)
+    return find_route(experiment, stage)
 
 
-def find_way(experiment: Experiment, stage: Stage) -> tuple[str, Place]:
+def find_route(experiment: Experiment, stage: Stage) -> tuple[str, Place]:
     """Return the URL to load, and the place of the load.
 
     Raises StageError if the service does not respond there.
@@ -180,7 +182,7 @@ def find_way(experiment: Experiment, stage: Stage) -> tuple[str, Place]:
     return (url, Local()) if url else (stage.service_url(DNS), job)
 
 
-def keep_on(load: Load, seconds: float, tick: Callable[[], None]) -> None:
+def run_for(load: Load, seconds: float, tick: Callable[[], None]) -> None:
     """Continue the load for `seconds`.
 
     Raises LoadError if the load ends.

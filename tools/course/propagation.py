@@ -14,7 +14,7 @@ from kubectl_lossless.measure import propagation
 from kubectl_lossless.measure.load.job import Job
 from kubectl_lossless.measure.propagation import Propagation
 from kubectl_lossless.measure.workload import Reference
-from tools.course.experiment import DNS, Experiment, Silent
+from tools.course.experiment import DNS, Experiment, Output
 from tools.course.load import Load
 from tools.course.namespace import EXPERIMENT, MADE_BY
 from tools.course.stage import REACHABLE, Rung, Stage, StageError, first_to_respond
@@ -39,14 +39,14 @@ class Survey:
     timeout: float = 240.0
 
 
-def measure(survey: Survey, stage: Stage, tell: Silent | None = None) -> Propagation:
+def measure(survey: Survey, stage: Stage, output: Output | None = None) -> Propagation:
     """Delete pods of a rung one after the other and measure how long each route still leads to them.
 
     Raises StageError, KubectlError, LoadError.
     """
-    tell = tell or Silent()
-    tell.say(f"applying {survey.rung.name}")
-    stage.apply(survey.rung, afresh=True)
+    output = output or Output()
+    output.say(f"applying {survey.rung.name}")
+    stage.apply(survey.rung, clean=True)
     stage.wait_until_settled(survey.timeout)
     loads = _loads(survey, stage)
     return propagation.survey(
@@ -56,28 +56,28 @@ def measure(survey: Survey, stage: Stage, tell: Silent | None = None) -> Propaga
         loads=loads,
         pods=survey.pods,
         timeout=survey.timeout,
-        say=tell.say,
+        say=output.say,
         title=survey.rung.name,
     )
 
 
 def _loads(survey: Survey, stage: Stage) -> dict[str, Load]:
     """Create the load of each route."""
-    ways = {f"NodePort, node {number}": url for number, url in enumerate(stage.node_urls(), 1)}
+    routes = {f"NodePort, node {number}": url for number, url in enumerate(stage.node_urls(), 1)}
     until = time.monotonic() + REACHABLE  # for all nodes together: many nodes of a cluster may be unreachable
-    ways = {
-        name: url for name, url in ways.items() if first_to_respond([url], None, until - time.monotonic())
+    routes = {
+        name: url for name, url in routes.items() if first_to_respond([url], None, until - time.monotonic())
     }
     for name, url in survey.more.items():
         if not first_to_respond([url], None):
             raise StageError(f"{name}: {url} does not respond to GET /api from here.")
     clients = {"new": CLIENTS}
-    loads = {name: Load(url, clients=clients) for name, url in (ways | dict(survey.more)).items()}
+    loads = {name: Load(url, clients=clients) for name, url in (routes | dict(survey.more)).items()}
     if survey.inside:
         place = Job(stage.kubectl, stage.namespace, survey.load_image, annotations={MADE_BY: EXPERIMENT})
         loads["ClusterIP, inside"] = Load(stage.service_url(DNS), clients=clients, place=place)
     if not loads:
         raise StageError(
-            "No route leads to the service from here: name one with --way NAME=URL, or --inside."
+            "No route leads to the service from here: name one with --route NAME=URL, or --inside."
         )
     return loads

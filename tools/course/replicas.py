@@ -47,14 +47,14 @@ class Pace:
     def __str__(self) -> str:
         return f"{self.surge}/{self.unavailable}"
 
-    def floor(self, replicas: int, available_after: float, leave: float) -> float:
+    def floor(self, replicas: int, available_after: float, termination: float) -> float:
         """Return the shortest time until the last old pod is gone, in seconds.
 
-        `available_after`: seconds from a pod's creation until it is available. `leave`: seconds from its
-        deletion until it is gone.
+        `available_after`: seconds from a pod's creation until it is available. `termination`: seconds from
+        its deletion until it is gone.
         """
         waves = math.ceil((replicas - self.unavailable) / (self.surge + self.unavailable))
-        return waves * available_after + leave
+        return waves * available_after + termination
 
 
 def _pods(text: str, replicas: int, *, up: bool) -> int:

@@ -30,6 +30,13 @@ class StageError(RolloutError):
     """The cluster does not meet the needs of the experiment; the message names the remedy."""
 
 
+def rungs(manifests: Path) -> list[str]:
+    """Return the names of the course's rungs, in order: v1, v2, ..., without variants such as v6-plain."""
+    return sorted(
+        file.stem.removeprefix("flask-deployment-") for file in manifests.glob("flask-deployment-v[0-9].yaml")
+    )
+
+
 @dataclass(frozen=True)
 class Rung:
     """A Deployment to roll out: a manifest and its changes.
@@ -57,12 +64,9 @@ class Rung:
         named = Path(self.name)
         path = named if named.suffix else manifests / f"flask-deployment-{self.name}.yaml"
         if not path.is_file():
-            known = sorted(
-                file.stem.removeprefix("flask-deployment-") for file in manifests.glob("flask-*.yaml")
-            )
             raise StageError(
-                f"There is no manifest {path}. Rungs in {manifests}/: {', '.join(known) or 'none'}; "
-                "or give the path of a manifest."
+                f"There is no manifest {path}. Rungs in {manifests}/: "
+                f"{', '.join(rungs(manifests)) or 'none'}; or give the path of a manifest."
             )
         return path
 
@@ -172,10 +176,10 @@ class Stage:
         """
         return self.kubectl.objects("create", "--dry-run=client", "-f", str(path))
 
-    def apply(self, rung: Rung, *, afresh: bool = False) -> int:
+    def apply(self, rung: Rung, *, clean: bool = False) -> int:
         """Apply a rung's manifest; return the Deployment's generation, which distinguishes old and new state.
 
-        `afresh` first deletes the objects of the previous rung, if they did not exist before this stage: that
+        `clean` first deletes the objects of the previous rung, if they did not exist before this stage: that
         is quicker than a rollout, and leaves nothing behind. The first apply includes the namespace and the
         Service. Raises StageError, KubectlError.
         """
@@ -186,7 +190,7 @@ class Stage:
         if self._namespace_found is None:
             self._prepare()
         self._remember(objects)
-        if self._applied not in (None, rung) and afresh:
+        if self._applied not in (None, rung) and clean:
             self._delete_ours()
         self._applied = rung
         self._mark(objects)
@@ -345,11 +349,6 @@ class Stage:
         service = self._service()
         name = service["metadata"]["name"] if by == "dns" else service["spec"]["clusterIP"]
         return f"http://{name}:{service['spec']['ports'][0]['port']}"
-
-    @property
-    def service_name(self) -> str:
-        """Name of the Service that leads to the Deployment's pods."""
-        return str(self._service()["metadata"]["name"])
 
     def _service(self) -> Object:
         labels = self.kubectl.objects("get", "deployment", self.deployment, "-n", self.namespace)[0]

@@ -2,8 +2,8 @@
 
     with Streams("http://10.0.0.1:30007", events=500, sockets=500) as streams:
         subprocess.run(["kubectl", "rollout", "restart", "deployment/flask-deployment"], check=True)
-        streams.wait_until(lambda: streams.seen.told, timeout=60)
-    assert streams.seen.lost == streams.seen.repeated == 0
+        streams.wait_until(lambda: streams.stats.notified, timeout=60)
+    assert streams.stats.lost == streams.stats.repeated == 0
 
 Each client keeps the number of its last tick and requests the later ones, so that every tick that is missing
 or repeated is counted. The clients run on asyncio in a dedicated thread. HTTP and WebSockets are those of h11
@@ -40,21 +40,21 @@ SERVICE_RESTART = 1012
 KINDS = ("events", "websocket")
 
 
-class Cut(Exception):  # noqa: N818 - the connection was cut
+class Aborted(Exception):  # noqa: N818 - the connection was cut
     """A connection that ended without notice, or could not be opened."""
 
 
 @dataclass
-class Seen:
+class StreamStats:
     """Counts of all clients of one run, written by their thread; each number is consistent at any time."""
 
     ticks: int = 0
     lost: int = 0
     """Ticks that a client never got although it got a later one."""
     repeated: int = 0
-    told: list[float] = field(default_factory=list)
+    notified: list[float] = field(default_factory=list)
     """Times at which clients were asked to reconnect, in seconds since the epoch."""
-    cuts: Counter[str] = field(default_factory=Counter)
+    aborted: Counter[str] = field(default_factory=Counter)
     """Connections that ended or failed otherwise, by reason."""
     connects: list[float] = field(default_factory=list)
     """Times at which connections were opened again, in seconds since the epoch."""
@@ -74,10 +74,10 @@ class Seen:
     def __str__(self) -> str:
         text = (
             f"{self.ticks} ticks, {self.lost} lost, {self.repeated} repeated; "
-            f"{len(self.told)} connections told, {self.cuts.total()} cut, {len(self.connects)} opened again, "
-            f"{self.peak()} a second at most"
+            f"{len(self.notified)} notifications, {self.aborted.total()} aborted; "
+            f"{len(self.connects)} reconnects, at most {self.peak()} a second"
         )
-        return text + (f" {dict(self.cuts)}" if self.cuts else "")
+        return text + (f" {dict(self.aborted)}" if self.aborted else "")
 
 
 class Client:
@@ -85,9 +85,9 @@ class Client:
 
     path: str
 
-    def __init__(self, target: Callable[[], Target], seen: Seen) -> None:
+    def __init__(self, target: Callable[[], Target], stats: StreamStats) -> None:
         self._target = target
-        self._seen = seen
+        self._stats = stats
         self.last: int | None = None
         """Number of the last tick."""
         self.connected = False
@@ -98,22 +98,22 @@ class Client:
         """Connect, receive and reconnect until cancelled."""
         again = False
         while True:
-            told = False
+            notified = False
             try:
                 async with contextlib.aclosing(self._connection()) as connection:
                     async for data in connection:
                         if again:
-                            self._seen.connects.append(time.time())
+                            self._stats.connects.append(time.time())
                             again = False
-                        if self.hear(data):
-                            self._seen.told.append(time.time())
-                            told = True
-            except (OSError, Cut, h11.RemoteProtocolError, TimeoutError) as error:
-                if not told:
-                    self._seen.cuts[f"{type(error).__name__}: {error}"] += 1
+                        if self.receive(data):
+                            self._stats.notified.append(time.time())
+                            notified = True
+            except (OSError, Aborted, h11.RemoteProtocolError, TimeoutError) as error:
+                if not notified:
+                    self._stats.aborted[f"{type(error).__name__}: {error}"] += 1
             else:
-                if not told:
-                    self._seen.cuts["ended without a word"] += 1
+                if not notified:
+                    self._stats.aborted["ended without notice"] += 1
             again, self.connected = True, False
             await asyncio.sleep(RETRY if self._retry is None else self._retry)
 
@@ -123,7 +123,7 @@ class Client:
         async with asyncio.timeout(SILENCE):
             reader, self.writer = await asyncio.open_connection(target.address, target.port)
         try:
-            self.writer.write(self.greeting(target))
+            self.writer.write(self.opening(target))
             self._retry = None
             while not self.over:
                 async with asyncio.timeout(SILENCE):
@@ -137,30 +137,30 @@ class Client:
     over = False
     """True after the regular end of the connection."""
 
-    def greeting(self, target: Target) -> bytes:
+    def opening(self, target: Target) -> bytes:
         """Create the request."""
         raise NotImplementedError
 
-    def hear(self, data: bytes) -> bool:
+    def receive(self, data: bytes) -> bool:
         """Process received data; return whether the service asks to reconnect."""
         raise NotImplementedError
 
     def _tick(self, tick: dict[str, object]) -> None:
         number = int(str(tick["sequence"]))
         self.connected = True
-        seen = self._seen
-        seen.ticks += 1
-        seen.pods[str(tick["pod"])] += 1
+        stats = self._stats
+        stats.ticks += 1
+        stats.pods[str(tick["pod"])] += 1
         if self.last is not None:
-            seen.lost += max(number - self.last - 1, 0)
-            seen.repeated += number <= self.last
+            stats.lost += max(number - self.last - 1, 0)
+            stats.repeated += number <= self.last
         self.last = number if self.last is None else max(number, self.last)
 
 
 class EventClient(Client):
     """A client of /api/events."""
 
-    def greeting(self, target: Target) -> bytes:
+    def opening(self, target: Target) -> bytes:
         """Create the request."""
         self._http = h11.Connection(h11.CLIENT)
         self._text = ""
@@ -171,21 +171,21 @@ class EventClient(Client):
         request = h11.Request(method="GET", target="/api/events", headers=headers)
         return (self._http.send(request) or b"") + (self._http.send(h11.EndOfMessage()) or b"")
 
-    def hear(self, data: bytes) -> bool:
+    def receive(self, data: bytes) -> bool:
         """Process events; return whether the service asks to reconnect."""
         self._http.receive_data(data)
-        told = False
+        notified = False
         while (event := self._http.next_event()) not in (h11.NEED_DATA, h11.PAUSED):
             if isinstance(event, h11.Response) and event.status_code != 200:
-                raise Cut(f"status {event.status_code}")
+                raise Aborted(f"status {event.status_code}")
             if isinstance(event, h11.Data):
                 self._text += event.data.decode()
                 *whole, self._text = self._text.split("\n\n")
-                told = sum(self._event(each) for each in whole) > 0 or told
+                notified = sum(self._event(each) for each in whole) > 0 or notified
             if isinstance(event, (h11.EndOfMessage, h11.ConnectionClosed)):
                 self.over = True
                 break
-        return told
+        return notified
 
     def _event(self, text: str) -> bool:
         """Process one event; return whether it asks to reconnect."""
@@ -200,7 +200,7 @@ class EventClient(Client):
 class SocketClient(Client):
     """A client of /api/ws."""
 
-    def greeting(self, target: Target) -> bytes:
+    def opening(self, target: Target) -> bytes:
         """Create the handshake."""
         self._protocol = WSConnection(ConnectionType.CLIENT)
         self._text = ""
@@ -208,13 +208,13 @@ class SocketClient(Client):
         path = "/api/ws" if self.last is None else f"/api/ws?last={self.last}"
         return self._protocol.send(Request(host=target.host, target=path))
 
-    def hear(self, data: bytes) -> bool:
+    def receive(self, data: bytes) -> bool:
         """Process messages, and respond to pings and closes; return whether the service asks to reconnect."""
         self._protocol.receive_data(data)
-        told = False
+        notified = False
         for event in self._protocol.events():
             if isinstance(event, RejectConnection):
-                raise Cut(f"status {event.status_code}")
+                raise Aborted(f"status {event.status_code}")
             if isinstance(event, TextMessage):
                 self._text += event.data
                 if event.message_finished:
@@ -226,13 +226,13 @@ class SocketClient(Client):
             elif isinstance(event, CloseConnection):
                 self.over = True
                 if event.code != SERVICE_RESTART:
-                    raise Cut(f"closed with {event.code}")
+                    raise Aborted(f"closed with {event.code}")
                 self._retry = json.loads(event.reason or "{}").get("retry", 0) / 1000
                 self.writer.write(self._protocol.send(event.response()))
-                told = True
+                notified = True
             elif not isinstance(event, AcceptConnection):
                 continue
-        return told
+        return notified
 
 
 class Streams:
@@ -242,11 +242,11 @@ class Streams:
         self, url: str | Callable[[], str], *, events: int = 0, sockets: int = 0, host: str | None = None
     ) -> None:
         """Create the clients. `url`: or a function called for each connection. `host`: the Host header."""
-        self.seen = Seen()
+        self.stats = StreamStats()
         where = url if callable(url) else lambda: url
         self.clients: list[Client] = [
-            *(EventClient(lambda: Target.of(where(), host), self.seen) for _ in range(events)),
-            *(SocketClient(lambda: Target.of(where(), host), self.seen) for _ in range(sockets)),
+            *(EventClient(lambda: Target.of(where(), host), self.stats) for _ in range(events)),
+            *(SocketClient(lambda: Target.of(where(), host), self.stats) for _ in range(sockets)),
         ]
         random.shuffle(self.clients)
         self._loop = asyncio.new_event_loop()
@@ -279,7 +279,7 @@ class Streams:
             if self._running.done():
                 self._running.result()
             if time.monotonic() > until:
-                raise TimeoutError(f"not within {timeout:g} s: {self.seen}")
+                raise TimeoutError(f"not within {timeout:g} s: {self.stats}")
             time.sleep(0.05)
 
     def wait_until_current(self, timeout: float = 30.0) -> None:

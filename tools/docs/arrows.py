@@ -10,16 +10,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs/architecture.md"
 BEGIN, END = "<!-- arrows -->\n", "<!-- end of arrows -->\n"
 
-PIECES = (
-    "app",
-    "gunicorn_drain",
-    "gunicorn_fast",
-    "kubectl_lossless",
-    "tools.benchmarks",
-    "tools.course",
-    "tools.docs",
-    "tools.matrix",
-)
+TOOLS = sorted(f"tools.{path.parent.name}" for path in ROOT.glob("tools/*/__init__.py"))
+PIECES = ("app", "gunicorn_drain", "gunicorn_fast", "kubectl_lossless", *TOOLS)
 """Packages that are drawn as one box each; `tools` has a box for each tool."""
 
 
@@ -39,10 +31,10 @@ def picture() -> str:
     """Return the picture in Mermaid, and the same as text for readers who cannot see it."""
     pairs = arrows()
     drawn = [f"    {first} --> {second}" for first, second in pairs]
-    told: dict[str, list[str]] = {}
+    imported: dict[str, list[str]] = {}
     for first, second in pairs:
-        told.setdefault(first, []).append(f"`{second}`")
-    sentences = [f"`{first}` imports {' and '.join(seconds)}." for first, seconds in told.items()]
+        imported.setdefault(first, []).append(f"`{second}`")
+    sentences = [f"`{first}` imports {' and '.join(seconds)}." for first, seconds in imported.items()]
     return "\n".join(["```mermaid", "flowchart LR", *drawn, "```", "", *sentences]) + "\n"
 
 

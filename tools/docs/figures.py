@@ -54,7 +54,7 @@ DRAWN = (
     *CHARTS.values(),
 )
 """Pictures that are drawn from docs/figures."""
-AFRESH = "without minReadySeconds"
+WITHOUT_PACE = "without minReadySeconds"
 """End of the title of an update that was measured with minReadySeconds 0."""
 
 Experiment = dict[str, Any]
@@ -91,8 +91,8 @@ def stop(rung: str) -> str:
 def pace(experiment: Experiment) -> tuple[int, int]:
     """Return the minReadySeconds that an update waits after each new pod, and the number of pods."""
     spec = _rung(experiment["target"])["spec"]
-    afresh = experiment["title"].endswith(AFRESH)
-    return 0 if afresh else spec.get("minReadySeconds", 0), spec.get("replicas", 3)
+    without_pace = experiment["title"].endswith(WITHOUT_PACE)
+    return 0 if without_pace else spec.get("minReadySeconds", 0), spec.get("replicas", 3)
 
 
 def _pace(experiment: Experiment) -> str:
@@ -100,7 +100,7 @@ def _pace(experiment: Experiment) -> str:
     return f"{pods} x {seconds} s" if seconds else "-"
 
 
-def _leave(figures: Experiment) -> str:
+def _termination(figures: Experiment) -> str:
     times = figures["draining_seconds"]
     if not times:
         return "-"
@@ -114,7 +114,7 @@ VALUES: dict[str, Callable[[Experiment], str]] = {
     "closed": lambda f: str(f["closed_without_notice"]),
     "complete": lambda f: _seconds(f["seconds_complete"]),
     "gone": lambda f: _seconds(f["seconds_old_gone"]),
-    "leave": _leave,
+    "termination": _termination,
     "extra": lambda f: str(f["extra_pods"]),
     "cost": lambda f: f"{f['extra_pod_seconds']:g}",
     "ready": lambda f: str(f["fewest_ready"]),
@@ -125,7 +125,7 @@ HEADINGS = {
     "closed": "closed without notice",
     "complete": "complete after",
     "gone": "last old pod gone after",
-    "leave": "cost: a pod takes to terminate",
+    "termination": "cost: a pod takes to terminate",
     "extra": "pods beyond 3",
     "cost": "extra pod-seconds",
     "ready": "fewest ready",
@@ -133,10 +133,10 @@ HEADINGS = {
     "pace": "pace, chosen: minReadySeconds",
 }
 COLUMNS = {
-    "transitions": ("stop", "requests", "lost", "leave", "closed"),
-    "rungs": ("stop", "requests", "lost", "leave", "pace", "complete", "gone", "cost"),
+    "transitions": ("stop", "requests", "lost", "termination", "closed"),
+    "rungs": ("stop", "requests", "lost", "termination", "pace", "complete", "gone", "cost"),
     "pace": ("requests", "lost", "complete", "gone", "extra", "ready"),
-    "long": ("requests", "lost", "leave", "gone"),
+    "long": ("requests", "lost", "termination", "gone"),
 }
 
 
@@ -203,13 +203,13 @@ class Kept:
         rows = []
         for each in self.parts[part]:
             figures, (seconds, pods) = each["figures"], pace(each)
-            short = each["title"].removesuffix(f" {AFRESH}")
+            short = each["title"].removesuffix(f" {WITHOUT_PACE}")
             rows.append(
                 pictures.Row(
                     title=short,
                     stop=stop(each["source"]) + (", no pace" if short != each["title"] else ""),
                     lost=figures["lost"],
-                    leave=(figures["draining_seconds"][0], figures["draining_seconds"][-1]),
+                    termination=(figures["draining_seconds"][0], figures["draining_seconds"][-1]),
                     pace=seconds * pods,
                     complete=figures["seconds_complete"],
                     gone=figures["seconds_old_gone"],
@@ -219,19 +219,19 @@ class Kept:
 
     def drawn(self) -> dict[str, str]:
         """Return the pictures that are drawn from the figures, by their names."""
-        ways = [
-            (way, percentile(times, 0.5), max(times))
-            for way in self.propagation.ways()
-            if (times := self.propagation.times(way))
+        routes = [
+            (route, percentile(times, 0.5), max(times))
+            for route in self.propagation.routes()
+            if (times := self.propagation.times(route))
         ]
-        gone = [leave.gone for leave in self.propagation.leaves]
-        ways.append(("the pod is gone", percentile(gone, 0.5), max(gone)))
+        gone = [each.gone for each in self.propagation.terminations]
+        routes.append(("the pod is gone", percentile(gone, 0.5), max(gone)))
         return {
-            "transitions.svg": pictures.leave_picture(self.rows("transitions")),
+            "transitions.svg": pictures.termination_picture(self.rows("transitions")),
             "rungs.svg": pictures.pace_picture(self.rows("rungs")),
-            "propagation.svg": pictures.routes_picture(ways, len(gone)),
+            "propagation.svg": pictures.routes_picture(routes, len(gone)),
             "stops.svg": pictures.stops_picture(
-                routes=max(longest for _, _, longest in ways[:-1]),
+                routes=max(longest for _, _, longest in routes[:-1]),
                 stock=self._longest("v2 → v2"),
                 sleep=float(stop("v3").split()[2]),
                 preset=self._longest("v3 → v3"),
@@ -254,7 +254,7 @@ class Kept:
         return (
             "Over the seconds since the update was applied: lost requests, responses by version, latency "
             f"by kind of client, and the life of each pod. {figures['lost']} of {figures['requests']:,} "
-            f"requests were lost; old pods took {_leave(figures)} to terminate; never fewer than "
+            f"requests were lost; old pods took {_termination(figures)} to terminate; never fewer than "
             f"{figures['fewest_ready']} pods were ready."
         )
 

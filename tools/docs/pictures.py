@@ -35,15 +35,15 @@ OUTER = re.compile(r"<svg [^>]*>")
 class Row:
     """One update. Times are in seconds.
 
-    `stop`: how the old pods stop. `leave`: the shortest and the longest time from a pod's deletion until it
-    is gone. `pace`: the sum of minReadySeconds that the update waits. `complete`: until the last new pod is
-    available. `gone`: until the last old pod is gone.
+    `stop`: how the old pods stop. `termination`: the shortest and the longest time from a pod's deletion
+    until it is gone. `pace`: the sum of minReadySeconds that the update waits. `complete`: until the last
+    new pod is available. `gone`: until the last old pod is gone.
     """
 
     title: str
     stop: str
     lost: int
-    leave: tuple[float, float]
+    termination: tuple[float, float]
     pace: float = 0.0
     complete: float = 0.0
     gone: float = 0.0
@@ -90,8 +90,8 @@ def with_alternative(svg: str, title: str, description: str) -> str:
     return svg[: outer.start()] + opening + words + svg[outer.end() :]
 
 
-def _range(leave: tuple[float, float]) -> str:
-    low, high = f"{leave[0]:.1f}", f"{leave[1]:.1f}"
+def _range(times: tuple[float, float]) -> str:
+    low, high = f"{times[0]:.1f}", f"{times[1]:.1f}"
     return low if low == high else f"{low}-{high}"
 
 
@@ -125,21 +125,22 @@ def _lost(rows: Sequence[Row], top: float = TOP) -> list[str]:
     return parts
 
 
-def leave_picture(rows: Sequence[Row]) -> str:
+def termination_picture(rows: Sequence[Row]) -> str:
     """Draw for each update the requests that it lost and the time that an old pod takes to terminate."""
     left = LEFT + LOST_PANEL
-    scale = (WIDTH - left - TEXT_ROOM) / max(row.leave[1] for row in rows)
+    scale = (WIDTH - left - TEXT_ROOM) / max(row.termination[1] for row in rows)
     parts = [
         *_names(rows),
         *_lost(rows),
         _text(left, 18, "Cost: time a pod takes to terminate", "name"),
     ]
     for at, row in enumerate(rows):
-        (_, y), width = _row(at), row.leave[1] * scale
+        (_, y), width = _row(at), row.termination[1] * scale
         parts.append(_bar(left, y, width, 'class="v1"'))
-        parts.append(_text(left + width + 6, y + BAR - 2, f"{_range(row.leave)} s", "name"))
+        parts.append(_text(left + width + 6, y + BAR - 2, f"{_range(row.termination)} s", "name"))
     said = "; ".join(
-        f"{row.title} (old pods: {row.stop}): {row.lost} lost, a pod takes {_range(row.leave)} s to terminate"
+        f"{row.title} (old pods: {row.stop}): {row.lost} lost, "
+        f"a pod takes {_range(row.termination)} s to terminate"
         for row in rows
     )
     return _svg(

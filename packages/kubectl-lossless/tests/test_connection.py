@@ -42,7 +42,7 @@ def connect() -> Iterator[Connect]:
     ],
 )
 @pytest.mark.parametrize("kept", [False, True], ids=["new", "kept"])
-def test_a_lost_request_is_told_by_its_kind(
+def test_lost_request_has_the_kind_of_its_loss(
     serve: Serve, connect: Connect, *, behaviour: str, kind: Kind, detail: str, kept: bool
 ) -> None:
     server = serve(behaviour)
@@ -74,7 +74,7 @@ def test_connection_to_a_closed_port_is_refused() -> None:
     assert caught.value.kind is Kind.REFUSED
 
 
-def test_a_peer_that_never_accepts_is_a_timeout() -> None:
+def test_peer_that_never_accepts_is_a_timeout() -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
         port = listener.getsockname()[1]
         waiting = []
@@ -91,14 +91,14 @@ def test_a_peer_that_never_accepts_is_a_timeout() -> None:
     assert caught.value.kind is Kind.TIMEOUT
 
 
-def test_a_name_that_does_not_exist_is_other() -> None:
+def test_unknown_host_name_is_a_loss_of_the_kind_other() -> None:
     with pytest.raises(Lost) as caught:
         Connection(Target.of("http://nobody.invalid"), timeout=1).get("/api")
     assert caught.value.kind is Kind.OTHER
     assert "looking up" in caught.value.detail
 
 
-def test_a_kept_connection_is_used_again(serve: Serve, connect: Connect) -> None:
+def test_kept_connection_is_used_again(serve: Serve, connect: Connect) -> None:
     connection = connect(serve("well").url)
     connection.get("/api")
     assert connection.open
@@ -107,7 +107,7 @@ def test_a_kept_connection_is_used_again(serve: Serve, connect: Connect) -> None
     connection.get("/api")
 
 
-def test_an_announced_close_is_no_close_without_notice(serve: Serve, connect: Connect) -> None:
+def test_announced_close_is_no_close_without_notice(serve: Serve, connect: Connect) -> None:
     server = serve("announce")
     connection = connect(server.url)
     server.misbehave()
@@ -115,7 +115,7 @@ def test_an_announced_close_is_no_close_without_notice(serve: Serve, connect: Co
     assert not connection.closed_within(0.2)
 
 
-def test_an_unannounced_close_is_seen_while_idle(serve: Serve, connect: Connect) -> None:
+def test_unannounced_close_is_seen_while_idle(serve: Serve, connect: Connect) -> None:
     server = serve("unannounced")
     connection = connect(server.url)
     server.misbehave()
@@ -142,6 +142,6 @@ def test_url_is_read(url: str, target: Target) -> None:
     assert Target.of(url) == target
 
 
-def test_the_host_header_can_be_another() -> None:
+def test_host_header_can_be_another() -> None:
     assert Target.of("http://10.0.0.1:8080") == Target("10.0.0.1", 8080, "10.0.0.1:8080")
     assert Target.of("http://10.0.0.1", "flask.example") == Target("10.0.0.1", 80, "flask.example")

@@ -18,7 +18,7 @@ from tests.waiting import wait_until
 SMALL = {"new": 2, "busy": 2, "idle": 2}
 
 
-def test_a_good_service_loses_nothing(serve: Serve) -> None:
+def test_good_service_loses_nothing(serve: Serve) -> None:
     with load_on(serve("well").url, SMALL) as load:
         wait_until(lambda: load.result.requests >= 100, "100 requests")
     result = load.result
@@ -59,7 +59,7 @@ def test_every_failure_is_kept_with_its_kind(serve: Serve, behaviour: str, kind:
     assert load.result.versions()["v1"] == load.result.requests - load.result.lost
 
 
-def test_an_idle_connection_closed_without_notice_is_no_lost_request(serve: Serve) -> None:
+def test_idle_connection_closed_without_notice_is_no_lost_request(serve: Serve) -> None:
     server = serve("unannounced")
     with load_on(server.url, {"idle": 4}) as load:
         server.misbehave()
@@ -68,7 +68,7 @@ def test_an_idle_connection_closed_without_notice_is_no_lost_request(serve: Serv
     assert {closed.client for closed in load.result.closed} == {"idle"}
 
 
-def test_an_announced_close_counts_as_nothing(serve: Serve) -> None:
+def test_announced_close_counts_as_nothing(serve: Serve) -> None:
     server = serve("announce")
     with load_on(server.url, {"busy": 2, "idle": 2}) as load:
         server.misbehave()
@@ -77,7 +77,7 @@ def test_an_announced_close_counts_as_nothing(serve: Serve) -> None:
     assert (load.result.lost, load.result.closed) == (0, [])
 
 
-def test_a_request_in_flight_at_the_end_is_not_cut_off(serve: Serve) -> None:
+def test_request_in_flight_at_the_end_is_not_cut_off(serve: Serve) -> None:
     server = serve("stall")
     with load_on(server.url, {"new": 1}, timeout=1) as load:
         server.misbehave()
@@ -109,24 +109,24 @@ def test_load_ends_when_its_reader_has_been_killed(serve: Serve) -> None:
             load.kill()
 
 
-def test_a_load_that_cannot_start_says_why() -> None:
+def test_load_that_cannot_start_reports_the_reason() -> None:
     with pytest.raises(ValueError, match="is no URL"), load_on("ftp://nowhere", {"new": 1}):
         pytest.fail("not reached")
 
 
-def test_a_load_that_dies_is_an_error(serve: Serve) -> None:
+def test_load_that_dies_is_an_error(serve: Serve) -> None:
     place = Local()
     load = load_on(serve("well").url, SMALL, place=place)
     with pytest.raises(LoadError, match="ended early"), load:
         place.clean()
 
 
-def test_the_action_s_own_error_comes_through(serve: Serve) -> None:
+def test_error_within_the_with_block_is_raised(serve: Serve) -> None:
     with pytest.raises(ZeroDivisionError), load_on(serve("well").url, SMALL):
         _ = 1 / 0
 
 
-def test_a_load_in_the_cluster_serves_its_lines_until_the_last(serve: Serve) -> None:
+def test_load_in_the_cluster_serves_its_lines_until_the_last(serve: Serve) -> None:
     """As the Job runs it; here without the cluster around it."""
     port = reserve_port()
     process = subprocess.Popen(

@@ -62,7 +62,7 @@ def handlers() -> Iterator[None]:
         (("deploy/web", "--url", "ftp://x"), "'ftp://x' is no URL"),
     ],
 )
-def test_bad_argument_is_told_in_a_sentence(
+def test_bad_argument_is_reported_in_a_sentence(
     arguments: tuple[str, ...], says: str, handlers: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     try:
@@ -75,13 +75,13 @@ def test_bad_argument_is_told_in_a_sentence(
 
 
 @pytest.mark.parametrize("command", ["measure", "propagation"])
-def test_missing_kubectl_is_told(command: str, tmp_path: Path) -> None:
+def test_missing_kubectl_is_reported(command: str, tmp_path: Path) -> None:
     done = run(command, *BASE, PATH=str(tmp_path))
     assert (done.returncode, done.stdout) == (2, "")
     assert "kubectl is not installed, or not on PATH" in done.stderr
 
 
-def test_report_that_is_none_is_told(tmp_path: Path) -> None:
+def test_file_that_is_no_report_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "report.json"
     for text in ("", "{", "[]", "{}", '{"format": 99}'):
         path.write_text(text)

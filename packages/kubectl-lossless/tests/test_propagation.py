@@ -7,7 +7,7 @@ import pytest
 from kubectl_lossless.measure.load.lost import Kind
 from kubectl_lossless.measure.load.record import Failure, Response, Result
 from kubectl_lossless.measure.pod import Mark, Pod, State
-from kubectl_lossless.measure.propagation import ENDPOINTS, leave_of, refuse_unseen
+from kubectl_lossless.measure.propagation import ENDPOINTS, refuse_unseen, termination_of
 from kubectl_lossless.measure.workload import RolloutError
 
 POD = Pod(
@@ -36,15 +36,15 @@ def test_route_leads_to_the_pod_until_its_last_response() -> None:
         Response(100.7, "new", 1, "", "a"),
         Response(103, "new", 1, "", "b"),
     ]
-    found = leave_of(POD, {"edge": result(*responses)})
-    assert found.learned == {ENDPOINTS: 0.02, "edge": 0.7}
+    found = termination_of(POD, {"edge": result(*responses)})
+    assert found.updated == {ENDPOINTS: 0.02, "edge": 0.7}
     assert found.gone == 6.0
 
 
 def test_route_whose_responses_name_no_pod_is_judged_by_its_losses() -> None:
     records: list[Response | Failure] = [Response(99, "new", 1, "", ""), lost(99.9), lost(100.4), lost(120)]
-    assert leave_of(POD, {"edge": result(*records)}).learned["edge"] == 0.4
-    assert leave_of(POD, {"edge": result(lost(120))}).learned["edge"] == 0.0
+    assert termination_of(POD, {"edge": result(*records)}).updated["edge"] == 0.4
+    assert termination_of(POD, {"edge": result(lost(120))}).updated["edge"] == 0.0
 
 
 def test_route_on_which_nothing_shows_is_refused() -> None:

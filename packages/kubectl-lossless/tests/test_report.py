@@ -74,12 +74,12 @@ def test_figures_add_up(small: Report) -> None:
     assert set(figures.latency) == {"new"}  # the idle client had no response
 
 
-def test_a_capacity_that_falls_shows(small: Report) -> None:
+def test_late_pod_lowers_fewest_ready(small: Report) -> None:
     late = pod("new-b", (102, State.PENDING), (108, State.READY), version="v2")
     assert Figures.of(replace(small, pods=[small.pods[0], late])).fewest_ready == 0
 
 
-def test_an_update_that_never_completes_has_no_times(small: Report) -> None:
+def test_update_that_never_completes_has_no_times(small: Report) -> None:
     stays = pod("old-a", (90, State.READY))
     figures = Figures.of(replace(small, complete=None, problem="stuck", pods=[stays, small.pods[1]]))
     assert (figures.seconds_complete, figures.seconds_old_gone, figures.draining_seconds) == (None, None, [])
@@ -105,7 +105,7 @@ def test_single_value_is_every_percentile() -> None:
     assert latency_of([7.0]).p50 == latency_of([7.0]).p99 == 7.0
 
 
-def test_a_report_survives_its_json(recorded: Report, small: Report) -> None:
+def test_report_survives_its_json(recorded: Report, small: Report) -> None:
     for report in (recorded, small):
         there = report_json.to_json(report)
         back = report_json.from_json(json.loads(json.dumps(there)))
@@ -129,7 +129,7 @@ def test_recorded_run_has_its_figures(recorded: Report) -> None:
 
 
 @pytest.mark.parametrize("width", [960, 400])
-def test_the_chart_shows_every_loss_and_every_pod(recorded: Report, width: int) -> None:
+def test_chart_shows_every_loss_and_every_pod(recorded: Report, width: int) -> None:
     tree = ET.fromstring(chart(Series.of(recorded), width, style=True))
     losses = [e for e in tree.iter(f"{SVG}rect") if e.get("class") == "lost"]
     assert len(losses) == len({int(f.at - recorded.zero) for f in recorded.load.failures})
@@ -156,7 +156,7 @@ def test_label_of_an_event_crosses_no_line(times: tuple[float, ...], width: int)
     assert all(label.begin >= 0 and label.end <= width for label in labels)
 
 
-def test_a_chart_of_nothing_lost_says_so(small: Report) -> None:
+def test_chart_without_losses_shows_none(small: Report) -> None:
     small.load.failures.clear()
     assert ">none<" in chart(Series.of(small))
 
@@ -190,7 +190,7 @@ def test_series_survive_their_json(recorded: Report) -> None:
     assert chart(again) == chart(Series.from_json(once))
 
 
-def test_the_page_needs_no_network_and_holds_the_figures(recorded: Report, tmp_path: Path) -> None:
+def test_page_needs_no_network_and_holds_the_figures(recorded: Report, tmp_path: Path) -> None:
     write_report(tmp_path, recorded)
     html = (tmp_path / "index.html").read_text()
     assert not re.search(r"(src|href)\s*=|@import|url\((?!#)|<script", html)
@@ -216,7 +216,7 @@ def test_patterns_have_one_name_on_a_page(small: Report) -> None:
     assert len(names) == len(set(names)) > 0
 
 
-def test_the_overview_has_a_row_for_each_update(small: Report) -> None:
+def test_overview_has_a_row_for_each_update(small: Report) -> None:
     failed = replace(small, title="v2 → <v3>", complete=None, problem="stuck")
     tree = ET.fromstring(overview([small, failed], style=True))
     texts = [element.text for element in tree.iter(f"{SVG}text")]
@@ -227,7 +227,7 @@ def test_the_overview_has_a_row_for_each_update(small: Report) -> None:
 PUBLISHED = Published("somebody's reports", {("v1", "v2"): (29, 25)})
 
 
-def test_the_table_sets_the_course_s_figures_beside_ours(small: Report) -> None:
+def test_table_has_the_figures_of_the_course_next_to_ours(small: Report) -> None:
     cells = rows_as_cells([row_of(small, PUBLISHED)])
     line = dict(zip(cells[0], cells[1], strict=True))
     assert line["lost"] == "2"
@@ -237,7 +237,7 @@ def test_the_table_sets_the_course_s_figures_beside_ours(small: Report) -> None:
     assert set(HEADINGS) - set(other[0]) == {"course: lost", "course: s"}
 
 
-def test_the_terminal_shows_table_losses_and_goals(small: Report) -> None:
+def test_terminal_shows_table_losses_and_goals(small: Report) -> None:
     said = terminal.text([small], [Goal("2 of 7 lost", held=False), Goal("something", held=True)])
     lines = said.splitlines()
     rule = next(at for at, line in enumerate(lines) if set(line) == {"-"})
@@ -248,7 +248,7 @@ def test_the_terminal_shows_table_losses_and_goals(small: Report) -> None:
     assert "held: something" in said
 
 
-def test_a_failed_update_is_told_with_its_reason(small: Report) -> None:
+def test_failed_update_is_reported_with_its_reason(small: Report) -> None:
     failed = replace(small, complete=None, problem="ImagePullBackOff: no such image")
     assert "did not complete. ImagePullBackOff" in terminal.text([failed])
     assert "ImagePullBackOff" in page(Collection("t", [Part("", "", [failed])]))

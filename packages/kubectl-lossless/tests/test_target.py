@@ -174,7 +174,7 @@ def test_certificate_of_a_private_authority_is_checked_for_the_host(secured: Tar
 
 
 @pytest.mark.parametrize("change", [{"ca": ""}, {"host": "other.example"}])
-def test_certificate_that_is_not_trusted_is_told(secured: Target, change: dict[str, Any]) -> None:
+def test_untrusted_certificate_is_reported(secured: Target, change: dict[str, Any]) -> None:
     with pytest.raises(Lost, match="the certificate is not trusted") as lost:
         Connection(replace(secured, **change), 5).get()
     assert lost.value.phase == "handshake"

@@ -88,11 +88,11 @@ def test_refused_connections_after_sigterm_are_the_server_s() -> None:
 
 
 @pytest.mark.parametrize("status", [502, 503, 504])
-def test_proxy_s_own_response_after_sigterm_is_the_server_s(status: int) -> None:
+def test_response_of_a_proxy_after_sigterm_counts_for_the_server(status: int) -> None:
     assert causes(judged([lost(1010.5, Kind.SERVER_ERROR, status=status)])) == {"drain": 1}
 
 
-def test_kept_connections_are_told_from_new_ones() -> None:
+def test_kept_and_new_connections_are_distinguished() -> None:
     found = judged([lost(1010.1, Kind.RESET, kept=True), lost(1010.1, Kind.CLOSED)])
     assert causes(found) == {"drain": 1, "kept": 1}
 
@@ -168,7 +168,7 @@ def test_time_without_ready_pods_is_an_outage() -> None:
     assert "strategy Recreate" in found.groups[0].why
 
 
-def test_loss_that_nothing_explains_is_said_to_be_unexplained() -> None:
+def test_loss_without_a_cause_is_reported_as_unexplained() -> None:
     found = judged([lost(1025)])
     assert causes(found) == {"unexplained": 1}
     assert found.explained == 0
@@ -176,7 +176,7 @@ def test_loss_that_nothing_explains_is_said_to_be_unexplained() -> None:
     assert found.groups[0].do == ""
 
 
-def test_loss_before_the_rollout_is_not_the_rollout_s() -> None:
+def test_loss_before_the_rollout_is_not_counted_for_the_rollout() -> None:
     assert causes(judged([lost(995)])) == {"before": 1}
 
 
@@ -198,7 +198,7 @@ def test_unreachable_address_counts_from_when_the_connection_began() -> None:
     assert causes(judged([failure], (STAYS, OLD, following))) == {"drain": 1}
 
 
-def test_doctor_s_finding_names_check_and_line() -> None:
+def test_finding_of_the_doctor_names_check_and_line() -> None:
     found = judged(
         [lost(1010.1)], findings=[Advice("drain", "", "spec.x: 1"), Advice("other", "", "spec.y: 2")]
     )
@@ -237,6 +237,6 @@ def test_verdict_survives_its_json() -> None:
     assert Verdict.from_json(json.loads(json.dumps(found.to_json()))) == found
 
 
-def test_headline_tells_losses_before_the_rollout_from_unexplained_ones() -> None:
+def test_headline_distinguishes_losses_before_the_rollout_from_unexplained_ones() -> None:
     found = judged([lost(ZERO - 5), lost(ZERO + 500)])
     assert found.headline.endswith("requests lost: 1 before the rollout began, 1 unexplained.")

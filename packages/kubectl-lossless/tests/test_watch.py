@@ -32,18 +32,18 @@ def pod(phase: str = "Running", ready: bool = False, **more: Any) -> dict[str, A
         ({"metadata": {}, "spec": {}}, State.PENDING),
     ],
 )
-def test_the_state_of_a_pod(found: dict[str, Any], state: State) -> None:
+def test_state_of_a_pod_follows_from_its_conditions(found: dict[str, Any], state: State) -> None:
     assert state_of(found) is state
 
 
-def test_the_version_is_app_version_or_else_the_tag() -> None:
+def test_version_is_app_version_or_else_the_tag() -> None:
     found = pod()
     assert version_of(found) == "7"
     found["spec"]["containers"][0]["env"] = [{"name": "APP_VERSION", "value": "v5"}]
     assert version_of(found) == "v5"
 
 
-def test_reason_that_keeps_a_pod_from_starting() -> None:
+def test_reason_that_keeps_a_pod_from_starting_is_reported() -> None:
     waiting = {"reason": "ImagePullBackOff", "message": "no such image"}
     assert (
         stuck_of(pod(containerStatuses=[{"state": {"waiting": waiting}}]))
@@ -59,7 +59,7 @@ def test_reason_that_keeps_a_pod_from_starting() -> None:
     assert stuck_of(found) == "Unschedulable: 0/2 nodes"
 
 
-def test_a_pod_s_life() -> None:
+def test_state_of_a_pod_is_known_at_any_time() -> None:
     one = Pod("p", "v1", "h", states=[(1, State.PENDING), (2, State.READY), (5, State.GONE)])
     assert one.state is State.GONE
     assert [one.state_at(at) for at in (0.5, 1, 1.5, 2, 4.9, 5, 9)] == [
@@ -99,7 +99,7 @@ def test_workload_is_complete_by_the_rules_of_rollout_status(found: dict[str, An
     assert watch.rolled_out(generation=3) is False  # the watch has not observed the applied change
 
 
-def test_the_deployment_s_own_complaints_are_passed_on() -> None:
+def test_conditions_of_the_deployment_are_reported() -> None:
     watch = Watch(Kubectl(), "n", "d")
     quota = {
         "type": "ReplicaFailure",

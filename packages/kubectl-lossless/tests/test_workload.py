@@ -62,7 +62,7 @@ def test_known_kind_that_cannot_be_measured_is_refused_with_the_reason(text: str
         ({"httpGet": {"path": "/stop", "port": 80}}, None),
     ],
 )
-def test_duration_of_the_hook(hook: dict[str, Any] | None, seconds: float | None) -> None:
+def test_duration_of_a_prestop_hook_is_read(hook: dict[str, Any] | None, seconds: float | None) -> None:
     assert pre_stop_of({"lifecycle": {"preStop": hook}} if hook else {}) == seconds
 
 

@@ -36,7 +36,7 @@ def test_slope_of_points_on_a_line_is_exact() -> None:
     assert fit.error == pytest.approx(0, abs=1e-9)
 
 
-def test_slope_and_standard_error_of_scattered_points() -> None:
+def test_slope_and_standard_error_follow_the_textbook() -> None:
     """Compared with the textbook's formulas, worked out by hand."""
     fit = slope([0, 1, 2, 3], [0, 2, 1, 3])
     assert fit.per_unit == pytest.approx(0.8)

@@ -76,7 +76,7 @@ def test_goal_needs_enough_requests() -> None:
     few.load.responses = few.load.responses[: ENOUGH - 1]
     (goal,) = goals([("transitions", few)])
     assert not goal.held
-    assert "of at least 10,000" in goal.says
+    assert "of at least 10,000" in goal.sentence
 
 
 def test_update_that_does_not_complete_fails_the_course_on_any_rung() -> None:

@@ -41,7 +41,7 @@ def test_strategy_that_replaces_no_pod_is_refused(text: str) -> None:
     ],
 )
 def test_floor_is_the_waves_of_starts_and_one_drain(pace: Pace, replicas: int, floor: float) -> None:
-    assert pace.floor(replicas, available_after=2, leave=5) == floor
+    assert pace.floor(replicas, available_after=2, termination=5) == floor
 
 
 def rolled(gone: float | None) -> Report:
@@ -60,7 +60,7 @@ def test_row_compares_the_update_with_its_floor() -> None:
     assert "1.29" in row.cells()
 
 
-def test_row_of_an_update_that_did_not_end_says_so() -> None:
+def test_row_of_an_unfinished_update_is_marked() -> None:
     row = Row.of(rolled(None), Rung("v5"), Pace(1, 0))
     assert row.old_gone is None
     assert "never" in row.cells()

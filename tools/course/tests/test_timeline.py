@@ -7,16 +7,16 @@ from xml.etree import ElementTree
 
 import pytest
 
-from kubectl_lossless.measure.propagation import ENDPOINTS, Leave, Propagation
+from kubectl_lossless.measure.propagation import ENDPOINTS, Propagation, Termination
 from kubectl_lossless.measure.report.timeline import timeline
 
 FOUND = Propagation(
     rung="v5",
     kubernetes="v1.35.4",
-    leaves=[
-        Leave("a", {ENDPOINTS: 0.01, "NodePort, 10.0.0.1": 0.2}, 6.3),
-        Leave("b", {ENDPOINTS: 0.03, "NodePort, 10.0.0.1": 1.6}, 6.5),
-        Leave("c", {ENDPOINTS: 0.02, "NodePort, 10.0.0.1": 0.0}, 6.4),
+    terminations=[
+        Termination("a", {ENDPOINTS: 0.01, "NodePort, 10.0.0.1": 0.2}, 6.3),
+        Termination("b", {ENDPOINTS: 0.03, "NodePort, 10.0.0.1": 1.6}, 6.5),
+        Termination("c", {ENDPOINTS: 0.02, "NodePort, 10.0.0.1": 0.0}, 6.4),
     ],
     requests=3000,
     lost={},
@@ -25,7 +25,7 @@ FOUND = Propagation(
 
 def test_table_and_drain_min_follow_from_the_measured_times() -> None:
     assert FOUND.table() == [
-        ["way", "median, s", "longest, s"],
+        ["route", "median, s", "longest, s"],
         ["EndpointSlice", "0.02", "0.03"],
         ["NodePort, 10.0.0.1", "0.20", "1.60"],
         ["the pod is gone", "6.40", "6.50"],

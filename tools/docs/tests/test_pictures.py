@@ -9,11 +9,11 @@ import pytest
 from tools.docs import figures
 from tools.docs.pictures import (
     Row,
-    leave_picture,
     pace_picture,
     ratios_picture,
     routes_picture,
     stops_picture,
+    termination_picture,
     with_alternative,
 )
 
@@ -27,8 +27,8 @@ def widths(svg: str, css: str) -> list[float]:
     return [float(width) for width in re.findall(rf'<rect class="{css}"[^>]* width="([\d.]+)"', svg)]
 
 
-def test_leave_picture_draws_time_to_terminate_and_not_duration_of_update() -> None:
-    svg = leave_picture(ROWS)
+def test_termination_picture_draws_time_to_terminate_and_not_duration_of_update() -> None:
+    svg = termination_picture(ROWS)
     short, long = widths(svg, "v1")[-2:]
     assert short / long == pytest.approx(3.2 / 23.2, rel=0.01)
     assert "59" not in re.sub(r'="[^"]*"', "", svg.partition("</style>")[2])
@@ -120,4 +120,4 @@ def test_stop_of_a_rung_is_read_from_its_manifest(rung: str, how: str) -> None:
 def test_pace_of_an_update_is_read_from_the_manifest_of_its_target() -> None:
     assert figures.pace({"target": "v3", "title": "v3 → v3"}) == (0, 3)
     assert figures.pace({"target": "v5", "title": "v5 → v5"}) == (10, 3)
-    assert figures.pace({"target": "v5", "title": f"v5 → v5 {figures.AFRESH}"}) == (0, 3)
+    assert figures.pace({"target": "v5", "title": f"v5 → v5 {figures.WITHOUT_PACE}"}) == (0, 3)

@@ -30,15 +30,15 @@ ENDPOINTS = "EndpointSlice"
 
 
 @dataclass(frozen=True)
-class Leave:
+class Termination:
     """Termination of a pod, in seconds after the API server marked it for deletion, as a watch reported it.
 
-    `learned`: for each way, when the last new connection came to the pod (0.0: none did any more), and for
+    `updated`: for each route, when the pod got its last new connection (0.0: it got none), and for
     `ENDPOINTS` when its endpoint was no longer ready. `gone`: when the pod was deleted.
     """
 
     pod: str
-    learned: dict[str, float]
+    updated: dict[str, float]
     gone: float
 
 
@@ -48,22 +48,22 @@ class Propagation:
 
     rung: str
     kubernetes: str
-    leaves: list[Leave]
+    terminations: list[Termination]
     requests: int
     lost: dict[str, int]
 
-    def ways(self) -> list[str]:
+    def routes(self) -> list[str]:
         """Return the names of the rows, EndpointSlice first."""
-        return list(self.leaves[0].learned)
+        return list(self.terminations[0].updated)
 
-    def times(self, way: str) -> list[float]:
+    def times(self, route: str) -> list[float]:
         """Return all times of one row, in seconds."""
-        return [leave.learned[way] for leave in self.leaves]
+        return [each.updated[route] for each in self.terminations]
 
     @property
     def drain_min(self) -> int:
         """The drain's minimum to set, in whole seconds."""
-        longest = max(max(self.times(way)) for way in self.ways())
+        longest = max(max(self.times(route)) for route in self.routes())
         return max(1, math.ceil(longest * MARGIN))
 
     def to_json(self) -> str:
@@ -77,36 +77,35 @@ class Propagation:
         Raises OSError; ValueError, KeyError or TypeError for a file that is none.
         """
         found = json.loads(path.read_text())
-        return cls(**{**found, "leaves": [Leave(**leave) for leave in found["leaves"]]})
+        return cls(**{**found, "terminations": [Termination(**each) for each in found["terminations"]]})
 
     def table(self) -> list[list[str]]:
         """Return the table's cells, the headings first."""
-        rows = [["way", "median, s", "longest, s"]]
-        for way in self.ways():
-            times = self.times(way)
-            rows.append([way, f"{percentile(times, 0.5):.2f}", f"{max(times):.2f}"])
-        gone = [leave.gone for leave in self.leaves]
+        rows = [["route", "median, s", "longest, s"]]
+        for route in self.routes():
+            times = self.times(route)
+            rows.append([route, f"{percentile(times, 0.5):.2f}", f"{max(times):.2f}"])
+        gone = [each.gone for each in self.terminations]
         rows.append(["the pod is gone", f"{percentile(gone, 0.5):.2f}", f"{max(gone):.2f}"])
         return rows
 
 
-def leave_of(pod: Pod, results: Mapping[str, Result]) -> Leave:
+def termination_of(pod: Pod, results: Mapping[str, Result]) -> Termination:
     """Return the observations of one pod's termination.
 
     A route led to the pod as long as it responded, or, where responses name no pod, as long as requests
-    that were
-    sent then were lost.
+    that were sent then were lost.
     """
     began, gone = pod.since(State.DRAINING) or 0.0, pod.since(State.GONE) or 0.0
     seen = {ENDPOINTS: pod.marked(Mark.NO_ENDPOINT) or gone}
-    for way, result in results.items():
+    for route, result in results.items():
         if names_pods(result):
             sent = [response.at for response in result.responses if response.pod == pod.name]
         else:
             sent = [failure.at for failure in result.failures if began <= failure.at <= gone + SPREAD]
-        seen[way] = max(sent, default=began)
-    learned = {way: round(max(0.0, at - began), 3) for way, at in seen.items()}
-    return Leave(pod.name, learned, round(gone - began, 3))
+        seen[route] = max(sent, default=began)
+    updated = {route: round(max(0.0, at - began), 3) for route, at in seen.items()}
+    return Termination(pod.name, updated, round(gone - began, 3))
 
 
 def names_pods(result: Result) -> bool:
@@ -116,11 +115,11 @@ def names_pods(result: Result) -> bool:
 
 def refuse_unseen(results: Mapping[str, Result]) -> None:
     """Raise RolloutError for a route on which nothing shows where its requests went."""
-    for way, result in results.items():
+    for route, result in results.items():
         if not names_pods(result) and not result.failures:
             raise RolloutError(
-                f"{way}: responses do not name their pod, and no request was lost, so nothing shows for how "
-                "long the pods still got new connections. --pod-header or --pod-field names the pod."
+                f"{route}: responses do not name their pod, and no request was lost, so nothing shows "
+                "for how long the pods still got new connections. --pod-header or --pod-field names the pod."
             )
 
 
@@ -182,7 +181,7 @@ def survey(  # noqa: PLR0913 - all named
     return Propagation(
         rung=title,
         kubernetes=kubectl.check(),
-        leaves=[leave_of(pod, results) for pod in deleted],
+        terminations=[termination_of(pod, results) for pod in deleted],
         requests=sum(result.requests for result in results.values()),
         lost={name: result.lost for name, result in results.items() if result.lost},
     )

@@ -15,15 +15,14 @@ class Client:
     """One kind of client.
 
     `path` is appended to the target's own. `keep`: its connection is kept between requests, one at a time.
-    `every`: it sends a request every so many seconds; on a kept connection not before the last
-    response. `idle`: instead, it waits for a random time of this range, seconds, after each response.
-    `takes`:
-    the seconds that the service needs by design, on top of which the timeout runs. `targets`: the indexes of
-    the targets that it takes in turn; none are all.
+    `every`: interval between two requests, in seconds; on a kept connection not before the last
+    response. `idle`: instead, it waits for a random time of this range, in seconds, after each response.
+    `takes`: seconds that the service needs by design, added to the timeout. `targets`: indexes of the targets
+    that it requests in turn; empty for all of them.
     """
 
     name: str
-    says: str
+    description: str
     path: str = ""
     keep: bool = False
     every: float = 0.0
@@ -118,26 +117,28 @@ def general(
         if kind == "new":
             # One client for each 10 requests/s, and one for each target at least.
             number = max(len(targets), round(rate / 10), 1)
-            says = f"a new connection for each request, {rate:.3g} requests/s"
-            found.append((Client("new", says, every=number / rate, targets=tuple(targets)), number))
+            description = f"a new connection for each request, {rate:.3g} requests/s"
+            found.append((Client("new", description, every=number / rate, targets=tuple(targets)), number))
             continue
         number = (
             connections if len(kept) == 1 else connections // 2 + (connections % 2 if kind == "busy" else 0)
         )
         if kind == "busy":
-            says = f"a kept connection, {rate / number:.2g} requests/s"
+            description = f"a kept connection, {rate / number:.2g} requests/s"
             found.append(
-                (Client("busy", says, keep=True, every=number / rate, targets=tuple(targets)), number)
+                (Client("busy", description, keep=True, every=number / rate, targets=tuple(targets)), number)
             )
         else:
             pause = max(1.0, number / rate / (sum(IDLE) / 2))
             low, high = (round(bound * pause, 2) for bound in IDLE)
-            says = f"a kept connection, idle for {low:g}-{high:g} s between requests"
-            found.append((Client("idle", says, keep=True, idle=(low, high), targets=tuple(targets)), number))
+            description = f"a kept connection, idle for {low:g}-{high:g} s between requests"
+            found.append(
+                (Client("idle", description, keep=True, idle=(low, high), targets=tuple(targets)), number)
+            )
     return found
 
 
 def slow(targets: Sequence[int], takes: float) -> tuple[Client, int]:
     """Return the clients of requests that take `takes` seconds by design."""
-    says = f"a new connection for each request of {takes:g} s, back to back"
-    return Client("slow", says, takes=takes, targets=tuple(targets)), max(SLOW_CLIENTS, len(targets))
+    description = f"a new connection for each request of {takes:g} s, back to back"
+    return Client("slow", description, takes=takes, targets=tuple(targets)), max(SLOW_CLIENTS, len(targets))

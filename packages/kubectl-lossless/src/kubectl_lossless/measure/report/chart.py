@@ -200,8 +200,8 @@ def _marks(labels: Sequence[EventLabel], bottom: float) -> Iterator[str]:
 Drawn = tuple[list[str], float]
 
 
-def _title(frame: Frame, y: float, name: str, says: str, short: str) -> list[str]:
-    words = says if frame.width >= WIDE else short
+def _title(frame: Frame, y: float, name: str, wide: str, short: str) -> list[str]:
+    words = wide if frame.width >= WIDE else short
     said = f'<tspan class="soft" dx="8" font-weight="400">{escape(words)}</tspan>' if words else ""
     return [f'<text x="4" y="{y + 10:.1f}" class="name halo">{escape(name)}{said}</text>']
 
@@ -218,10 +218,10 @@ def _lost(series: Series, frame: Frame, _name: str, y: float) -> Drawn:
     for second, kinds in by_second.items():
         x, x2 = frame.x(second), frame.x(second + 1)
         height = max(4.0, (bottom - top) * kinds.total() / most)
-        says = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+        words = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
         drawn.append(
             f'<rect class="lost" x="{x:.1f}" y="{bottom - height:.1f}" width="{max(3.0, x2 - x - 1):.1f}"'
-            f' height="{height:.1f}"><title>second {second}: {escape(says)}</title></rect>'
+            f' height="{height:.1f}"><title>second {second}: {escape(words)}</title></rect>'
         )
         if kinds.total() == most or x2 - x > 14:
             drawn.append(_text((x + x2) / 2, bottom - height - 3, kinds.total(), "lost-count middle"))
@@ -269,8 +269,8 @@ def _responses(series: Series, frame: Frame, _name: str, y: float) -> Drawn:
     for second, counts in by_second.items():
         x, x2 = frame.x(second), frame.x(second + 1)
         base = bottom
-        says = ", ".join(f"{version} {counts[version]}".strip() for version in versions if counts[version])
-        drawn.append(f"<g><title>second {second}: {escape(says)}</title>")
+        words = ", ".join(f"{version} {counts[version]}".strip() for version in versions if counts[version])
+        drawn.append(f"<g><title>second {second}: {escape(words)}</title>")
         for version in versions:
             height = counts[version] * scale
             if height:
@@ -349,8 +349,8 @@ def _pods(series: Series, frame: Frame, name: str, y: float) -> Drawn:
         drawn.append(_text(frame.left - 6, y + 11, _pod_label(pod), "end"))
         for word, start, stop in pod.spans:
             state = State(word)
-            says = f"{pod.name} {_label(state)} {max(start, frame.start):.1f} to {stop:.1f} s"
-            drawn.append(_bar(_filling(state, colour, name), frame.x(start), frame.x(stop), y, says))
+            words = f"{pod.name} {_label(state)} {max(start, frame.start):.1f} to {stop:.1f} s"
+            drawn.append(_bar(_filling(state, colour, name), frame.x(start), frame.x(stop), y, words))
         y += 18
     return drawn, y
 
@@ -377,8 +377,8 @@ def _filling(state: State, colour: int, name: str) -> str:
             return f'class="s{colour}" fill="none" stroke-dasharray="2 2"'
 
 
-def _bar(filling: str, x: float, x2: float, y: float, says: str = "") -> str:
-    title = f"<title>{escape(says)}</title>" if says else ""
+def _bar(filling: str, x: float, x2: float, y: float, words: str = "") -> str:
+    title = f"<title>{escape(words)}</title>" if words else ""
     return (
         f'<rect {filling} x="{x + 0.5:.1f}" y="{y + 0.5:.1f}" width="{max(1.0, x2 - x - 1):.1f}"'
         f' height="{BAR - 1}">{title}</rect>'

@@ -20,7 +20,7 @@ class Published:
 class Goal:
     """Something the experiment must show, and whether it did."""
 
-    says: str
+    sentence: str
     held: bool
 
 

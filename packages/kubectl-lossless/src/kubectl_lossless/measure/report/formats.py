@@ -42,10 +42,10 @@ class Summary:
         """The goal, and whether it was reached."""
         load = self.report.load
         allowed = f"at most {self.max_lost:,} may be" if self.max_lost else "none may be"
-        says = f"{load.lost:,} of {load.requests:,} requests lost; {allowed}"
+        sentence = f"{load.lost:,} of {load.requests:,} requests lost; {allowed}"
         if self.report.problem:
-            says += f". {self.report.problem.splitlines()[0]}"
-        return Goal(says, self.held)
+            sentence += f". {self.report.problem.splitlines()[0]}"
+        return Goal(sentence, self.held)
 
     def text_of(self, name: str) -> str:
         """Return it in one of `FORMATS`."""
@@ -76,7 +76,7 @@ class Summary:
             lines += ["", _wrapped(note)]
         if self.report.problem:
             lines += ["", *(_wrapped(line) for line in self.report.problem.splitlines())]
-        lines += ["", f"{'held' if self.held else 'NOT HELD'}: {self.goal.says}"]
+        lines += ["", f"{'held' if self.held else 'NOT HELD'}: {self.goal.sentence}"]
         return "\n".join(lines)
 
     def _times(self, figures: Figures) -> list[str]:

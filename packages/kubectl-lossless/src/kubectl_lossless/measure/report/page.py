@@ -35,7 +35,7 @@ class Part:
     """Some experiments under one heading, with a sentence on their result."""
 
     title: str
-    says: str
+    introduction: str
     reports: Sequence[Report]
     name: str = ""
 

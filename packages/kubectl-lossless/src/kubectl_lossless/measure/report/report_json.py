@@ -66,7 +66,9 @@ def to_json(report: Report) -> dict[str, Any]:
             "steady": at(load.steady),
             "ended": at(load.ended),
             "cpu": load.cpu,
-            "kinds": {name: {"says": kind.says, "takes": kind.takes} for name, kind in load.kinds.items()},
+            "kinds": {
+                name: {"says": kind.description, "takes": kind.takes} for name, kind in load.kinds.items()
+            },
         },
         RESPONSES[FORMAT]: {
             "columns": ["at", "ms", "client", "version", "pod"],
@@ -116,7 +118,10 @@ def from_json(found: dict[str, Any]) -> Report:
             for failure in found["failures"]
         ],
         closed=[Closed(closed["at"] + zero, closed["client"]) for closed in found["closed"]],
-        kinds={name: Client(name, **kind) for name, kind in load.get("kinds", {}).items()},
+        kinds={
+            name: Client(name, kind["says"], takes=kind["takes"])
+            for name, kind in load.get("kinds", {}).items()
+        },
     )
     return Report(
         title=found["title"],

@@ -46,5 +46,5 @@ def text(reports: Sequence[Report], goals: Sequence[Goal] = (), known: Published
             parts.append(f"{report.title} did not complete. {report.problem}")
         if report.load.failures:
             parts.append(f"{report.title}: {report.load.summary()}")
-    parts += [f"{'held' if goal.held else 'NOT HELD'}: {goal.says}" for goal in goals]
+    parts += [f"{'held' if goal.held else 'NOT HELD'}: {goal.sentence}" for goal in goals]
     return "\n\n".join(parts)

@@ -15,12 +15,12 @@ WIDTH = 960
 
 def timeline(found: Propagation) -> str:
     """Return a standalone SVG: a bar up to the median of each row, a line on to the longest."""
-    gone = [leave.gone for leave in found.leaves]
+    gone = [each.gone for each in found.terminations]
     end = max(gone) * 1.02
     per_second = (WIDTH - LEFT - 90) / end
-    says = dict.fromkeys(found.ways(), "still gets new connections")
-    says[ENDPOINTS] = "ready"
-    rows = [(way, says[way], found.times(way), "v1") for way in found.ways()]
+    words = dict.fromkeys(found.routes(), "still gets new connections")
+    words[ENDPOINTS] = "ready"
+    rows = [(route, words[route], found.times(route), "v1") for route in found.routes()]
     rows.append(("the pod", "serves, announces closes, stops when quiet", gone, "v0"))
     height = TOP + ROW * len(rows) + 28
     drawn = [
@@ -53,7 +53,7 @@ def timeline(found: Propagation) -> str:
         [
             '<svg class="chart" xmlns="http://www.w3.org/2000/svg" role="img"'
             f' viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}"'
-            ' aria-label="How long each way to the service leads to a pod that leaves">',
+            ' aria-label="How long each route to the service leads to a pod that terminations">',
             f"<style>{STYLE}</style>",
             f'<rect width="{WIDTH}" height="{height}" fill="var(--paper)"/>',
             *drawn,
