@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -37,6 +38,13 @@ def test_every_mark_is_closed() -> None:
         assert text.count("<!-- figure") == text.count("<!-- end -->") == len(figures.MARK.findall(text)), (
             path
         )
+
+
+def test_no_line_of_a_sentence_begins_with_a_mark() -> None:
+    """Keep the Markdown of a sentence: a line that begins with a comment is HTML, on GitHub to its end."""
+    for path in figures.PAGES:
+        begins = re.findall(r"^ *<!-- figure (?!table ).*$", path.read_text(), re.MULTILINE)
+        assert not begins, path
 
 
 def test_pictures_of_the_pages_exist() -> None:
