@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kubectl_lossless.doctor.prestop import FOREVER, Effect, Place, judge
-from kubectl_lossless.doctor.shell import Shell
+from kubectl_lossless.doctor.shell.tokens import Shell
 
 
 def run(*words: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from doctor.all_kinds import ALL, manifest
 from doctor.helpers import CASES, EXAMPLES, LOSES, RISKS, Object, dump, findings, load, mended, parse
 from kubectl_lossless.doctor import server
 from kubectl_lossless.doctor.finding import Finding
-from kubectl_lossless.doctor.shell import parse as parse_script
+from kubectl_lossless.doctor.shell.parser import parse as parse_script
 from kubectl_lossless.doctor.source import SourceError
 from tests.waiting import wait_until
 

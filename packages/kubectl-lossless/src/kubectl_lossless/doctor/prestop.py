@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kubectl_lossless.doctor import shell
 from kubectl_lossless.doctor.server import SHELLS, Start, program
-from kubectl_lossless.doctor.shell import Shell
+from kubectl_lossless.doctor.shell.commands import TRIVIAL, Compound, Script, Simple
+from kubectl_lossless.doctor.shell.parser import parse
+from kubectl_lossless.doctor.shell.reached import reached
+from kubectl_lossless.doctor.shell.tokens import Shell, ShellError
 
 SHORTEST_WAIT = 5.0
 """Seconds below which a wait is shorter than endpoints take to reach every node's kube-proxy."""
@@ -168,8 +170,8 @@ def _judge_script(start: Start, place: Place) -> PreStop:
     """Judge the script of a shell. One that cannot be read in a file may be for another shell."""
     text = VARIABLE.sub(lambda found: _value(found, place), start.script or "")
     try:
-        script = shell.reached(shell.parse(text, start.shell or Shell.OTHER))
-    except (shell.ShellError, RecursionError) as error:
+        script = reached(parse(text, start.shell or Shell.OTHER))
+    except (ShellError, RecursionError) as error:
         if start.script_file:
             return PreStop(Effect.UNKNOWN, None, _short(text))
         return PreStop(Effect.FAILS, 0.0, f"the shell cannot read {_short(text)!r}: {error}")
@@ -183,9 +185,7 @@ def _judge_script(start: Start, place: Place) -> PreStop:
             return PreStop(Effect.FAILS, 0.0, f"no program is called {words[0]!r}")
         commands.append(words)
     judged = _judge_commands([each for each in commands if each], text, place)
-    loops = any(
-        isinstance(each, shell.Compound) and each.kind == "loop" for each in shell.all_commands(script)
-    )
+    loops = any(isinstance(each, Compound) and each.kind == "loop" for each in script.top)
     if not loops or judged.effect is Effect.STOPS or (judged.wait or 0.0) >= SHORTEST_WAIT:
         return judged
     if ENDLESS.search(text) and not re.search(r"\b(break|exit|return|kill)\b", text):
@@ -199,14 +199,14 @@ def _value(variable: re.Match[str], place: Place) -> str:
     return found if re.fullmatch(r"[0-9.]{1,12}[smhd]?", found) else variable[0]
 
 
-def _outside_loops(script: shell.Script) -> Iterator[tuple[shell.Simple, bool]]:
+def _outside_loops(script: Script) -> Iterator[tuple[Simple, bool]]:
     """Yield the commands that run once, each with whether it runs in the background."""
     for item in script.items:
         for pipeline in item.pipelines:
             for command in pipeline.commands:
-                if isinstance(command, shell.Simple):
+                if isinstance(command, Simple):
                     yield command, item.background
-                elif isinstance(command, shell.Compound) and command.kind != "loop":
+                elif isinstance(command, Compound) and command.kind != "loop":
                     bodies = [list(_outside_loops(body)) for body in command.bodies]
                     longest = max(bodies, key=_slept_in, default=[])
                     for body in bodies:
@@ -217,11 +217,11 @@ def _outside_loops(script: shell.Script) -> Iterator[tuple[shell.Simple, bool]]:
                                 yield each, held or item.background
 
 
-def _slept_by(command: shell.Simple) -> float | None:
+def _slept_by(command: Simple) -> float | None:
     return _slept([each.text for each in command.words]) if command.words else None
 
 
-def _slept_in(commands: list[tuple[shell.Simple, bool]]) -> float:
+def _slept_in(commands: list[tuple[Simple, bool]]) -> float:
     return sum(_slept_by(command) or 0.0 for command, _ in commands)
 
 
@@ -242,7 +242,7 @@ def _judge_commands(commands: list[list[str]], text: str, place: Place, *, direc
                 return PreStop(Effect.FAILS, 0.0, f"{shlex.join(words)!r} is no length of time")
             if Path(words[0]).name == "sleep":
                 total = None
-            elif Path(words[0]).name not in shell.TRIVIAL - {"eval", ".", "read"}:  # read -t may wait
+            elif Path(words[0]).name not in TRIVIAL - {"eval", ".", "read"}:  # read -t may wait
                 other = True
         elif total is not None:
             total += seconds

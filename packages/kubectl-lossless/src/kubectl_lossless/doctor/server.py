@@ -21,9 +21,12 @@ from pathlib import Path
 
 from gunicorn.config import Config
 
-from kubectl_lossless.doctor import own, shell
+from kubectl_lossless.doctor import own
 from kubectl_lossless.doctor.configuration import Configuration
-from kubectl_lossless.doctor.shell import End, Outcome, Shell, ShellError
+from kubectl_lossless.doctor.shell.commands import TRIVIAL
+from kubectl_lossless.doctor.shell.outcome import End, Outcome, outcome
+from kubectl_lossless.doctor.shell.parser import parse
+from kubectl_lossless.doctor.shell.tokens import ASSIGNMENT, Shell, ShellError
 
 INITS = {"tini", "tini-static", "dumb-init", "catatonit", "docker-init", "s6-svscan", "pid1"}
 """Programs made to be PID 1, which pass signals on to the one program they start."""
@@ -415,7 +418,7 @@ class Start:
         """Outcome of that shell."""
         if self.script is None or self.shell is None:
             return None
-        return shell.outcome(self.script, self.shell, _works, serves)
+        return outcome(self.script, self.shell, _works, serves)
 
     @cached_property
     def serving(self) -> list[str]:
@@ -424,7 +427,7 @@ class Start:
             return _behind_entrypoint(self.program)
         # Of several, as in `if` and `else`, one for production; else the last, which all others come before.
         production = [words for words in self.commands if _is_for_production(_server_name(words))]
-        others = [words for words in self.commands if words[0] not in shell.TRIVIAL and not _works(words)]
+        others = [words for words in self.commands if words[0] not in TRIVIAL and not _works(words)]
         chosen = production[:1] or others[-1:] or self.commands[-1:]
         return chosen[0] if chosen else []
 
@@ -434,7 +437,7 @@ class Start:
         if self.script is None:
             return [self.program]
         try:
-            script = shell.parse(self.script, self.shell or Shell.OTHER)
+            script = parse(self.script, self.shell or Shell.OTHER)
         except (ShellError, RecursionError):
             return []
         return [
@@ -487,7 +490,7 @@ def program(command: Sequence[str]) -> list[str]:
             rest = _after_options(rest)
         elif name == "env":
             rest = _after_options(rest)
-            while rest and (shell.ASSIGNMENT.match(rest[0]) or rest[0].startswith(("$(", "`"))):
+            while rest and (ASSIGNMENT.match(rest[0]) or rest[0].startswith(("$(", "`"))):
                 rest = rest[1:]  # assignments, or a command's output with some
         elif name in EXECUTING and len(rest) > 1:
             rest = _after_options(rest)[EXECUTING[name] :]

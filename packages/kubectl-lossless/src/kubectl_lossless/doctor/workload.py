@@ -16,7 +16,7 @@ from kubectl_lossless.doctor.finding import REMOVE, Change
 from kubectl_lossless.doctor.finding import Path as FieldPath
 from kubectl_lossless.doctor.prestop import Place, PreStop
 from kubectl_lossless.doctor.server import Server, Start
-from kubectl_lossless.doctor.shell import Shell
+from kubectl_lossless.doctor.shell.tokens import Shell
 
 POD: FieldPath = ("spec", "template", "spec")
 

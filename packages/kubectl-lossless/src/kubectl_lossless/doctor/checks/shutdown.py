@@ -10,14 +10,10 @@ from kubectl_lossless.doctor import server
 from kubectl_lossless.doctor.finding import REMOVE, Change, Finding, Path, Severity
 from kubectl_lossless.doctor.prestop import SHORTEST_WAIT, Effect
 from kubectl_lossless.doctor.server import OWN_NAME
-from kubectl_lossless.doctor.shell import (
-    End,
-    Shell,
-    not_in_dash,
-    outcome,
-    with_exec,
-    without_bash_redirections,
-)
+from kubectl_lossless.doctor.shell.dash import not_in_dash
+from kubectl_lossless.doctor.shell.outcome import End, outcome
+from kubectl_lossless.doctor.shell.remedies import with_exec, without_bash_redirections
+from kubectl_lossless.doctor.shell.tokens import Shell
 from kubectl_lossless.doctor.workload import DEFAULT_GRACE, POD, Container, Workload
 
 SH = ("sh", "/bin/sh")
