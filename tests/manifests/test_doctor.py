@@ -16,7 +16,8 @@ from kubectl_lossless.doctor import own
 from kubectl_lossless.doctor.checks import CHECKS, examine, name, reason
 from kubectl_lossless.doctor.documents import Document
 from kubectl_lossless.doctor.finding import Finding, Severity, shown
-from kubectl_lossless.doctor.workload import Neighbours, Workload
+from kubectl_lossless.doctor.neighbours import Neighbours
+from kubectl_lossless.doctor.workload import Workload
 from tests.manifests.manifests import ROOT, RUNGS, Object, objects
 from tests.service_links import service_links
 

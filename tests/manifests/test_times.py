@@ -7,7 +7,7 @@ import re
 import pytest
 
 from app.settings import Settings
-from kubectl_lossless.doctor.checks.shutdown import KILL_MARGIN
+from kubectl_lossless.doctor.checks.grace_period import KILL_MARGIN
 
 from .manifests import RUNGS, Object, container, deployment, envoy, objects, one, pod_spec, settings, text
 

@@ -11,8 +11,9 @@ import yaml
 
 from kubectl_lossless.doctor.checks import examine
 from kubectl_lossless.doctor.finding import REMOVE, Finding, Severity, apply
+from kubectl_lossless.doctor.server.model import Overrides
 from kubectl_lossless.doctor.source import Loaded, Selection, from_files
-from kubectl_lossless.doctor.workload import Overrides, Workload
+from kubectl_lossless.doctor.workload import Workload
 
 Object = dict[str, Any]
 
@@ -51,6 +52,12 @@ def only(text: str, overrides: Overrides = Overrides()) -> Workload:  # noqa: B0
 def findings(text: str, overrides: Overrides = Overrides()) -> list[Finding]:  # noqa: B008 - frozen
     """Return what the checks find in a manifest."""
     return [each for workload in load(text, overrides).workloads for each in examine(workload).findings]
+
+
+def of(check: str, found: list[Finding]) -> Finding:
+    """Return the one finding of a check."""
+    (one,) = (each for each in found if each.check == check)
+    return one
 
 
 def brief(found: Sequence[Finding]) -> set[tuple[Severity, str]]:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 
 from kubectl_lossless.doctor.configuration import Configuration, read
-from kubectl_lossless.doctor.server import Server, Start, configuration_file, known, with_readiness
+from kubectl_lossless.doctor.server.gunicorn import configuration_file
+from kubectl_lossless.doctor.server.known import known, with_readiness
+from kubectl_lossless.doctor.server.model import Server
+from kubectl_lossless.doctor.server.start import Start
 
 GUNICORN = Start(["gunicorn", "-c", "conf/prod.py", "--keep-alive", "20", "app:app"])
 

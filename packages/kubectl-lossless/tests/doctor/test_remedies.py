@@ -14,8 +14,9 @@ import pytest
 
 from doctor.all_kinds import ALL, manifest
 from doctor.helpers import CASES, EXAMPLES, LOSES, RISKS, Object, dump, findings, load, mended, parse
-from kubectl_lossless.doctor import server
 from kubectl_lossless.doctor.finding import Finding
+from kubectl_lossless.doctor.server.command_line import program as behind_wrappers
+from kubectl_lossless.doctor.server.programs import serves
 from kubectl_lossless.doctor.shell.parser import parse as parse_script
 from kubectl_lossless.doctor.source import SourceError
 from tests.waiting import wait_until
@@ -176,11 +177,11 @@ def assert_script_starts_the_server_in_place_of_the_shell(
         if command.name == ".":
             (tmp_path / command.words[1].text).touch()
     for program in (programs | {"nc"}) - {"exec", "."}:
-        serves = server.serves([program]) or any(each.words[1].text == program for each in served)
+        is_server = serves([program]) or any(each.words[1].text == program for each in served)
         target = tmp_path / program if "/" in program else folder / program
-        target.write_text(SERVER.format(log=log) if serves else "#!/bin/sh\nexit 0\n")
+        target.write_text(SERVER.format(log=log) if is_server else "#!/bin/sh\nexit 0\n")
         target.chmod(0o755)
-    words = server.program(words)
+    words = behind_wrappers(words)
     environment = {"PATH": f"{folder}:{os.environ['PATH']}"}
     process = subprocess.Popen(words, cwd=tmp_path, env=environment)
     try:

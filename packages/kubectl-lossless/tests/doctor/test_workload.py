@@ -1,4 +1,4 @@
-"""A workload and what stands around it."""
+"""A workload's servers, and what stands around it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,11 @@ from doctor.kinds import (
     before,
     beside,
     command,
-    env,
     of_container,
     target_port,
     without_service,
 )
 from doctor.kinds_of_servers import ADMIN, ENVOY, NO_PROBES, REDIS, second, second_port, second_service
-from kubectl_lossless.doctor.documents import Document
-from kubectl_lossless.doctor.workload import Image, Neighbours, Observed, Workload, selects
 
 
 def test_server_is_where_the_service_leads() -> None:
@@ -71,11 +68,6 @@ def test_nginx_is_the_server_beside_helpers() -> None:
     assert [each.helper for each in found.plain] == [False, True]
 
 
-def test_exporter_is_no_proxy() -> None:
-    found = only(dump(base(beside(name="e", image="nginx/nginx-prometheus-exporter:1"))))
-    assert [each.proxy for each in found.plain] == [False, False]
-
-
 def test_workload_without_port_and_service_serves_nothing() -> None:
     objects = base(without_service, of_container(ports=[]))
     for each in ("readinessProbe", "livenessProbe", "startupProbe"):
@@ -85,63 +77,7 @@ def test_workload_without_port_and_service_serves_nothing() -> None:
     assert not only(dump(base(without_service, command("celery", "worker")))).serves
 
 
-def test_arguments_are_expanded_as_by_kubernetes() -> None:
-    found = only(dump(base(command("x", "$(A)", "$(B)"), env(A="1"))))
-    assert list(found.app.start.words) == ["x", "1", "$(B)"]
-
-
-def test_environment_includes_config_maps() -> None:
-    maps = {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {"name": "m", "namespace": "demo"},
-        "data": {"A": "1"},
-    }
-    objects = [*base(of_container(envFrom=[{"prefix": "P_", "configMapRef": {"name": "m"}}])), maps]
-    assert only(dump(objects)).app.environment == {"P_A": "1"}
-
-
-def test_image_provides_the_command_that_the_manifest_leaves_out() -> None:
-    objects = base()
-    del container(objects)["command"]
-    found = only(dump(objects))
-    seen = Workload(
-        found.document, found.others, images={"registry.test/web:1": Image(["gunicorn"], ["app"])}
-    )
-    assert (found.server.name, seen.server.name) == ("", "Gunicorn")
-
-
-@pytest.mark.parametrize("title", [["gunicorn: master [app]"], ["/pause"]])
-def test_manifest_has_precedence_over_the_title_of_pid_1(title: list[str]) -> None:
-    found = only(dump(base(command("gunicorn", "app"))))
-    assert Workload(found.document, found.others, observed={"web": Observed(title)}).server.name == "Gunicorn"
-
-
 def test_replicas_are_the_autoscalers_minimum() -> None:
     target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}
     scaler = {"scaleTargetRef": target, "minReplicas": 5, "maxReplicas": 9}
     assert only(dump(base(added("autoscaling/v2", "HorizontalPodAutoscaler", "web", scaler)))).replicas == 5
-
-
-def test_neighbours_are_those_of_the_namespace() -> None:
-    objects = base()
-    objects[1]["metadata"]["namespace"] = "other"
-    assert only(dump(objects)).services == []
-    document = Document(objects[1])
-    around = Neighbours([document])
-    assert around.everywhere("Service") == [document]
-    assert around.named("Service web", "other") is document
-    assert around.named("Service web", "demo") is None
-
-
-@pytest.mark.parametrize(
-    ("expression", "expected"),
-    [
-        ({"key": "a", "operator": "In", "values": ["1"]}, True),
-        ({"key": "a", "operator": "NotIn", "values": ["1"]}, False),
-        ({"key": "b", "operator": "Exists"}, False),
-        ({"key": "b", "operator": "DoesNotExist"}, True),
-    ],
-)
-def test_selector_is_that_of_kubernetes(expression: dict[str, object], expected: bool) -> None:
-    assert selects({"matchLabels": {"a": "1"}, "matchExpressions": [expression]}, {"a": "1"}) is expected

@@ -16,6 +16,7 @@ from kubectl_lossless.doctor.checks import Result, examine
 from kubectl_lossless.doctor.finding import Severity
 from kubectl_lossless.doctor.formats import FORMATS
 from kubectl_lossless.doctor.report import Report, Status
+from kubectl_lossless.doctor.server.model import Overrides
 from kubectl_lossless.doctor.source import (
     SUFFIXES,
     Loaded,
@@ -26,7 +27,6 @@ from kubectl_lossless.doctor.source import (
     from_files,
     with_images,
 )
-from kubectl_lossless.doctor.workload import Overrides
 from kubectl_lossless.kubectl import Kubectl
 
 NEVER = "never"

@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kubectl_lossless.doctor.server import SHELLS, Start, program
+from kubectl_lossless.doctor.server.command_line import program
+from kubectl_lossless.doctor.server.images import SHELLS
+from kubectl_lossless.doctor.server.start import Start
 from kubectl_lossless.doctor.shell.commands import TRIVIAL, Compound, Script, Simple
 from kubectl_lossless.doctor.shell.parser import parse
 from kubectl_lossless.doctor.shell.reached import reached
@@ -52,7 +54,6 @@ SYSTEM = {
 
 ENDLESS = re.compile(r"\b(while\s+(true|:|1|\[ 1 \])|until\s+false)\s*(;|\n)\s*do\b")
 
-
 NUMBER = r"([0-9]{1,9}(?:\.[0-9]{1,9})?)"
 SLEEPS = (
     (r"python[0-9.]*|perl|ruby|php", rf"\bsleep[ (]\s*{NUMBER}(?:\s*\*\s*{NUMBER})?\s*(?![0-9.*+/])", 1.0),
@@ -62,7 +63,6 @@ SLEEPS = (
     (r"powershell|pwsh", rf"(?i:\bstart-sleep\s+-m(?:illiseconds)?\s+){NUMBER}", 0.001),
 )
 """Programs that are given a sleep as code: their names, the sleep's pattern, and its unit in seconds."""
-
 
 VARIABLE = re.compile(r"\$(?:\{(\w+)(?::?-[^}$]*)?\}|(\w+))")
 """A variable in a script, with a default or without one."""

@@ -399,7 +399,6 @@ SHAPES: dict[str, Check] = {
     "Namespace": mapping({"metadata": METADATA}),
 }
 
-
 GROUPS: dict[str, tuple[str, ...]] = {
     "Deployment": ("apps", "extensions"),
     "StatefulSet": ("apps",),

@@ -12,18 +12,15 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from kubectl_lossless.doctor import server, shape
+from kubectl_lossless.doctor import shape
+from kubectl_lossless.doctor.container import Container
 from kubectl_lossless.doctor.documents import PATCH, Document, Object, Problem, read, unfolded, without_nulls
-from kubectl_lossless.doctor.server import Start
-from kubectl_lossless.doctor.workload import (
-    KINDS,
-    Container,
-    Image,
-    Neighbours,
-    Observed,
-    Overrides,
-    Workload,
-)
+from kubectl_lossless.doctor.manifest import KINDS, Image, Observed
+from kubectl_lossless.doctor.neighbours import Neighbours
+from kubectl_lossless.doctor.server.gunicorn import configuration_file
+from kubectl_lossless.doctor.server.model import Overrides
+from kubectl_lossless.doctor.server.start import Start
+from kubectl_lossless.doctor.workload import Workload
 from kubectl_lossless.kubectl import PROCESS, Kubectl, KubectlError
 
 
@@ -433,7 +430,7 @@ def _choose(
                 continue
             document = found
         loaded.workloads.append(
-            Workload(document, around, overrides, unseen=tuple(unseen), from_cluster=from_cluster)
+            Workload(document, around, overrides=overrides, unseen=tuple(unseen), from_cluster=from_cluster)
         )
 
 
@@ -528,7 +525,7 @@ def _observed(kubectl: Kubectl, workload: Workload) -> Mapping[str, Observed]:
         words = [] if title == [""] else title
         # The manifest's command names the file where PID 1 has given itself a title.
         starts = (Start(words), container.start)
-        found = (server.configuration_file(each, container.environment) for each in starts)
+        found = (configuration_file(each, container.environment) for each in starts)
         file = next(filter(None, found), "")
         probe = _readiness(container)
         path = f"/api/v1/namespaces/{workload.namespace}/pods/{probe[0]}{pod}:{probe[1]}/proxy{probe[2]}"

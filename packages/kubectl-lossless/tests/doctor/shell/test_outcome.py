@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from doctor.shell.shells import SHELLS
-from kubectl_lossless.doctor import server
+from kubectl_lossless.doctor.server.programs import serves
 from kubectl_lossless.doctor.shell.outcome import End, outcome
 from kubectl_lossless.doctor.shell.tokens import Shell
 from tests.waiting import wait_until
@@ -140,17 +140,17 @@ def test_shell_behaves_as_measured(script: str, shell: Shell, end: End, tmp_path
     ],
 )
 def test_server_that_is_reached_by_exec_alone_replaces_the_shell(script: str, end: End) -> None:
-    assert outcome(script, Shell.DASH, serves=server.serves).end is end
+    assert outcome(script, Shell.DASH, serves=serves).end is end
 
 
 def test_shell_stays_in_front_of_an_earlier_server() -> None:
     for script in ("gunicorn a; rm x", "f() { gunicorn a; }; f; rm x"):
-        assert outcome(script, Shell.BASH, serves=server.serves).end is STAYS
-    assert outcome("if b; then exec gunicorn a; fi; rm x", Shell.BASH, serves=server.serves).end is REPLACED
+        assert outcome(script, Shell.BASH, serves=serves).end is STAYS
+    assert outcome("if b; then exec gunicorn a; fi; rm x", Shell.BASH, serves=serves).end is REPLACED
 
 
 @pytest.mark.parametrize("branch", ["./shell", "echo no", "exit 1", "python manage.py check"])
 def test_branch_without_a_server_does_not_count(branch: str) -> None:
     script = f"if b; then exec gunicorn a; else {branch}; fi"
-    assert outcome(script, Shell.DASH, serves=server.serves).end is REPLACED
-    assert outcome(script.replace("exec ", ""), Shell.DASH, serves=server.serves).end is STAYS
+    assert outcome(script, Shell.DASH, serves=serves).end is REPLACED
+    assert outcome(script.replace("exec ", ""), Shell.DASH, serves=serves).end is STAYS

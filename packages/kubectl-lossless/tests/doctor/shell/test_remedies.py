@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kubectl_lossless.doctor import server
+from kubectl_lossless.doctor.server.programs import serves
 from kubectl_lossless.doctor.shell.outcome import End, outcome
 from kubectl_lossless.doctor.shell.remedies import with_exec, without_bash_redirections
 from kubectl_lossless.doctor.shell.tokens import Shell
@@ -42,6 +42,6 @@ def test_redirection_of_bash_is_rewritten_for_dash(script: str, mended: str) -> 
     ],
 )
 def test_exec_is_added_only_where_nothing_else_is_missing(script: str, mended: str | None) -> None:
-    assert with_exec(script, outcome(script, Shell.DASH), server.serves) == mended
+    assert with_exec(script, outcome(script, Shell.DASH), serves) == mended
     if mended:
         assert outcome(mended, Shell.DASH).end is End.REPLACED

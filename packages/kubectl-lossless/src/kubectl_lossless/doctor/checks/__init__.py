@@ -6,30 +6,41 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from kubectl_lossless.doctor.checks import api, probes, rollout_strategy, routing, shutdown
+from kubectl_lossless.doctor.checks import (
+    api,
+    drain,
+    entrypoint,
+    grace_period,
+    probes,
+    rollout_strategy,
+    routing,
+    settings,
+    sidecars,
+    signals,
+)
 from kubectl_lossless.doctor.documents import Document
 from kubectl_lossless.doctor.finding import Finding, Severity
 from kubectl_lossless.doctor.workload import Workload
 
 Check = Callable[[Workload], Iterator[Finding]]
 
-ACCEPTED: tuple[Check, ...] = (shutdown.settings, rollout_strategy.selector, api.refused)
+ACCEPTED: tuple[Check, ...] = (settings.settings, rollout_strategy.selector, api.refused)
 """Checks that hold for any workload, whether it serves requests or not."""
 
 POD: tuple[Check, ...] = (
-    shutdown.drain,
-    shutdown.prestop,
-    shutdown.prestop_on_top,
-    shutdown.grace_period,
-    shutdown.shell_entrypoint,
-    shutdown.wrapper,
-    shutdown.sigterm_ignored,
-    shutdown.stop_signal,
-    shutdown.in_flight,
-    shutdown.max_requests,
-    shutdown.reload,
-    shutdown.plain_sidecar,
-    shutdown.injected_proxy,
+    drain.drain,
+    drain.prestop,
+    drain.prestop_on_top,
+    grace_period.grace_period,
+    entrypoint.shell_entrypoint,
+    entrypoint.wrapper,
+    signals.sigterm_ignored,
+    signals.stop_signal,
+    signals.in_flight,
+    settings.max_requests,
+    settings.reload,
+    sidecars.plain_sidecar,
+    sidecars.injected_proxy,
     probes.readiness_probe,
     probes.probe_port,
     probes.readiness_patience,
@@ -69,16 +80,16 @@ PACE: tuple[Check, ...] = (
 CHECKS = (*ACCEPTED, *POD, *PACE)
 
 OF_EACH_SERVER: tuple[Check, ...] = (
-    shutdown.settings,
-    shutdown.drain,
-    shutdown.prestop,
-    shutdown.prestop_on_top,
-    shutdown.grace_period,
-    shutdown.wrapper,
-    shutdown.sigterm_ignored,
-    shutdown.in_flight,
-    shutdown.max_requests,
-    shutdown.reload,
+    settings.settings,
+    drain.drain,
+    drain.prestop,
+    drain.prestop_on_top,
+    grace_period.grace_period,
+    entrypoint.wrapper,
+    signals.sigterm_ignored,
+    signals.in_flight,
+    settings.max_requests,
+    settings.reload,
     probes.readiness_probe,
     probes.cpu_limit,
     routing.pod_targets,
@@ -178,12 +189,12 @@ def _findings(check: Check, workload: Workload) -> Iterator[Finding]:
 
 def _with_one_grace_period(found: list[Finding]) -> list[Finding]:
     """Return findings that all suggest the longest of their grace periods: a pod has one for its servers."""
-    seconds = [each.value for finding in found for each in finding.changes if each.path == shutdown.GRACE]
+    seconds = [each.value for finding in found for each in finding.changes if each.path == grace_period.GRACE]
     return [
         replace(
             finding,
             changes=tuple(
-                replace(each, value=max(seconds)) if each.path == shutdown.GRACE else each
+                replace(each, value=max(seconds)) if each.path == grace_period.GRACE else each
                 for each in finding.changes
             ),
         )

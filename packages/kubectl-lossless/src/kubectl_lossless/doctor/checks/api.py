@@ -9,9 +9,10 @@ from dataclasses import replace
 
 from kubectl_lossless.doctor.checks import fields, routes, values
 from kubectl_lossless.doctor.checks.values import PLACEHOLDER, refusal
+from kubectl_lossless.doctor.container import PORT_HANDLERS, Container
 from kubectl_lossless.doctor.documents import Document, Object
 from kubectl_lossless.doctor.finding import REMOVE, Change, Finding, Path
-from kubectl_lossless.doctor.workload import PORT_HANDLERS, Container, Workload
+from kubectl_lossless.doctor.workload import Workload
 from kubectl_lossless.rolling_update import amount
 
 LONGEST_PORT_NAME = 15

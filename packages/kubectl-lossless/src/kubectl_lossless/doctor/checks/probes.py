@@ -6,11 +6,12 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from kubectl_lossless.doctor.container import Container
 from kubectl_lossless.doctor.documents import Object
 from kubectl_lossless.doctor.finding import REMOVE, Change, Finding, Path, Severity
 from kubectl_lossless.doctor.prestop import NODE, program_of_system
 from kubectl_lossless.doctor.shape import quantity
-from kubectl_lossless.doctor.workload import Container, Workload
+from kubectl_lossless.doctor.workload import Workload
 
 HANDLERS = ("httpGet", "tcpSocket", "exec", "grpc")
 
@@ -34,7 +35,6 @@ TRIVIAL = re.compile(r"(\S*/)?(((ba|da|a)?sh -c )?(true|:|exit 0)|(((ba|da|a)?sh
 
 LITTLE_CPU = 0.2
 """CPU limit below which a Python server is throttled into probe timeouts."""
-
 
 LENIENT = re.compile(r"(?s)(?!.*\b(exit\s+[^0\s]|return\b|set\s+-\w*e)).*(\|\||;|\n)\s*(true|:|exit 0)[\s;]*")
 """A script that ends well whatever its commands did."""

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 from kubectl_lossless.doctor.checks.probes import failing_after, number
 from kubectl_lossless.doctor.finding import REMOVE, Change, Finding, Severity
-from kubectl_lossless.doctor.workload import Workload, selects
+from kubectl_lossless.doctor.neighbours import selects
+from kubectl_lossless.doctor.workload import Workload
 from kubectl_lossless.rolling_update import amount
 
 PROGRESS_DEADLINE = 600
@@ -54,8 +55,7 @@ def replicas(workload: Workload) -> Iterator[Finding]:
         if deleted_first
         else "One replica.",
         "Nobody responds while it is evicted or restarts, and in its drain the Service has no ready "
-        "pod until "
-        "another one is.",
+        "pod until another one is.",
         path,
         (Change(path, 2),),
         object="" if scaler is None else scaler.name,

@@ -10,10 +10,12 @@ from kubectl_lossless.doctor.checks import routes
 from kubectl_lossless.doctor.checks.controllers import CLIENTS_IDLE, HOUR, Controller, known_by
 from kubectl_lossless.doctor.checks.routes import Backend
 from kubectl_lossless.doctor.checks.values import is_external
+from kubectl_lossless.doctor.container import takes_requests
 from kubectl_lossless.doctor.documents import Document, Object
+from kubectl_lossless.doctor.durations import seconds_of
 from kubectl_lossless.doctor.finding import Change, Finding, Severity
-from kubectl_lossless.doctor.server import seconds_of
-from kubectl_lossless.doctor.workload import Workload, selects, takes_requests
+from kubectl_lossless.doctor.neighbours import selects
+from kubectl_lossless.doctor.workload import Workload
 
 POD_NAME = "statefulset.kubernetes.io/pod-name"
 

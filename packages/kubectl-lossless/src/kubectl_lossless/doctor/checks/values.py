@@ -10,11 +10,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from kubectl_lossless.doctor.checks import routes
+from kubectl_lossless.doctor.container import Container
 from kubectl_lossless.doctor.documents import Document, Object
 from kubectl_lossless.doctor.fields import of_type
 from kubectl_lossless.doctor.finding import REMOVE, Change, Finding, Path, Severity
+from kubectl_lossless.doctor.manifest import POD
 from kubectl_lossless.doctor.shape import quantity
-from kubectl_lossless.doctor.workload import POD, Container, Workload
+from kubectl_lossless.doctor.workload import Workload
 
 PLACEHOLDER = re.compile(r"[${<%]")
 """Marks of a name that something else replaces before the API server gets it."""

@@ -28,13 +28,10 @@ STATUS = {
     "exit": Status.EXITS,
 }
 
-
 DURATION = re.compile(r"[0-9]+(\.[0-9]+)?[smhd]?")
 """Argument with which sleep succeeds."""
 
-
 OPPOSITE = {Status.SUCCEEDS: Status.FAILS, Status.FAILS: Status.SUCCEEDS}
-
 
 SKIPS = {"&&": Status.FAILS, "||": Status.SUCCEEDS}
 """Status of the command before an operator with which the one behind it is not run."""

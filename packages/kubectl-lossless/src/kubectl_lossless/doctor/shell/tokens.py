@@ -11,9 +11,7 @@ from dataclasses import dataclass
 
 OPERATORS = ("<<-", "<<<", "&&", "||", ";;", "<<", ">>", "<&", ">&", "<>", ">|", *";&|()<>")
 
-
 REDIRECTIONS = {"<<-", "<<<", "<<", ">>", "<&", ">&", "&>", "&>>", "<>", ">|", "<", ">"}
-
 
 ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\[[^]=]*\])?\+?=")
 
@@ -33,7 +31,6 @@ class Shell(enum.Enum):
 
 MORE_OPERATORS = {Shell.DASH: (), Shell.BUSYBOX: ("&>",)}
 """Operators of these shells in addition to those of POSIX."""
-
 
 OF_BASH = ("&>>", "&>", "|&")
 """Those of all others."""

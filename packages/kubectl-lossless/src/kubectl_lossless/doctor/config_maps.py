@@ -1,0 +1,67 @@
+"""Files and environment variables that containers have from ConfigMaps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from kubectl_lossless.doctor.documents import Document, Object
+
+
+class ConfigMaps:
+    """The ConfigMaps of a namespace."""
+
+    def __init__(self, documents: Iterable[Document]) -> None:
+        self._data: dict[str, Mapping[str, str]] = {
+            each.metadata_name: each.data.get("data") or {} for each in documents
+        }
+
+    def files(self, spec: Object, volumes: Iterable[Object]) -> dict[str, str]:
+        """Return the texts of the files that a container has from ConfigMaps, by their paths.
+
+        `volumes`: those of its pod.
+        """
+        found: dict[str, str] = {}
+        named: dict[Any, Object] = {each.get("name"): each for each in volumes}
+        for mount in spec.get("volumeMounts") or ():
+            volume = named.get(mount.get("name"), {})
+            projected = (volume.get("projected") or {}).get("sources") or ()
+            for source in (volume, *projected):
+                reference = source.get("configMap") or {}
+                data = self._data.get(str(reference.get("name", "")), {})
+                items: dict[str, str] = {
+                    each.get("key", ""): each.get("path", "") for each in reference.get("items") or ()
+                }
+                names = {items.get(key) or key: data[key] for key in data if not items or key in items}
+                path, part = str(mount.get("mountPath", "")).rstrip("/"), mount.get("subPath")
+                if part:
+                    found |= {path: names[part]} if part in names else {}
+                else:
+                    found |= {f"{path}/{name}": text for name, text in names.items()}
+        return found
+
+    def environment(self, spec: Object) -> dict[str, str]:
+        """Return the known part of a container's environment: literal values, and ConfigMaps."""
+        found: dict[str, str] = {}
+        for source in spec.get("envFrom") or ():
+            data = self._data.get((source.get("configMapRef") or {}).get("name", ""), {})
+            found |= {source.get("prefix", "") + name: value for name, value in data.items()}
+        for entry in spec.get("env") or ():
+            reference = (entry.get("valueFrom") or {}).get("configMapKeyRef") or {}
+            data = self._data.get(reference.get("name", ""), {})
+            value = entry.get("value", data.get(reference.get("key", ""), ""))
+            if value is not None:
+                found[entry["name"]] = value
+        return found
+
+    def key_of(self, text: str) -> tuple[str, str] | None:
+        """Return kind and name of the ConfigMap with a text, and its key; None where there is none."""
+        return next(
+            (
+                (f"ConfigMap {name}", key)
+                for name, data in self._data.items()
+                for key, found in data.items()
+                if found is text
+            ),
+            None,
+        )

@@ -1,0 +1,48 @@
+"""Facts of an image that its name shows: its shell, and the server that it starts."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from kubectl_lossless.doctor.shell.tokens import Shell
+
+SHELLS = {
+    "sh": Shell.DASH,  # in Debian's images, so in python:3 and most others; `sh_of` knows the rest
+    "dash": Shell.DASH,
+    "bash": Shell.BASH,
+    "ash": Shell.BUSYBOX,
+    "ksh": Shell.OTHER,
+    "zsh": Shell.OTHER,
+}
+
+WITH_BUSYBOX = re.compile(r"alpine|busybox")
+
+WITH_BASH = re.compile(
+    r"(^|[-_/:.])(ubi|rhel|centos|rocky|rockylinux|almalinux|fedora|amazonlinux|amazoncorretto|oraclelinux|opensuse"
+    r"|archlinux)[0-9]*($|[-_/:.@])|^registry(\.access)?\.redhat\.(com|io)/"
+)
+"""Images whose sh is that of BusyBox, and those whose sh is bash."""
+
+WITH_DASH = re.compile(
+    r"(docker\.io/)?(library/)?((python|node|debian|ubuntu|nginx|php|ruby|perl|httpd)($|[:@])"
+    r"|\S+[:-](slim-)?(bookworm|bullseye|buster|jammy|focal|noble)\b)"
+)
+"""Images that are known to be Debian's or Ubuntu's, which have bash too."""
+
+
+def sh_of(image: str) -> Shell:
+    """Return the shell that an image has as sh, Debian's where nothing shows another."""
+    if WITH_BUSYBOX.search(image):
+        return Shell.BUSYBOX
+    return Shell.BASH if WITH_BASH.search(image) else Shell.DASH
+
+
+def by_image(image: str) -> str:
+    """Return what an image of that name starts without a command."""
+    return "nginx" if image_name(image) in ("nginx", "nginx-unprivileged") else ""
+
+
+def image_name(image: str) -> str:
+    """Return an image's name without its registry, tag and digest."""
+    return Path(image.split("@", maxsplit=1)[0]).name.split(":")[0]
