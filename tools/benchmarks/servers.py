@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,7 @@ import psutil
 from app.settings import WORKER_CONNECTIONS, Settings
 from gunicorn_drain.prometheus import VARIABLE, memory_directory
 from gunicorn_fast import LEADER_WORKER, PROBE_LANE_WORKER
+from tests.ports import port_of, reservation
 from tools.benchmarks.applications import FLASK, SERVICE, Application
 
 ROOT = Path(__file__).parents[2]
@@ -160,11 +160,8 @@ class Server:
         log: BinaryIO | int = subprocess.DEVNULL,
     ) -> None:
         self.contender = contender
-        # Bound, never listening: until stop() no other program gets this port by chance.
-        self._reservation = socket.socket()
-        self._reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._reservation.bind(("127.0.0.1", 0))
-        self.port: int = self._reservation.getsockname()[1]
+        self._reservation = reservation()
+        self.port = port_of(self._reservation)
         self.workers = workers
         self._metrics = tempfile.TemporaryDirectory(prefix="bench-metrics-", dir=memory_directory())
         self.metrics = Path(self._metrics.name)

@@ -4,7 +4,6 @@ import argparse
 import contextlib
 import signal
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from kubectl_lossless.kubectl import KubectlError, named
 from kubectl_lossless.measure import page_command
+from kubectl_lossless.measure.command import Terminal
 from kubectl_lossless.measure.load import LoadError
 from kubectl_lossless.measure.propagation import MARGIN
 from kubectl_lossless.measure.report import Report, terminal
@@ -21,37 +21,13 @@ from kubectl_lossless.measure.report.timeline import timeline
 from kubectl_lossless.measure.workload import RolloutError
 from tools.course import replicas
 from tools.course.course import PARTS, goals, onto_itself, parts
-from tools.course.experiment import Experiment, Output, run, run_streams
+from tools.course.experiment import Experiment, run, run_streams
 from tools.course.load import CLIENTS, DEFAULT_MIX, LONG_MIX, mix_from_text, mix_to_text
 from tools.course.propagation import Survey, measure
 from tools.course.published import published
 from tools.course.stage import MANIFESTS, Rung, Stage
 
 HELD, NOT_HELD, COULD_NOT_RUN, INTERRUPTED = 0, 1, 2, 130
-PROGRESS_LINE_EVERY = 5.0  # seconds, if the output is no terminal
-
-
-class Console(Output):
-    """Output on stderr: steps as lines, progress as one line that is overwritten."""
-
-    def __init__(self) -> None:
-        self.terminal = sys.stderr.isatty()
-        self.due = 0.0
-
-    def say(self, text: str) -> None:
-        """Print a step."""
-        print(f"{self._clear()}{text}", file=sys.stderr, flush=True)
-
-    def progress(self, text: str) -> None:
-        """Print the counts so far."""
-        if self.terminal:
-            print(f"{self._clear()}{text}", end="", file=sys.stderr, flush=True)
-        elif time.monotonic() >= self.due:
-            self.due = time.monotonic() + PROGRESS_LINE_EVERY
-            print(f"  {text}", file=sys.stderr, flush=True)
-
-    def _clear(self) -> str:
-        return "\r\033[K" if self.terminal else ""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -269,7 +245,7 @@ def folder(options: argparse.Namespace, name: str) -> Path:
     return Path("reports") / f"{datetime.now().astimezone():%Y%m%d-%H%M%S}-{name}"
 
 
-def update(options: argparse.Namespace, stage: Stage, console: Console) -> int:
+def update(options: argparse.Namespace, stage: Stage, console: Terminal) -> int:
     """Run one update; return the exit status."""
     source = Rung(options.source, options.image, options.min_ready_seconds)
     destination = replace(source, name=options.destination, image=options.to_image or options.image)
@@ -284,7 +260,7 @@ def update(options: argparse.Namespace, stage: Stage, console: Console) -> int:
     return HELD if goal.held else NOT_HELD
 
 
-def streams(options: argparse.Namespace, stage: Stage, console: Console) -> int:
+def streams(options: argparse.Namespace, stage: Stage, console: Terminal) -> int:
     """Run one update under event streams and WebSockets; return the exit status."""
     source = Rung(options.source, options.image, settings=tuple(options.set))
     asked = between(options, source, replace(source, name=options.destination))
@@ -293,7 +269,7 @@ def streams(options: argparse.Namespace, stage: Stage, console: Console) -> int:
     return HELD if report.lossless else NOT_HELD
 
 
-def course(options: argparse.Namespace, stage: Stage, console: Console) -> int:
+def course(options: argparse.Namespace, stage: Stage, console: Terminal) -> int:
     """Run all rungs in turn; return the exit status."""
     where = folder(options, "course")
     base = experiment(options, Rung("", options.image), Rung(""))
@@ -315,7 +291,7 @@ def course(options: argparse.Namespace, stage: Stage, console: Console) -> int:
     return HELD if all(goal.held for goal in held) else NOT_HELD
 
 
-def growth(options: argparse.Namespace, stage: Stage, console: Console) -> int:
+def growth(options: argparse.Namespace, stage: Stage, console: Terminal) -> int:
     """Run an update for each number of pods; return the exit status."""
     source = Rung(options.rung, options.image, options.min_ready_seconds)
     base = experiment(options, source, source)
@@ -336,7 +312,7 @@ def growth(options: argparse.Namespace, stage: Stage, console: Console) -> int:
     return HELD if all(row.lost == 0 and row.old_gone is not None for row in rows) else NOT_HELD
 
 
-def propagation(options: argparse.Namespace, stage: Stage, console: Console) -> int:
+def propagation(options: argparse.Namespace, stage: Stage, console: Terminal) -> int:
     """Measure how long a terminating pod still gets new connections; return the exit status."""
     if options.pods < 1:
         console.say(f"--pods is {options.pods}; allowed are whole numbers from 1")
@@ -364,7 +340,7 @@ def propagation(options: argparse.Namespace, stage: Stage, console: Console) -> 
     return HELD
 
 
-def asker(options: argparse.Namespace, console: Console) -> Callable[[str], bool]:
+def asker(options: argparse.Namespace, console: Terminal) -> Callable[[str], bool]:
     """Return the function that asks whether to go ahead: --yes is a yes, a stdin that is no terminal a no."""
 
     def ask(fact: str) -> bool:
@@ -397,7 +373,7 @@ def main() -> int:
     options = parser().parse_args()
     if options.command == "page":
         return page_command.build(options.report)
-    commands: dict[str, Callable[[argparse.Namespace, Stage, Console], int]] = {
+    commands: dict[str, Callable[[argparse.Namespace, Stage, Terminal], int]] = {
         "update": update,
         "streams": streams,
         "course": course,
@@ -406,7 +382,7 @@ def main() -> int:
     }
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, interrupted)
-    console = Console()
+    console = Terminal()
     try:
         with contextlib.ExitStack() as stack:
             stage = Stage(

@@ -10,6 +10,7 @@ from kubectl_lossless.measure.load.process import Place
 from kubectl_lossless.measure.pod import State
 from kubectl_lossless.measure.report import Report
 from kubectl_lossless.measure.rollout import wait_for_rollout
+from kubectl_lossless.measure.run import Console
 from kubectl_lossless.measure.watch import Watch
 from kubectl_lossless.measure.workload import RolloutError
 from tools.course.load import DEFAULT_MIX, Load
@@ -71,34 +72,24 @@ class StreamsReport:
         )
 
 
-class Output:
-    """Output that discards steps and progress."""
-
-    def say(self, text: str) -> None:
-        """Report a step."""
-
-    def progress(self, text: str) -> None:
-        """Report the counts so far, which replace the previous ones."""
-
-
-def run(experiment: Experiment, stage: Stage, output: Output | None = None) -> Report:
+def run(experiment: Experiment, stage: Stage, console: Console | None = None) -> Report:
     """Run one experiment and return its report, also if the update itself fails (`Report.problem`).
 
     Raises StageError, KubectlError, LoadError if there is nothing to report.
     """
-    output = output or Output()
-    url, place = set_up(experiment, stage, output)
+    console = console or Console()
+    url, place = set_up(experiment, stage, console)
     with Watch(stage.kubectl, stage.namespace, stage.deployment) as watch:
         old = {pod.name for pod in watch.present()}
         where = "" if isinstance(place, Local) else ", as a Job in the cluster"
-        output.say(f"{experiment.name}: {len(old)} pods are ready; starting the load on {url}{where}")
+        console.say(f"{experiment.name}: {len(old)} pods are ready; starting the load on {url}{where}")
         load = Load(url, clients=experiment.clients, host=experiment.host, place=place)
         complete: float | None = None
         problem: str | None = None
         with load:
-            tick = ticker(lambda: output.progress(progress(load, watch, old)))
+            tick = ticker(lambda: console.progress(progress(load, watch, old)))
             run_for(load, LEAD, tick)
-            output.say(f"{experiment.name}: load is steady; applying {experiment.destination.name}")
+            console.say(f"{experiment.name}: load is steady; applying {experiment.destination.name}")
             zero = time.time()
             generation = stage.apply(experiment.destination)
             try:
@@ -124,36 +115,36 @@ def run(experiment: Experiment, stage: Stage, output: Output | None = None) -> R
 
 
 def run_streams(
-    experiment: Experiment, events: int, sockets: int, stage: Stage, output: Output | None = None
+    experiment: Experiment, events: int, sockets: int, stage: Stage, console: Console | None = None
 ) -> StreamsReport:
     """Run one update under `events` event streams and `sockets` WebSockets instead of requests, from here.
 
     Raises StageError, KubectlError, and TimeoutError if a client has no stream any more.
     """
-    output = output or Output()
-    url, place = set_up(experiment, stage, output)
+    console = console or Console()
+    url, place = set_up(experiment, stage, console)
     if isinstance(place, Job):
         raise StageError(f"Streams are opened from here, and {url} cannot be reached from here.")
     with Watch(stage.kubectl, stage.namespace, stage.deployment) as watch:
         old = {pod.name for pod in watch.present()}
-        output.say(f"{experiment.name}: opening {events} event streams and {sockets} WebSockets on {url}")
+        console.say(f"{experiment.name}: opening {events} event streams and {sockets} WebSockets on {url}")
         with Streams(url, events=events, sockets=sockets, host=experiment.host) as streams:
-            output.say(f"{experiment.name}: all are open; applying {experiment.destination.name}")
+            console.say(f"{experiment.name}: all are open; applying {experiment.destination.name}")
             zero = time.time()
             generation = stage.apply(experiment.destination)
-            tick = ticker(lambda: output.progress(f"{time.time() - zero:4.0f} s | {streams.stats}"))
+            tick = ticker(lambda: console.progress(f"{time.time() - zero:4.0f} s | {streams.stats}"))
             complete = wait_for_rollout(watch, generation, experiment.timeout, tick)
             streams.wait_until_current()
     gone = max(pod.since(State.GONE) or 0 for pod in watch.pods if pod.name in old)
     return StreamsReport(streams.stats, complete - zero, gone - zero)
 
 
-def set_up(experiment: Experiment, stage: Stage, output: Output) -> tuple[str, Place]:
+def set_up(experiment: Experiment, stage: Stage, console: Console) -> tuple[str, Place]:
     """Deploy the source; return the URL to load, and the place of the load.
 
     Raises StageError, KubectlError.
     """
-    output.say(f"{experiment.name}: applying {experiment.source.name}")
+    console.say(f"{experiment.name}: applying {experiment.source.name}")
     stage.apply(experiment.source, clean=True)
     stage.wait_until_settled(experiment.timeout)
     return find_route(experiment, stage)

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from kubectl_lossless.measure import propagation
 from kubectl_lossless.measure.load.job import Job
 from kubectl_lossless.measure.propagation import Propagation
+from kubectl_lossless.measure.run import Console
 from kubectl_lossless.measure.workload import Reference
-from tools.course.experiment import DNS, Experiment, Output
+from tools.course.experiment import DNS, Experiment
 from tools.course.load import Load
 from tools.course.namespace import EXPERIMENT, MADE_BY
 from tools.course.stage import REACHABLE, Rung, Stage, StageError, first_to_respond
@@ -39,13 +40,13 @@ class Survey:
     timeout: float = 240.0
 
 
-def measure(survey: Survey, stage: Stage, output: Output | None = None) -> Propagation:
+def measure(survey: Survey, stage: Stage, console: Console | None = None) -> Propagation:
     """Delete pods of a rung one after the other and measure how long each route still leads to them.
 
     Raises StageError, KubectlError, LoadError.
     """
-    output = output or Output()
-    output.say(f"applying {survey.rung.name}")
+    console = console or Console()
+    console.say(f"applying {survey.rung.name}")
     stage.apply(survey.rung, clean=True)
     stage.wait_until_settled(survey.timeout)
     loads = _loads(survey, stage)
@@ -56,7 +57,7 @@ def measure(survey: Survey, stage: Stage, output: Output | None = None) -> Propa
         loads=loads,
         pods=survey.pods,
         timeout=survey.timeout,
-        say=output.say,
+        say=console.say,
         title=survey.rung.name,
     )
 

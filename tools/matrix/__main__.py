@@ -26,15 +26,14 @@ from pathlib import Path
 
 from tools.matrix.applications import APPLICATIONS, REQUIREMENTS, replaced_under_load
 from tools.matrix.compare import PACKAGES, compare, comparison_table, drained
-from tools.matrix.scenario import SCENARIOS, Pair
+from tools.matrix.scenario import SCENARIOS, TORNADO_PACKAGE, UVICORN_PACKAGES, UVICORN_WORKER, Pair
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "packages/gunicorn-drain/README.md"
 ADOPT = ROOT / "docs/adopt.md"
 
 VERSIONS = ("20.1.0", "21.2.0", "22.0.0", "23.0.0", "25.3.0", "26.2.0", "27.0.1")
-UVICORN = "uvicorn_worker.UvicornWorker"
-CLASSES = ("gthread", "sync", "gevent", "eventlet", "tornado", "asgi", UVICORN)
+CLASSES = ("gthread", "sync", "gevent", "eventlet", "tornado", "asgi", UVICORN_WORKER)
 OLDEST_PYTHON = "3.11"
 PYTHONS = (OLDEST_PYTHON, "3.12", "3.13", "3.14", "3.15")
 """Versions of Python. Every version of Gunicorn runs on the oldest one, versions from NEWER on run on all."""
@@ -51,11 +50,11 @@ class UnknownPairError(Exception):
 
 def alongside(version: str) -> tuple[str, ...]:
     """Return the packages that are installed in addition to a version of Gunicorn."""
-    common = ("gevent==26.9.0", "packaging==26.4", "tornado==6.6.1")  # packaging: gunicorn[gevent]
+    common = ("gevent==26.9.0", "packaging==26.4", TORNADO_PACKAGE)  # packaging: gunicorn[gevent]
     if version == "20.1.0":
         # It imports pkg_resources, which later setuptools no longer have; uvicorn-worker 0.4 needs 21.
         return (*common, "setuptools==79.0.1", "uvicorn==0.35.0", "uvicorn-worker==0.3.0")
-    return (*common, "eventlet==0.41.3", "h2==4.4.1", "uvicorn==0.54.0", "uvicorn-worker==0.4.0")
+    return (*common, "eventlet==0.41.3", "h2==4.4.1", *UVICORN_PACKAGES)
 
 
 def exists(version: str, worker_class: str, python_version: str) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.process.clients import Crowd, Kind, Router, get
 from tests.process.service import Service
 from tests.waiting import wait_until
-from tools.matrix.scenario import DRAIN
+from tools.matrix.scenario import DRAIN, TORNADO_PACKAGE, UVICORN_PACKAGES, UVICORN_WORKER
 from tools.matrix.wagtail import PASSWORD, USER, Editing
 
 FASTAPI = """
@@ -118,15 +118,13 @@ def _wagtail_site(directory: Path, python: str) -> None:
     subprocess.run([*manage, "createsuperuser", *account], check=True, cwd=directory, env=environ)
 
 
-UVICORN = "uvicorn_worker.UvicornWorker"
 ADMIN = ("/admin/login/",)
 REQUIREMENTS = (
     "httpbin==0.10.4",
     "django==5.2.19",
     "fastapi==0.165.0",
-    "uvicorn==0.54.0",
-    "uvicorn-worker==0.4.0",
-    "tornado==6.6.1",
+    *UVICORN_PACKAGES,
+    TORNADO_PACKAGE,
     "wagtail==8.0.1",
 )
 
@@ -139,8 +137,8 @@ APPLICATIONS = (
         _nothing,
     ),
     Published("Django startproject, WSGI", "site1.wsgi", "gthread", ADMIN, _django_project),
-    Published("Django startproject, ASGI", "site1.asgi:application", UVICORN, ADMIN, _django_project),
-    Published("FastAPI", "service:application", UVICORN, ("/", "/slow", "/sync"), _file(FASTAPI)),
+    Published("Django startproject, ASGI", "site1.asgi:application", UVICORN_WORKER, ADMIN, _django_project),
+    Published("FastAPI", "service:application", UVICORN_WORKER, ("/", "/slow", "/sync"), _file(FASTAPI)),
     Published("FastAPI", "service:application", "asgi", ("/", "/slow", "/sync"), _file(FASTAPI)),
     Published("Starlette", "service:application", "asgi", ("/", "/slow"), _file(STARLETTE)),
     Published("tornado", "service:application", "tornado", ("/", "/slow"), _file(TORNADO)),

@@ -22,7 +22,7 @@ from tests.ports import port_of, reservation
 from tests.process.clients import Crowd, Kind, Lost, Router, get
 from tests.process.delay import ROUND_TRIP, DelayProxy
 from tests.waiting import wait_until
-from tools.matrix.scenario import ASGI, KINDS, WSGI
+from tools.matrix.scenario import ASGI, KINDS, UVICORN_PACKAGES, UVICORN_WORKER, WSGI
 
 PROPAGATION = 1.0
 """Interval from the removal of the endpoints until new connections reach the replacement, in seconds."""
@@ -43,7 +43,7 @@ LOAD = (
 )
 """Clients of the matrix, with longer pauses and requests: a stop takes 5 s and more here."""
 
-PACKAGES = ("uvicorn==0.54.0", "uvicorn-worker==0.4.0", "granian==2.8.9")
+PACKAGES = (*UVICORN_PACKAGES, "granian==2.8.9")
 
 GUNICORN = ("-m", "gunicorn", "-b", "127.0.0.1:{port}", "-w", "2", "--keep-alive", "75")
 GTHREAD = (*GUNICORN, "-k", "gthread", "--threads", "16", "wsgi:application")
@@ -89,7 +89,7 @@ APPROACHES = (
     Approach(
         "**gunicorn-drain**",
         "Gunicorn, uvicorn_worker",
-        (*GUNICORN[:2], *DRAINED, *GUNICORN[2:], "-k", "uvicorn_worker.UvicornWorker", "asgi:application"),
+        (*GUNICORN[:2], *DRAINED, *GUNICORN[2:], "-k", UVICORN_WORKER, "asgi:application"),
     ),
 )
 

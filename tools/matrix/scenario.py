@@ -15,6 +15,14 @@ from tests.process.http2 import Http2Connection, create_certificate
 from tests.process.service import Service
 from tests.waiting import wait_until
 
+UVICORN_WORKER = "uvicorn_worker.UvicornWorker"
+
+UVICORN_PACKAGES = ("uvicorn==0.54.0", "uvicorn-worker==0.4.0")
+"""Packages of UVICORN_WORKER."""
+
+TORNADO_PACKAGE = "tornado==6.6.1"
+"""Package of Gunicorn's tornado worker."""
+
 DRAIN: dict[str, Any] = {"DRAIN_MIN": "1", "DRAIN_QUIET": "0.3", "DRAIN_MAX": "30"}
 """Settings of the services. Two sync workers need 9 s for 20 responses beside slow requests."""
 

@@ -19,7 +19,7 @@ import pytest
 from kubectl_lossless.cli import COMMANDS
 
 LIMIT = 30.0
-"""Seconds within which a shell has completed a line."""
+"""Timeout of a shell for a completed line, in seconds."""
 
 KUBECTL = """#!{shell}
 case "$*" in

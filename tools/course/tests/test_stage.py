@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.ports import reservation
 from tools.course.stage import first_to_respond
 
 
@@ -22,9 +23,7 @@ class Version(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def nobody() -> Iterator[tuple[str, int]]:
     """Yield a reserved address at which no process listens."""
-    with socket.socket() as reserved:
-        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        reserved.bind(("127.0.0.1", 0))
+    with reservation() as reserved:
         yield reserved.getsockname()
 
 

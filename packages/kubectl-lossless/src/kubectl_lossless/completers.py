@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 from kubectl_lossless.kubectl import Kubectl, KubectlError
 
 TIMEOUT = 5.0
-"""Seconds that kubectl may take for the names in a cluster."""
+"""Timeout of kubectl for the names in a cluster, in seconds."""
 
 Completer = Callable[..., Mapping[str, str]]
-"""Returns the values that an argument can have, each with a description."""
+"""Function that returns the values of an argument, each with a description."""
 
 
 def complete_with(action: argparse.Action, completer: object) -> argparse.Action:

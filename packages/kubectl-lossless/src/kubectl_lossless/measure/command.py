@@ -22,14 +22,14 @@ from kubectl_lossless.measure.run import Action, Console, Measurement, measure, 
 from kubectl_lossless.measure.workload import ROLLOUT, Reference, RolloutError
 
 HELD, NOT_HELD, COULD_NOT_RUN, INTERRUPTED = 0, 1, 2, 130
-PROGRESS_LINE_EVERY = 5.0  # seconds, where the output is no terminal
+PROGRESS_LINE_INTERVAL = 5.0  # seconds, where the output is no terminal
 MOST_RPS, MOST_CONNECTIONS = 1000.0, 1000
 LARGEST_BODY = 65536
 """Bytes."""
 
 
 class Terminal(Console):
-    """Reports to a person: steps as lines, progress as one line that is written over."""
+    """Output on stderr: steps as lines, progress as one line that is overwritten."""
 
     def __init__(self) -> None:
         self._terminal = sys.stderr.isatty()
@@ -44,7 +44,7 @@ class Terminal(Console):
         if self._terminal:
             print(f"{self._clear()}{text}", end="", file=sys.stderr, flush=True)
         elif time.monotonic() >= self._due:
-            self._due = time.monotonic() + PROGRESS_LINE_EVERY
+            self._due = time.monotonic() + PROGRESS_LINE_INTERVAL
             print(f"  {text}", file=sys.stderr, flush=True)
 
     def result(self, text: str) -> None:
@@ -104,10 +104,10 @@ def kinds(text: str) -> tuple[str, ...]:
     return found
 
 
-def add_cluster(made: argparse.ArgumentParser) -> None:
+def add_cluster(command: argparse.ArgumentParser) -> None:
     """Add the options that name the workload."""
     complete_with(
-        made.add_argument(
+        command.add_argument(
             "workload",
             metavar="KIND/NAME",
             type=argument(Reference.of),
@@ -116,15 +116,17 @@ def add_cluster(made: argparse.ArgumentParser) -> None:
         workloads("deployments", "statefulsets"),
     )
     complete_with(
-        made.add_argument("-n", "--namespace", help="namespace (default: the context's)"), namespaces
+        command.add_argument("-n", "--namespace", help="namespace (default: the context's)"), namespaces
     )
-    complete_with(made.add_argument("--context", help="kubectl context (default: the current one)"), contexts)
-    made.add_argument("-y", "--yes", action="store_true", help="do not ask before the cluster is changed")
+    complete_with(
+        command.add_argument("--context", help="kubectl context (default: the current one)"), contexts
+    )
+    command.add_argument("-y", "--yes", action="store_true", help="do not ask before the cluster is changed")
 
 
-def add_requests(made: argparse.ArgumentParser) -> None:
+def add_requests(command: argparse.ArgumentParser) -> None:
     """Add the options of a request."""
-    request = made.add_argument_group("the request")
+    request = command.add_argument_group("the request")
     request.add_argument(
         "--url",
         action="append",
@@ -174,19 +176,9 @@ def add_requests(made: argparse.ArgumentParser) -> None:
     )
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the options of `measure`."""
-    made = argparse.ArgumentParser(
-        prog="kubectl lossless measure",
-        description="Roll a workload under a light load and report how many requests the rollout loses, and "
-        "why.",
-        epilog="Exit status: 0 the rollout completed and lost no more than --max-lost, 1 it did not, 2 it "
-        "could not be measured, 130 interrupted. Nothing in the cluster is changed but what you ask for; a "
-        "load in the cluster is removed at the end.",
-    )
-    add_cluster(made)
-    add_requests(made)
-    action = made.add_argument_group(
+def add_rollout(command: argparse.ArgumentParser) -> None:
+    """Add the options of the rollout."""
+    action = command.add_argument_group(
         "the rollout (default: kubectl rollout restart)"
     ).add_mutually_exclusive_group()
     action.add_argument(
@@ -206,14 +198,18 @@ def parser() -> argparse.ArgumentParser:
         metavar="S",
         help="change nothing; wait for a rollout that something else starts (default: 600 seconds at most)",
     )
-    made.add_argument(
+    command.add_argument(
         "--timeout",
         type=number(1, 7200),
         default=600.0,
         metavar="S",
         help="timeout of the rollout, in seconds (default: 600)",
     )
-    load = made.add_argument_group("the load")
+
+
+def add_load(command: argparse.ArgumentParser) -> None:
+    """Add the options of the load."""
+    load = command.add_argument_group("the load")
     load.add_argument(
         "--rps",
         type=number(0.5, MOST_RPS),
@@ -257,7 +253,11 @@ def parser() -> argparse.ArgumentParser:
     load.add_argument(
         "--load-image", metavar="IMAGE", help="image of that Job; docs/lossless.md says how to build it"
     )
-    result = made.add_argument_group("the result")
+
+
+def add_result(command: argparse.ArgumentParser) -> None:
+    """Add the options of the goal and the report."""
+    result = command.add_argument_group("the result")
     result.add_argument(
         "--max-lost",
         type=number(0, 1e9, whole=True),
@@ -284,7 +284,24 @@ def parser() -> argparse.ArgumentParser:
         ),
         files,
     )
-    return made
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the options of `measure`."""
+    command = argparse.ArgumentParser(
+        prog="kubectl lossless measure",
+        description="Roll a workload under a light load and report how many requests the rollout loses, and "
+        "why.",
+        epilog="Exit status: 0 the rollout completed and lost no more than --max-lost, 1 it did not, 2 it "
+        "could not be measured, 130 interrupted. Nothing in the cluster is changed but what you ask for; a "
+        "load in the cluster is removed at the end.",
+    )
+    add_cluster(command)
+    add_requests(command)
+    add_rollout(command)
+    add_load(command)
+    add_result(command)
+    return command
 
 
 def targets_of(options: argparse.Namespace) -> tuple[list[Target], int]:

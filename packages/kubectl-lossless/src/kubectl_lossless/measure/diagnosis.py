@@ -13,7 +13,7 @@ from kubectl_lossless.measure.evidence import Advice
 from kubectl_lossless.measure.workload import Reference
 
 TIMEOUT = 90.0
-"""Seconds that the doctor may take."""
+"""Timeout of the doctor, in seconds."""
 
 
 def diagnose(kubectl: Kubectl, reference: Reference, namespace: str) -> tuple[list[Advice], str | None]:

@@ -19,17 +19,17 @@ from kubectl_lossless.measure.load.record import Failure
 from kubectl_lossless.measure.pod import Mark, State
 
 SPREAD = 3.0
-"""Seconds after which every route has followed a change of the endpoints, on a cluster that is not
+"""Time after which every route has followed a change of the endpoints, in seconds, on a cluster that is not
 overloaded."""
 
 SETTLED = 1.5
-"""Seconds after the endpoint's change from which a route that still leads to the pod is unlikely."""
+"""Time after the endpoint's change from which a route to the pod is unlikely, in seconds."""
 
 STARTUP = 20.0
-"""Seconds after it became ready within which a pod without a readiness probe may still not listen."""
+"""Time after it became ready in which a pod without a readiness probe may not listen yet, in seconds."""
 
 WEAK = 5.0
-"""The same for a pod with a readiness probe."""
+"""Time after it became ready in which a pod with a readiness probe may not listen yet, in seconds."""
 
 CUT = 300.0
 """Milliseconds that a client's responses usually take, from which one that ends with the server was under

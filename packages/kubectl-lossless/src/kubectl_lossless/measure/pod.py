@@ -61,7 +61,7 @@ class Pod:
     exit: int | None = None
     """The exit code of its first container that ended."""
     grace: float | None = None
-    """Seconds that its deletion gave it."""
+    """Grace period of its deletion, in seconds."""
 
     def marked(self, mark: str) -> float | None:
         """Return the time at which the mark was set first; None if it never was."""

@@ -10,11 +10,11 @@ from kubectl_lossless.measure.watch import Watch
 from kubectl_lossless.measure.workload import RolloutError
 
 STUCK_FOR = 10.0
-"""Seconds that a pod may be stuck before it counts: a first failed pull or crash can be temporary."""
+"""Time after which a stuck pod counts, in seconds: a first failed pull or crash can be temporary."""
 
 
-LOST_SIGHT = 20.0
-"""Seconds without a response of the API server after which a rollout counts as lost sight of."""
+UNWATCHED_FOR = 20.0
+"""Time without a response of the API server after which the rollout cannot be watched, in seconds."""
 
 
 def wait_for_rollout(
@@ -49,7 +49,7 @@ def wait_for_rollout(
             )
         if problem:
             raise RolloutError(f"The rollout makes no progress. kubectl reports {problem}\n{advice(problem)}")
-        if watch.trouble and now - watch.trouble[0] > LOST_SIGHT:
+        if watch.trouble and now - watch.trouble[0] > UNWATCHED_FOR:
             raise RolloutError(f"The rollout can no longer be followed. {watch.trouble[1]}")
         if now > until:
             states = ", ".join(f"{pod.name} {pod.state}" for pod in watch.present())

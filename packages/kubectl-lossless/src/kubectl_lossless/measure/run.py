@@ -21,34 +21,34 @@ from kubectl_lossless.measure.watch import Watch
 from kubectl_lossless.measure.workload import Facts, Reference, RolloutError, refuse_unrollable, template
 
 LEAD = 5.0
-"""Seconds of steady load before the rollout."""
+"""Duration of the steady load before the rollout, in seconds."""
 
 TAIL = 5.0
-"""Seconds of load after the last old pod is gone."""
+"""Duration of the load after the last old pod is gone, in seconds."""
 
 CHECKS = 3
-"""Requests with which each target is tried before anything begins."""
+"""Number of requests to each target before anything begins."""
 
 GIVE_UP = 60.0
-"""Seconds without any good response after which the load ends: it must not trouble a service that is down."""
+"""Time without a good response after which the load ends, in seconds. A failed service needs no load."""
 
 STUCK_FOR = 45.0
-"""Seconds that a pod may be stuck before the measurement ends: some pods wait for others, and start then."""
+"""Time after which a stuck pod ends the measurement, in seconds: some pods wait for others to start."""
 
 BLIND_TAIL = 60.0
-"""Seconds of load at most for pods that terminate unseen."""
+"""Maximum duration of the load while pods terminate unseen, in seconds."""
 
-PROGRESS_EVERY = 0.5  # seconds
+PROGRESS_INTERVAL = 0.5  # seconds
 
 
 class Console:
-    """Reports to nobody."""
+    """Output of a measurement, which discards everything."""
 
     def say(self, text: str) -> None:
         """Print a step."""
 
     def progress(self, text: str) -> None:
-        """Print the counts so far; each replaces the one before."""
+        """Print the counts so far, in place of the previous ones."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Action:
     manifests: tuple[str, ...] = ()
     """Files to apply."""
     wait: float | None = None
-    """Seconds to wait for a rollout that comes from elsewhere."""
+    """Timeout for the begin of a rollout from elsewhere, in seconds."""
 
     def words(self, reference: Reference) -> str:
         """Return the action in words."""
@@ -75,7 +75,7 @@ class Action:
 
     @property
     def title(self) -> str:
-        """The same in a word or two."""
+        """Short form of the action, for titles."""
         if self.wait is not None:
             return "a rollout from elsewhere"
         return " ".join(self.images) or ("apply" if self.manifests else "rollout restart")
@@ -91,7 +91,7 @@ class Measurement:
     action: Action
     place: Place = field(default_factory=Local)
     timeout: float = 600.0
-    """Seconds for the rollout."""
+    """Timeout of the rollout, in seconds."""
 
 
 @dataclass(frozen=True)
@@ -221,9 +221,9 @@ class Run:
         self._template: Object = {}
 
     def keep(self, seconds: float) -> None:
-        """Let the load run for so long.
+        """Continue the load for `seconds`.
 
-        Raises LoadError should it break down, and where the service fails.
+        Raises LoadError if the load ends or the service fails.
         """
         until = time.monotonic() + seconds
         while time.monotonic() < until:
@@ -233,14 +233,14 @@ class Run:
     def tick(self) -> None:
         """Show progress; raise LoadError where the load must not continue."""
         if not self._load.running:
-            self._load.stop()  # raises, and says why
+            self._load.stop()  # raises with the reason
             raise LoadError("The load ended unexpectedly.")
         result = self._load.result
         last = max(result.started, result.responses[-1].at if result.responses else 0.0)
         if result.failures and time.time() - last > GIVE_UP:
             raise ServiceDownError
         if time.monotonic() >= self._due:
-            self._due = time.monotonic() + PROGRESS_EVERY
+            self._due = time.monotonic() + PROGRESS_INTERVAL
             self._console.progress(self._progress())
 
     def _progress(self) -> str:

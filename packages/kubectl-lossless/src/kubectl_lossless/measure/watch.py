@@ -31,7 +31,7 @@ from kubectl_lossless.measure.workload import ROLLOUT, template
 RECONNECT_AFTER = 0.5  # seconds, when the API server ends a watch
 
 DEFAULT_GRACE = 30.0
-"""Seconds that a pod has to terminate where its template does not set it."""
+"""Grace period of a pod whose template sets none, in seconds."""
 
 REVISION_LABELS = ("pod-template-hash", "rollouts-pod-template-hash", "controller-revision-hash")
 """Labels of a pod that name the revision of its template."""

@@ -15,7 +15,7 @@ NAME = "lossless-load"
 LABELS = {"app.kubernetes.io/name": NAME, "app.kubernetes.io/managed-by": "kubectl-lossless"}
 PORT = 8000
 LONGEST = 7200
-"""Seconds after which the cluster ends and deletes a load whose program was killed before it could."""
+"""Time after which the cluster deletes a load whose program was killed, in seconds."""
 START_TIMEOUT = 90.0  # seconds, the image's pull included
 
 
