@@ -33,7 +33,9 @@ READ_ONLY_EVERYTHING = (
     READ_ONLY_SHM + "\nmount -t tmpfs -o ro tmpfs /tmp\nmount -t tmpfs -o ro tmpfs /var/tmp"
 )
 
-MACHINES = {"absent": WITHOUT_SHM, "read-only": READ_ONLY_SHM}
+FULL_SHM = "mount -t tmpfs -o size=1m tmpfs /dev/shm"
+
+MACHINES = {"absent": WITHOUT_SHM, "read-only": READ_ONLY_SHM, "full": FULL_SHM}
 
 # Names of the modules that a program for Linux uses and that macOS lacks.
 MACOS = """

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from app.settings import WORKER_CLASSES
+from gunicorn_drain.install import OURS_FIRST, OURS_LAST
 from tests.ports import reserve_port
 from tests.process.clients import CALM_KINDS, Crowd, get
 from tests.process.service import QUICK, ROOT, SLACK, Service
@@ -19,6 +20,9 @@ from tests.waiting import CONDITION_TIMEOUT, wait_until
 GOOD = (ROOT / "gunicorn.conf.py").read_text()
 
 FAILED = "The service keeps serving with its old configuration"
+
+AGAIN = "\ngunicorn_drain.install(globals(), probes=PROBES, policy=settings.drain_policy)"
+"""A second call, which chains the hook above it."""
 
 # Text appended to the configuration, and the reason in the log.
 MISTAKES = {
@@ -47,13 +51,17 @@ MISTAKES = {
     "bind = '127.0.0.1:http'": r"'http' is not a valid port number",
     "bind = 'fd://3'": r"bind is 3: a file descriptor can only be used from the start on",
     "def on_reload(server): raise LookupError('on_reload')": r"LookupError: on_reload",
-    "def pre_fork(server, worker): raise LookupError('pre_fork')": r"LookupError: pre_fork",
+    "def pre_fork(server, worker): raise LookupError('pre_fork')" + AGAIN: r"LookupError: pre_fork",
     "def nworkers_changed(server, new, old): raise LookupError\nworkers = 3": r"LookupError",
-    "del pre_fork": r"the hooks of the drain are missing",
-    "del pre_fork, post_fork, post_worker_init, child_exit": r"the hooks of the drain are missing",
-    "def post_fork(server, worker): raise LookupError": r"its first worker, pid \d+, exited",
-    "def post_worker_init(worker): raise LookupError": r"its first worker, pid \d+, exited",
+    "del pre_fork": r"pre_fork is not the hook that gunicorn_drain.install\(\) has set; call install\(\)",
+    "def post_request(worker, request): pass": r"post_request is not the hook that gunicorn_drain.install",
+    f"del {', '.join((*OURS_FIRST, *OURS_LAST))}": r"does not call gunicorn_drain.install\(\)",
+    "def post_fork(server, worker): raise LookupError" + AGAIN: r"its first worker, pid \d+, exited",
+    "def post_worker_init(worker): raise LookupError" + AGAIN: r"its first worker, pid \d+, exited",
+    "workers = 256": r"workers is 256; allowed are whole numbers from 1 to 255",
 }
+
+UNSUPPORTED_CLASS = "\nfrom gunicorn.workers.base import Worker as worker_class\n"
 
 MISSING_APPLICATION = """
 preload_app = False
@@ -107,6 +115,9 @@ def test_mistakes_in_the_configuration_lose_no_request(settings: dict[str, Any],
             for mistake, reason in MISTAKES.items():
                 configuration.write_text(GOOD + taken + mistake + "\n")
                 reload_fails(service, reason)
+            if "DRAIN" not in settings:
+                configuration.write_text(GOOD + UNSUPPORTED_CLASS)
+                reload_fails(service, r"worker_class is gunicorn\.workers\.base\.Worker, which does not")
             configuration.write_text(GOOD + MISSING_APPLICATION)
             if (
                 settings.get("WORKER_CLASS") == "gevent"
@@ -227,7 +238,7 @@ def test_changed_number_of_workers_survives_a_failed_reload(configuration: Path)
     with Service("-c", str(configuration), **QUICK) as service:
         service.ready().signal(signal.SIGTTIN)
         wait_until(lambda: len(service.workers) == 3, "a third worker")
-        configuration.write_text(GOOD + "\ndef pre_fork(server, worker): raise LookupError\n")
+        configuration.write_text(GOOD + "\ndef pre_fork(server, worker): raise LookupError" + AGAIN)
         reload_fails(service, "LookupError")
         service.process.send_signal(signal.SIGTERM)
         assert service.process.wait(CONDITION_TIMEOUT) == 0, service.log

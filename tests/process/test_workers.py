@@ -328,8 +328,11 @@ def test_computing_request_does_not_starve_other_requests(
     assert computed["served"] == others  # and not served only after the computation
 
 
-def test_exit_of_the_application_closes_its_own_connection_only(extended: tuple[str, ...]) -> None:
-    with Service(*extended, WORKER_CLASS=LEADER_WORKER, WORKERS=1) as service:
+@pytest.mark.parametrize("worker_class", [LEADER_WORKER, PROBE_LANE_WORKER])
+def test_exit_of_the_application_closes_its_own_connection_only(
+    worker_class: str, extended: tuple[str, ...]
+) -> None:
+    with Service(*extended, WORKER_CLASS=worker_class, WORKERS=1) as service:
         port = service.ready().port
         workers = service.workers
         with Connection(port) as other:

@@ -79,6 +79,12 @@ def test_probe_is_recognized_in_the_received_bytes(line: str, headers: tuple[str
     assert MATCHER.matches_head(head(line, *headers), Config(), TRUSTED) is probe
 
 
+@pytest.mark.parametrize("header", ["", "X Probe", "X-Probe:", 7])
+def test_wrong_header_of_a_probe_is_named(header: Any) -> None:
+    with pytest.raises(ValueError, match=f"header is {header!r}; allowed is the name of a header"):
+        Probe("/version", header=header)
+
+
 @pytest.mark.parametrize(
     ("prefix", "path", "probe"),
     [

@@ -98,7 +98,11 @@ def start(tmp_path: Path) -> Any:
         ({"readiness": "ready"}, "readiness has 'ready'"),
         ({"readiness": ""}, "readiness has ''"),
         ({"readiness": 7}, "readiness has 7"),
+        ({"readiness": "/ready%20now"}, "readiness has '/ready%20now'; allowed are paths, which"),
         ({"policy": 15}, "policy is 15; allowed is a DrainPolicy, or None for no drain"),
+        ({"send_timeout": 0}, "send_timeout is 0; allowed are seconds above 0"),
+        ({"send_timeout": "20"}, "send_timeout is '20'; allowed are seconds above 0"),
+        ({"send_timeout": True}, "send_timeout is True; allowed are seconds above 0"),
     ],
 )
 def test_wrong_argument_is_named(arguments: dict[str, Any], sentence: str) -> None:
@@ -245,12 +249,21 @@ def test_readiness_path_responds_without_the_application(start: Any) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 256])
+def test_number_of_workers_without_room_stops_the_start(start: Any, workers: int) -> None:
+    service = start(f"workers = {workers}\n{INSTALL}")
+    assert service.process.wait(CONDITION_TIMEOUT) == 2
+    service.wait_for(f"gunicorn-drain: workers is {workers}; allowed are whole numbers from 1 to 255")
+    assert "Booting worker" not in service.log.read_text()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("hook", ["when_ready", "post_fork", "on_starting", "pre_request"])
 def test_hook_below_the_call_stops_the_start(start: Any, hook: str) -> None:
     arguments = "server" if hook in {"when_ready", "on_starting"} else "first, second"
     service = start(f"{INSTALL}def {hook}({arguments}): pass\n", "--pid", "pid")
     assert service.process.wait(CONDITION_TIMEOUT) == 2
-    service.wait_for(f"gunicorn-drain: {hook} was set after gunicorn_drain.install")
+    service.wait_for(f"gunicorn-drain: {hook} is not the hook that gunicorn_drain.install\\(\\) has set")
     assert "Booting worker" not in service.log.read_text()
     assert not (service.log.parent / "pid").exists()
 
@@ -328,7 +341,7 @@ def test_wrong_variable_without_a_configuration_file_is_named(
     assert service.process.wait(CONDITION_TIMEOUT) == 2
     assert service.log.read_text() == (
         f"gunicorn-drain: {variable} has {wrong!r}; "
-        "allowed are paths, which begin with / and have no query and no space\n"
+        "allowed are paths, which begin with / and have no query, space or %\n"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -48,9 +49,11 @@ def test_ended_drain_stays_ended_while_time_passes(
         ({"quiet": float("nan")}, "quiet"),
         ({"maximum": float("inf")}, "maximum"),
         ({"minimum": 16}, "minimum"),
+        ({"minimum": "5"}, "minimum is '5'; allowed are seconds from 0"),
+        ({"quiet": None}, "quiet is None; allowed are seconds from 0"),
     ],
 )
-def test_impossible_policy_is_refused(arguments: dict[str, float], named: str) -> None:
+def test_impossible_policy_is_refused(arguments: dict[str, Any], named: str) -> None:
     with pytest.raises(ValueError, match=named):
         DrainPolicy(**arguments)
 

@@ -57,10 +57,13 @@ def test_default_configuration_starts(worker: Any) -> None:
     assert log.lines == []
 
 
+@pytest.mark.parametrize("setting", ["worker_connections", "threads"])
 @pytest.mark.parametrize("worker", [ProbeLaneWorker, LeaderWorker])
-def test_worker_without_any_connection_ends_the_start_with_a_sentence(worker: Any) -> None:
+def test_worker_that_would_serve_no_connection_ends_the_start_with_a_sentence(
+    worker: Any, setting: str
+) -> None:
     cfg, log = Config(), Log()
-    cfg.set("worker_connections", 0)
+    cfg.set(setting, 0)
     with pytest.raises(SystemExit, match="1"):
         worker.check_config(cfg, log)
-    assert log.lines == ["worker_connections is 0; allowed are whole numbers from 1"]
+    assert log.lines == [f"{setting} is 0; allowed are whole numbers from 1"]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from http import HTTPStatus
+
+from gunicorn.config import Config
 
 from gunicorn_drain.master import Master
 from gunicorn_drain.policy import DrainPolicy, DrainStatus
@@ -27,6 +29,8 @@ class Drain:
         self.worker = Worker(self.page)
         self.started = time.time()
         """Start of the service, in seconds since the epoch."""
+        self.refusals: Callable[[Config], list[str]] = lambda _: []
+        """Function that returns a sentence for each part of a configuration with which a drain would fail."""
 
     def configure(self, policy: DrainPolicy | None, probes: Collection[Probe | str] = ()) -> None:
         """Set the policy (None: stop as Gunicorn does without a drain) and the requests that are probes."""

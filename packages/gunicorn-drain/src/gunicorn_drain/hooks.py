@@ -64,6 +64,17 @@ def chain(name: str, ours: Hook, theirs: object, *, ours_last: bool = False) -> 
     return _named(name, call)
 
 
+def followed_by(name: str, hook: Hook, last: Hook) -> Hook:
+    """Return a hook that calls `hook` and then `last`, unless `hook` has raised."""
+
+    @wraps(hook)
+    def call(*arguments: Any) -> None:
+        hook(*arguments)
+        last(*arguments)
+
+    return _named(name, call)
+
+
 def _named(name: str, hook: Hook) -> Hook:
     hook.__qualname__ = f"gunicorn_drain.{name}"  # which gunicorn --print-config shows
     return hook

@@ -9,15 +9,17 @@ from functools import partial
 from typing import Any, Final
 
 import gunicorn
+from gunicorn.config import Config
 
 from gunicorn_drain import flags, support
 from gunicorn_drain.callers import application_is_imported
 from gunicorn_drain.drain import Drain, get_drain
-from gunicorn_drain.hooks import Hook, chain, guarded, refuse_to_start
+from gunicorn_drain.hooks import Hook, chain, followed_by, guarded, refuse_to_start
 from gunicorn_drain.policy import SETTINGS, DrainPolicy, PolicyError
 from gunicorn_drain.probes import Probe, wrong_path
 from gunicorn_drain.reload import close_removed_listeners, take_over_sighup
 from gunicorn_drain.send_timeout import SendTimeout
+from gunicorn_drain.shared import WORKERS_MAX
 from gunicorn_drain.variables import misspelt
 from gunicorn_drain.wsgi import with_readiness
 
@@ -74,14 +76,7 @@ def install(
             "gunicorn_drain.install() was called while Gunicorn imports the application, too late for its "
             "hooks; call it in gunicorn.conf.py"
         )
-    if isinstance(probes, str) or not isinstance(probes, Collection):
-        raise TypeError(f"probes is {probes!r}; allowed is a list of paths or of Probe")
-    paths = [each.path if isinstance(each, Probe) else each for each in probes]
-    for path in paths:
-        if (sentence := wrong_path("probes", path)) is not None:
-            raise ValueError(sentence)
-    if readiness is not None and (sentence := wrong_path("readiness", readiness)) is not None:
-        raise ValueError(sentence)
+    all_probes = _all_probes(probes, readiness)
     ignored: list[str] = []
     if policy is FROM_ENVIRONMENT:
         environ = flags.environment(ChainMap(flags.given(), namespace))
@@ -92,7 +87,8 @@ def install(
         ignored = misspelt(environ, (*SETTINGS, *WITHOUT_FILE.get(str(namespace.get("__name__")), ())))
     if policy is not None and not isinstance(policy, DrainPolicy):
         raise TypeError(f"policy is {policy!r}; allowed is a DrainPolicy, or None for no drain")
-    if send_timeout is not None and not (isinstance(send_timeout, int | float) and send_timeout > 0):
+    # True is an int: a second, where "on" was meant.
+    if send_timeout is not None and not (type(send_timeout) in {int, float} and send_timeout > 0):
         raise ValueError(
             f"send_timeout is {send_timeout!r}; allowed are seconds above 0, or None for no timeout"
         )
@@ -100,21 +96,22 @@ def install(
         refuse_to_start(sentence)
 
     drain = get_drain()
-    drain.configure(policy, [*probes, *([readiness] if readiness and readiness not in paths else [])])
+    drain.configure(policy, all_probes)
+    installed: dict[str, Hook] = {}
+    drain.refusals = partial(_refusals, installed, drain)
     responses = None if send_timeout is None else SendTimeout(drain, send_timeout)
     requests = responses or drain.worker
     own = {name: _own_hook(namespace.get(name)) for name in (*OURS_FIRST, *OURS_LAST)}
-    installed: dict[str, Hook] = {}
 
     # Functions, because `gunicorn --print-config` reads the name of each hook.
     def on_starting(server: Any) -> None:
-        _check(installed, drain, server)
+        _check(drain, server)
         restrictions = support.restrictions(server.cfg, send_timeout) if drain.policy is not None else []
         for each in (*restrictions, *ignored):
             server.log.warning("gunicorn-drain: %s", each)
 
     def when_ready(server: Any) -> None:
-        _when_ready(installed, drain, server)
+        _when_ready(drain, server)
 
     ours: dict[str, Hook] = {
         "on_starting": on_starting,
@@ -129,9 +126,25 @@ def install(
     }
     ours |= {name: guarded(name, ours[name]) for name in GUARDED}
     for name, hook in ours.items():
-        installed[name] = namespace[name] = chain(name, hook, own[name], ours_last=name in OURS_LAST)
+        chained = chain(name, hook, own[name], ours_last=name in OURS_LAST)
+        if name == "post_worker_init":
+            chained = followed_by(name, chained, guarded(name, partial(_mark_ready, drain)))
+        installed[name] = namespace[name] = chained
         _own[id(installed[name])] = installed[name], own[name]
     return drain
+
+
+def _all_probes(probes: Collection[Probe | str], readiness: str | None) -> list[Probe | str]:
+    """Return the probes, the readiness path among them. TypeError or ValueError for wrong ones."""
+    if isinstance(probes, str) or not isinstance(probes, Collection):
+        raise TypeError(f"probes is {probes!r}; allowed is a list of paths or of Probe")
+    named: list[tuple[str, Probe | str]] = [("probes", each) for each in probes]
+    if readiness is not None:
+        named.append(("readiness", readiness))
+    for name, probe in named:
+        if sentence := wrong_path(name, probe.path if isinstance(probe, Probe) else probe):
+            raise ValueError(sentence)
+    return [probe for _, probe in named]
 
 
 def _own_hook(hook: object) -> object:
@@ -139,8 +152,8 @@ def _own_hook(hook: object) -> object:
     return _own[id(hook)][1] if id(hook) in _own else hook
 
 
-def _when_ready(installed: dict[str, Hook], drain: Drain, server: Any) -> None:
-    _check(installed, drain, server)  # on_starting itself may have been replaced
+def _when_ready(drain: Drain, server: Any) -> None:
+    _check(drain, server)  # on_starting itself may have been replaced
     take_over_sighup(server, drain)
     support.start_successor_as_module(server)
     drain.master.when_ready(server)
@@ -175,22 +188,36 @@ def _post_worker_init(
             worker.wsgi = with_readiness(worker.wsgi, readiness, drain)
         if responses is not None:
             responses.post_worker_init(worker)
-    # Before a worker's first heartbeat Gunicorn compares with the time of day, and no timeout ever passes: a
-    # worker that hangs before its loop would count as ready for ever.
-    worker.notify()
-    drain.mark_ready()  # last: a worker of which a part is missing must not become ready
+    drain.worker.prepared = True  # last: a worker of which a part is missing must not become ready
 
 
-def _check(installed: dict[str, Hook], drain: Drain, server: Any) -> None:
-    """Refuse to start if the drain would not work, before there is a worker."""
+def _mark_ready(drain: Drain, worker: Any) -> None:
+    """Mark a worker ready that waits for nothing else: the configuration's own hook has been called, too."""
+    if drain.worker.prepared:
+        # Before a worker's first heartbeat Gunicorn compares with the time of day, and no timeout ever
+        # passes: a worker that hangs before its loop would count as ready for ever.
+        worker.notify()
+        drain.mark_ready()
+
+
+def _refusals(installed: dict[str, Hook], drain: Drain, cfg: Config) -> list[str]:
+    """Return a sentence for each part of a configuration with which the drain would not work."""
+    replaced = [name for name, hook in installed.items() if cfg.settings[name].get() is not hook]
+    if len(replaced) == len(installed):
+        return ["the configuration does not call gunicorn_drain.install()"]
     sentences = [
-        f"{name} was set after gunicorn_drain.install(); call install() at the end of the configuration file"
-        for name, hook in installed.items()
-        if server.cfg.settings[name].get() is not hook
+        f"{name} is not the hook that gunicorn_drain.install() has set; call install() at the end of the "
+        "configuration file"
+        for name in replaced
     ]
-    if drain.policy is not None:
-        sentences += support.refusals(server.cfg)
-    if sentences:
+    if not 1 <= cfg.workers <= WORKERS_MAX:
+        sentences.append(f"workers is {cfg.workers}; allowed are whole numbers from 1 to {WORKERS_MAX}")
+    return sentences if drain.policy is None else sentences + support.refusals(cfg)
+
+
+def _check(drain: Drain, server: Any) -> None:
+    """Refuse to start if the drain would not work, before there is a worker."""
+    if sentences := drain.refusals(server.cfg):
         for each in sentences:
             server.log.error("gunicorn-drain: %s", each)
         if server.pidfile is not None:

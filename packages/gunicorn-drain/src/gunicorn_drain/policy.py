@@ -39,7 +39,7 @@ class DrainPolicy:
     def __post_init__(self) -> None:
         for name in ("minimum", "quiet", "maximum"):
             value = getattr(self, name)
-            if not 0 <= value < float("inf"):
+            if not (isinstance(value, int | float) and 0 <= value < float("inf")):
                 raise ValueError(f"{name} is {value!r}; allowed are seconds from 0")
         if self.minimum > self.maximum:
             raise ValueError(f"minimum is {self.minimum!r}; allowed is at most maximum, {self.maximum!r}")

@@ -18,6 +18,9 @@ from gunicorn.config import Config
 METHODS = ("GET", "HEAD")
 """Methods of kubelets, load balancers and Prometheus. A probe's path supports no others."""
 
+TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+"""Name of a header (RFC 9110, 5.6.2)."""
+
 
 @dataclass(frozen=True)
 class Probe:
@@ -27,6 +30,10 @@ class Probe:
     """The path as the application routes it: without a prefix."""
     header: str | None = None
     """Header that only the platform's request carries, for a path that clients request too."""
+
+    def __post_init__(self) -> None:
+        if self.header is not None and not (isinstance(self.header, str) and TOKEN.fullmatch(self.header)):
+            raise ValueError(f"header is {self.header!r}; allowed is the name of a header, or None")
 
 
 class ProbeMatcher:
@@ -109,6 +116,6 @@ def route(path: bytes) -> bytes:
 
 def wrong_path(name: str, path: object) -> str | None:
     """Return a sentence about the setting `name` if `path` cannot be a probe's path, else None."""
-    if isinstance(path, str) and re.fullmatch(r"/[^?#\s]*", path):
+    if isinstance(path, str) and re.fullmatch(r"/[^?#%\s]*", path):
         return None
-    return f"{name} has {path!r}; allowed are paths, which begin with / and have no query and no space"
+    return f"{name} has {path!r}; allowed are paths, which begin with / and have no query, space or %"

@@ -71,7 +71,7 @@ def _handle_hup(arbiter: Any, drain: Drain) -> None:
     before = _Before(arbiter, drain)
     oldest = arbiter.worker_age
     try:
-        _apply(arbiter)
+        _apply(arbiter, drain)
         _start_first_worker(arbiter, drain)
     except BaseException as error:  # a configuration may raise anything, SystemExit above all
         if os.getpid() != arbiter.pid:  # a worker, which Gunicorn ends with SystemExit
@@ -143,7 +143,7 @@ class _Before:
             self._pidfile.unlink()
 
 
-def _apply(arbiter: Any) -> None:
+def _apply(arbiter: Any, drain: Drain) -> None:
     """Read the configuration, check it and apply it to new workers."""
     module = sys.modules.get(CONFIGURATION)
     file = getattr(module, "__file__", None)
@@ -160,6 +160,8 @@ def _apply(arbiter: Any) -> None:
     # Imports the class. If its module lacks the class, Gunicorn returns the name.
     if isinstance(worker_class := cfg.worker_class, str):
         raise ReloadError(f"worker_class is {worker_class!r}: its module has no such class")
+    if sentences := drain.refusals(cfg):
+        raise ReloadError("; ".join(sentences))
     before = arbiter.LISTENERS
     arbiter.LISTENERS = _listeners(arbiter, cfg)
     setattr(arbiter, REMOVED, [each for each in before if each not in arbiter.LISTENERS])
@@ -220,7 +222,7 @@ def _start_first_worker(arbiter: Any, drain: Drain) -> None:
     worker = arbiter.WORKERS[pid]
     if not hasattr(worker, "drain_slot"):
         _end_worker(arbiter, pid, arbiter.cfg.graceful_timeout)
-        raise ReloadError("the hooks of the drain are missing, pre_fork is one of them")
+        raise ReloadError("the drain's pre_fork hook failed; the lines above say why")
     try:
         end = _wait_until(
             arbiter,

@@ -19,6 +19,9 @@ NANOSECONDS = 1_000_000_000
 SLOTS = 512
 """Number of workers that the page has room for, including those that a reload replaces."""
 
+WORKERS_MAX = (SLOTS - 1) // 2
+"""Maximum number of workers: a reload starts as many again before the old ones exit."""
+
 STREAM_KINDS_MAX = 8
 """Maximum number of kinds of streams, which are counted separately."""
 

@@ -54,6 +54,8 @@ class Worker:
         self.probes = ProbeMatcher()
         self.retiring_since = 0
         """Time at which this worker alone was asked to terminate, in monotonic nanoseconds; 0 before."""
+        self.prepared = False
+        """True once every part of the drain works in this process. An ASGI worker becomes ready by itself."""
         self._page = page
         self._master = page.master
         self._slot = page.slot(LAST_SLOT)

@@ -238,13 +238,14 @@ class ProbeLaneWorker(ThreadWorker):
     # ---- after a response ----------------------------------------------------------------------------
 
     def finish_request(self, conn: Connection, fs: Future[bool]) -> None:
-        """Keep the connection or close it, in either case without waiting (gthread: up to 2 s)."""
-        try:
-            keep = not fs.cancelled() and fs.result()
-        except Exception:
-            self.log.exception("Unexpected end of a request")
-            keep = False
-        self.keep_or_close(conn, keep)
+        """Keep the connection or close it, in either case without waiting (gthread: up to 2 s).
+
+        SystemExit from the application costs this connection alone (gthread: the worker).
+        """
+        error = None if fs.cancelled() else fs.exception()
+        if error is not None:
+            self.log.error("Unexpected end of a request", exc_info=error)
+        self.keep_or_close(conn, keep=not fs.cancelled() and error is None and fs.result())
 
     def _keepalive_after(self, conn: Connection, keepalive: bool) -> bool:
         """Let other threads wait for the rest of a body (gthread: 5 s, in the request's thread)."""

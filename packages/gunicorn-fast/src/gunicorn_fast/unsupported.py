@@ -19,17 +19,18 @@ def unsupported(cfg: Config) -> str | None:
     elif cfg.protocol != "http":
         found, instead = f"protocol is {cfg.protocol}", "have the proxy send HTTP/1.1"
     else:
-        return no_connection(cfg)
+        return too_few(cfg)
     return (
         f"{found}; the worker class {cfg.worker_class_str} supports HTTP/1 only, without TLS and without the "
         f"PROXY protocol. Use the worker class gthread, or {instead}"
     )
 
 
-def no_connection(cfg: Config) -> str | None:
-    """Return a sentence about settings with which a worker would accept no connection, else None."""
-    if cfg.worker_connections < 1:
-        return f"worker_connections is {cfg.worker_connections}; allowed are whole numbers from 1"
+def too_few(cfg: Config) -> str | None:
+    """Return a sentence about settings with which a worker would serve no connection, else None."""
+    for name in ("worker_connections", "threads"):
+        if (number := getattr(cfg, name)) < 1:
+            return f"{name} is {number}; allowed are whole numbers from 1"
     if (allowed := raise_file_limit(cfg.worker_connections)) < 1:
         return (
             f"Open files are limited to {allowed + SPARE_FILES}; a worker keeps {SPARE_FILES} for other "

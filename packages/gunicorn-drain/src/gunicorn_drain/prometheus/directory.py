@@ -37,6 +37,13 @@ INHERITED = "GUNICORN_METRICS_DIRECTORY"
 
 MEMORY = "/dev/shm"  # noqa: S108 - files and directories of unpredictable names are created in it
 
+MEMORY_MIN = 8 * 1024 * 1024
+"""Minimum free space of MEMORY, in bytes: each worker's files begin with 20 KB and grow with its series.
+
+Where there is no space, a write to mapped memory ends the process with SIGBUS: workers would end at their
+first request, one after the other.
+"""
+
 PREFIX = "gunicorn-metrics-"
 """Beginning of the names of directories that the service itself creates and removes."""
 
@@ -58,8 +65,11 @@ class DirectoryError(ValueError):
 
 
 def memory_directory() -> str | None:
-    """Return a directory in memory that can be written to; None where there is none (macOS, --ipc=none)."""
-    return MEMORY if Path(MEMORY).is_dir() and os.access(MEMORY, os.W_OK | os.X_OK) else None
+    """Return a directory in memory with space to write to; None where there is none (macOS, --ipc=none)."""
+    if not (Path(MEMORY).is_dir() and os.access(MEMORY, os.W_OK | os.X_OK)):
+        return None
+    system = os.statvfs(MEMORY)
+    return MEMORY if system.f_bavail * system.f_frsize >= MEMORY_MIN else None
 
 
 def temporary_directory() -> str:
