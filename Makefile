@@ -27,7 +27,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^# -+ [a-z]/ {gsub(/^# -+ | -+$$/, ""); print "\n" $$0} /^[a-z-]+:.*## / {printf "  make %-14s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # ---- running and testing ------------------------------------------------------------------------
 # The environment is built again when a locked file changes; the stamp says which ones it holds.
@@ -221,7 +221,7 @@ image-envoy: ## build the sidecar's image, which only v6 needs (ENVOY_IMAGE=...)
 push-envoy: image-envoy ## build and push the sidecar's image (ENVOY_IMAGE=...)
 	docker push $(ENVOY_IMAGE)
 
-# ---- what is in it ------------------------------------------------------------------------------
+# ---- the packages in it -------------------------------------------------------------------------
 AUDIT := $(VENV)/audit
 SBOM  ?= sbom.json
 

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 # This file is also the program that replaces kubectl, run without site-packages.
 sys.path[:0] = [str(ROOT), str(ROOT / "packages" / "kubectl-lossless" / "src")]
 
-from kubectl_lossless.kubectl import changes  # noqa: E402
+from kubectl_lossless.kubectl import changes  # noqa: E402 - the path is set above
 
 HOME = "KUBECTL_GUARD"
 """Environment variable with the guard's folder, which pytest-xdist's workers inherit."""

@@ -95,7 +95,7 @@ def test_v7_network_policy_closes_egress(stage: Stage, deployed: Deploy) -> None
         try:
             kubectl("exec", pod, "-n", NAMESPACE, "--", "python", "-c", CONNECTS, *address)
         except KubectlError as error:
-            assert "TimeoutError" in error.said or "ConnectionRefusedError" in error.said, error  # noqa: PT017
+            assert "TimeoutError" in error.said or "ConnectionRefusedError" in error.said, error  # noqa: PT017 - a reason to return
             return False
         return True
 

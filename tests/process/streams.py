@@ -76,11 +76,11 @@ class EventStream(Connection):
         assert str(data["sequence"]) == event["id"]
         return int(data["sequence"])
 
-    def farewell(self) -> dict[str, str]:
+    def notification(self) -> dict[str, str]:
         """Read until the service asks the client to reconnect; return that event."""
         while True:
             event = self.event()
-            assert event is not None, "it ended without a word"
+            assert event is not None, "the stream ended without notice"
             if event["event"] != "tick":
                 return event
 
@@ -99,7 +99,7 @@ class Socket(Connection):
         assert not isinstance(response, RejectConnection), response.status_code
         assert isinstance(response, AcceptConnection)
 
-    def say(self, event: Event) -> None:
+    def send_event(self, event: Event) -> None:
         """Send one event."""
         self.socket.sendall(self.protocol.send(event))
 
@@ -117,7 +117,7 @@ class Socket(Connection):
             for ping in [each for each in self._events if isinstance(each, Ping)]:
                 self._events.remove(ping)
                 if respond:
-                    self.say(ping.response())
+                    self.send_event(ping.response())
         return self._events.pop(0)
 
     def message(self, kind: str) -> dict[str, Any]:

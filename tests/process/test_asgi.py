@@ -211,7 +211,7 @@ class Guests:
         self._socket: Socket | None = None
         if framework.has_websockets:
             self._socket = stack.enter_context(Socket(port, path="/ws"))
-            self._socket.say(TextMessage(data="Hello"))
+            self._socket.send_event(TextMessage(data="Hello"))
             echoed = self._socket.event()
             assert isinstance(echoed, TextMessage)
             assert echoed.data == "Hello"
@@ -229,7 +229,7 @@ class Guests:
         assert [self._stream.part() for _ in range(20)] == ["x"] * 19 + [None]
         if self._socket is not None:
             closed = self._socket.closed()
-            self._socket.say(closed.response())
+            self._socket.send_event(closed.response())
             assert (closed.code, closed.reason) == (SERVICE_RESTART, "service restart")
         response = self._long.response()
         assert (response.status, response.closes) == (200, True)

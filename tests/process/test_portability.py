@@ -132,7 +132,7 @@ def test_service_with_the_options_of_macos_serves_streams_and_drains(
         with EventStream(port) as stream, Socket(port) as socket:
             assert abs(stream.tick() - socket.tick()) <= 1
             service.signal(signal.SIGTERM)
-            stream.farewell()
+            stream.notification()
             while not isinstance(socket.event(), CloseConnection):
                 pass
         service.wait()

@@ -82,21 +82,21 @@ def test_websocket_sends_ticks_and_echoes(every: Service) -> None:
     with Socket(every.port) as ws:
         first = ws.tick()
         assert abs(first - now()) <= 1
-        ws.say(TextMessage("a\nü\u2028\U0001f600"))
+        ws.send_event(TextMessage("a\nü\u2028\U0001f600"))
         assert ws.message("echo") == {"type": "echo", "message": "a\nü\u2028\U0001f600"}
-        ws.say(TextMessage("in ", message_finished=False))
-        ws.say(TextMessage("parts"))
+        ws.send_event(TextMessage("in ", message_finished=False))
+        ws.send_event(TextMessage("parts"))
         assert ws.message("echo")["message"] == "in parts"
-        ws.say(BytesMessage(b"\x00\xff"))
+        ws.send_event(BytesMessage(b"\x00\xff"))
         while not isinstance(event := ws.event(), BytesMessage):
             pass
         assert event.data == b"\x00\xff"
-        ws.say(Ping(b"well?"))
+        ws.send_event(Ping(b"well?"))
         while not isinstance(pong := ws.event(), Pong):
             pass
         assert pong.payload == b"well?"
         assert ws.tick() > first
-        ws.say(CloseConnection(1000))
+        ws.send_event(CloseConnection(1000))
         assert ws.closed().code == 1000
         assert ws.closed_within(5)
 
@@ -312,25 +312,25 @@ def test_event_stream_responds_to_head_and_refuses_post(service: Service) -> Non
 
 def test_too_long_message_closes_the_websocket(service: Service) -> None:
     with Socket(service.port) as ws:
-        ws.say(TextMessage("a" * 1000))
+        ws.send_event(TextMessage("a" * 1000))
         assert ws.message("echo")["message"] == "a" * 1000
-        ws.say(TextMessage("ü" * 501))  # characters of two bytes
+        ws.send_event(TextMessage("ü" * 501))  # characters of two bytes
         assert ws.closed().code == 1009
     with Socket(service.port) as ws:
         for _ in range(2):
-            ws.say(BytesMessage(b"a" * 501, message_finished=False))
+            ws.send_event(BytesMessage(b"a" * 501, message_finished=False))
         assert ws.closed().code == 1009
 
 
 def test_too_many_messages_close_the_websocket(service: Service) -> None:
     with Socket(service.port) as ws:
         for _ in range(20):
-            ws.say(TextMessage("a"))
+            ws.send_event(TextMessage("a"))
         for _ in range(20):
             ws.message("echo")
         with contextlib.suppress(OSError):
             for _ in range(40):
-                ws.say(TextMessage("a"))
+                ws.send_event(TextMessage("a"))
         assert ws.closed().code == 1008
 
 
@@ -363,7 +363,9 @@ def test_server_closes_tcp_at_once_after_a_protocol_error(service: Service, fram
     with Socket(service.port) as ws:
         ws.socket.sendall(frame)
         assert ws.closed().code == code
-        ws.say(CloseConnection(code))  # as a client does, which then waits for the server (RFC 6455, 7.1.1)
+        ws.send_event(
+            CloseConnection(code)
+        )  # as a client does, which then waits for the server (RFC 6455, 7.1.1)
         assert ws.closed_within(5)
         assert ws.socket.recv(1) == b""  # and not the reset after FAILED_TIMEOUT
     assert "Traceback" not in service.log
@@ -431,7 +433,7 @@ def test_client_that_does_not_read_is_dropped() -> None:
             deaf.socket.settimeout(1)
             with contextlib.suppress(OSError):  # the service stops reading from a client that does not read
                 for _ in range(1000):
-                    deaf.say(BytesMessage(b"a" * 100_000))
+                    deaf.send_event(BytesMessage(b"a" * 100_000))
             wait_until(lambda: count(service, "dropped_total", "websocket") == 1, "it is dropped")
             assert worker.memory_info().rss - before < 20_000_000
             assert reading.tick()
@@ -508,7 +510,7 @@ def test_five_hundred_streams_leave_every_thread_to_requests() -> None:
 # ---- notification and end of streams -----------------------------------------------------------------
 
 
-def farewells(service: Service) -> tuple[float, ...]:
+def notifications(service: Service) -> tuple[float, ...]:
     return tuple(
         sum(count(service, f"{what}_total", kind) for kind in ("events", "websocket"))
         for what in ("told", "moved", "forced")
@@ -553,7 +555,7 @@ def test_notification_has_a_random_retry_interval(every: Service) -> None:
         service.signal(signal.SIGTERM)
         retries = []
         for each in streams:
-            event = each.farewell()
+            event = each.notification()
             assert set(event) == {"event", "retry", "data"}  # no ID: the last tick's ID stays
             assert event["event"] == "restart"
             assert json.loads(event["data"]) == {"reason": "service restart", "pod": socket.gethostname()}
@@ -565,7 +567,7 @@ def test_notification_has_a_random_retry_interval(every: Service) -> None:
             close = ws.closed()
             assert close.code == 1012
             retries.append(json.loads(close.reason or "")["retry"])
-            ws.say(close.response())
+            ws.send_event(close.response())
             assert ws.closed_within(5)
         assert all(1500 <= retry <= 2500 for retry in retries)
         assert len(set(retries)) > 10
@@ -581,8 +583,8 @@ def test_client_that_ignores_the_notification_is_closed_before_the_drain_ends() 
             Socket(service.port) as goes,
         ):
             service.signal(signal.SIGTERM)
-            stays.farewell()
-            goes.say(goes.closed().response())
+            stays.notification()
+            goes.send_event(goes.closed().response())
             stays_too.closed()
             while stays_too.protocol.state.name == "REMOTE_CLOSING":
                 if stays_too.closed_within(0.1):
@@ -611,7 +613,7 @@ def test_stream_opened_during_the_drain_is_served_and_notified_soon() -> None:
         after = now() - 3
         with EventStream(port, f"Last-Event-ID: {after}") as stream:
             assert [stream.tick() for _ in range(3)] == [after + 1, after + 2, after + 3]
-            stream.farewell()
+            stream.notification()
         service.wait()
         assert service.said("Long-lived connections: 1 asked to reconnect, 1 closed in time") == 1
 
@@ -639,7 +641,7 @@ def test_streams_are_cut_without_the_drain() -> None:
         ):
             service.signal(signal.SIGTERM)
             with pytest.raises(Lost):
-                stream.farewell()
+                stream.notification()
             with pytest.raises(Lost):
                 ws.closed()
             assert service.wait() <= 2 + SLACK
@@ -662,7 +664,7 @@ def test_stop_without_a_drain_notifies_clients_without_waiting(
         if number == signal.SIGTERM:
             service.begin_drain()
         service.signal(number)
-        assert stream.farewell()["event"] == "restart"
+        assert stream.notification()["event"] == "restart"
         assert ws.closed().code == 1012
         assert service.wait() <= 2 * SLACK  # and not the 20 s of the drain
 
@@ -684,7 +686,7 @@ def test_streams_of_a_retiring_worker_move_to_other_workers(number: signal.Signa
             print(number.name, streams.stats)
             assert (streams.stats.lost, streams.stats.repeated, streams.stats.aborted.total()) == (0, 0, 0)
             assert streams_open(service) == 80
-            told, moved, forced = farewells(service)
+            told, moved, forced = notifications(service)
             assert told >= sum(held[pid] for pid in set(held) - set(service.workers))
             # A client that returns to a worker that is about to exit is notified once more and then closed at
             # the stop, which the log counts: the worker may exit before it has observed one of them leave.
@@ -705,7 +707,7 @@ def test_killed_worker_leaves_no_open_streams(draining: bool) -> None:
         os.kill(killed, signal.SIGKILL)
         for each in streams:
             with pytest.raises(Lost):
-                each.farewell()
+                each.notification()
         wait_until(lambda: len(service.workers) == 1 and killed not in service.workers, "a new worker")
         wait_until(lambda: streams_open(service) == 0, "none open")
         assert count(service, "opened_total", "events") == 5  # the count stays
@@ -720,7 +722,7 @@ def test_streams_do_not_extend_the_quiet_period(service: Service) -> None:
     with Service(WORKERS=1, **{**QUICK, "DRAIN_MAX": 4}) as leaving:
         with EventStream(leaving.ready().port) as stream:
             leaving.signal(signal.SIGTERM)
-            stream.farewell()
+            stream.notification()
         leaving.wait()
         assert leaving.said("Drain ended: quiet") == 1
     assert get(service.port, "/api").status == 200

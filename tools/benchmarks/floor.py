@@ -32,7 +32,7 @@ def serve(port: int, reference: str) -> None:
     setup_testing_defaults(template)
     head: list[str] = []
 
-    def start_response(status: str, headers: list[tuple[str, str]], exc_info: object = None) -> None:  # noqa: ARG001
+    def start_response(status: str, headers: list[tuple[str, str]], exc_info: object = None) -> None:  # noqa: ARG001 - WSGI's
         head[:] = [f"HTTP/1.1 {status}\r\n", *(f"{name}: {value}\r\n" for name, value in headers), "\r\n"]
 
     listener = socket.create_server(("127.0.0.1", port), backlog=1024)

@@ -146,7 +146,7 @@ class Shell:
         """
         process, mark = self._process, secrets.token_hex(8)
         assert process.stdin is not None  # noqa: S101 - for mypy: they were opened as pipes
-        assert process.stdout is not None  # noqa: S101
+        assert process.stdout is not None  # noqa: S101 - the same
         process.stdin.write(f"{command}\nprintf '\\n{mark} %s\\n' $?\n".encode())
         process.stdin.flush()
         said, until = b"", time.monotonic() + timeout

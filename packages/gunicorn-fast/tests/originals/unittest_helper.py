@@ -32,21 +32,21 @@ class BaseTestCase(unittest.TestCase):
             if sample.name == name and sample.labels == wanted
         ]
 
-    def assertMetric(  # noqa: N802
+    def assertMetric(  # noqa: N802 - the exporter's name
         self, name: str, value: Any, *labels: tuple[str, Any], endpoint: str = "/metrics"
     ) -> None:
         assert self.values(name, labels, endpoint) == [float(value)]
 
-    def assertAbsent(  # noqa: N802
+    def assertAbsent(  # noqa: N802 - the exporter's name
         self, name: str, *labels: tuple[str, Any], endpoint: str = "/metrics"
     ) -> None:
         assert not self.values(name, labels, endpoint)
 
-    def assumeMinimumFlaskVersion(self, least: str) -> None:  # noqa: N802
+    def assumeMinimumFlaskVersion(self, least: str) -> None:  # noqa: N802 - the exporter's name
         if _numbers(version("flask")) < _numbers(least):
             self.skipTest(f"needs Flask {least}")
 
-    def assumeBeforeFlaskVersion(self, limit: str) -> None:  # noqa: N802
+    def assumeBeforeFlaskVersion(self, limit: str) -> None:  # noqa: N802 - the exporter's name
         if _numbers(version("flask")) >= _numbers(limit):
             self.skipTest(f"needs Flask before {limit}")
 
