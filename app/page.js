@@ -2,17 +2,17 @@
 
 // Over HTTP/1.1 a browser opens six connections to a host, and the event stream has one of them. One more
 // request would wait in the browser, and that wait would count as the service's.
-const PLACES = 5;
-const PATIENCE = 10; // seconds for a response, in addition to the sleep of its path
+const CONNECTIONS = 5;
+const TIMEOUT = 10; // seconds for a response, in addition to the sleep of its path
 const SLEEP = 3600; // seconds, the maximum of SLEEP_LIMIT
-const SILENCE = 10; // seconds, the timeout of a stream without an event
+const STREAM_TIMEOUT = 10; // seconds, the timeout of a stream without an event
 const BACKOFF = { first: 0.5, most: 15 }; // seconds before a reconnect, doubled with each attempt
 const ROWS = { wide: 24, narrow: 30 }; // of squares that are kept
 const MINUTES = 2; // of latencies that are drawn
 const PODS = 40; // that are listed, those with the latest responses or events
 const LINES = 200; // of the log
 const COLOURS = 5; // of versions, as page.css has them
-const LATE = 250; // milliseconds by which a timer may be late; requests of that time are still sent
+const TIMER_DELAY = 250; // milliseconds by which a timer may be late; requests of that time are still sent
 const BODY = 10000; // characters that are shown of a response
 const RATES = { least: 1, most: 50 }; // requests per second
 const PATH = /^\/api(\/sleep(\/[^/?#\s]+)?)?$/;
@@ -32,7 +32,7 @@ function make(tag, properties = {}, ...children) {
   return element;
 }
 
-function say(element, text) {
+function setText(element, text) {
   // Only if the text differs, so that a screen reader is notified of changes only.
   if (element.textContent !== text) element.textContent = text;
 }
@@ -51,8 +51,8 @@ function json(text) {
 const versions = []; // in order of appearance; the index is the colour
 let seen; // the state that Reset clears
 
-function forget() {
-  seen = { answered: 0, failed: 0, held: 0, byVersion: new Map(), pods: new Map(), buckets: new Map(), unsaid: [] };
+function clearFigures() {
+  seen = { responses: 0, failed: 0, held: 0, byVersion: new Map(), pods: new Map(), buckets: new Map(), unlogged: [] };
 }
 
 function colour(version) {
@@ -63,11 +63,11 @@ function colour(version) {
   return `v${versions.indexOf(version) % COLOURS}`;
 }
 
-function heard(pod, version, use) {
-  const known = seen.pods.get(pod) ?? { answers: 0 };
+function recordPod(pod, version, use) {
+  const known = seen.pods.get(pod) ?? { responses: 0 };
   known.version = version;
   known.at = Date.now();
-  if (use === "answer") known.answers += 1;
+  if (use === "response") known.responses += 1;
   seen.pods.set(pod, known);
   if (seen.pods.size > PODS) {
     const [longest] = [...seen.pods].sort(([, one], [, other]) => one.at - other.at)[0];
@@ -87,13 +87,13 @@ function log(text) {
 
 const load = { path: "/api", rate: 10, paused: false, inFlight: 0, due: 0 };
 
-async function ask(path) {
+async function request(path) {
   // Send one request; return its result: { ok, ms, status?, problem, body?, version?, pod? }.
   const slept = path === "/api/sleep" ? 1 : Math.min(SLEEP, Math.max(0, Number(path.split("/")[3]) || 0));
   const sent = performance.now();
   load.inFlight += 1;
   try {
-    const response = await fetch(BASE + path, { cache: "no-store", signal: AbortSignal.timeout(1000 * (slept + PATIENCE)) });
+    const response = await fetch(BASE + path, { cache: "no-store", signal: AbortSignal.timeout(1000 * (slept + TIMEOUT)) });
     const body = await response.text();
     const ms = performance.now() - sent;
     const { version, pod, detail } = json(body);
@@ -107,32 +107,32 @@ async function ask(path) {
     return { ok: true, ms, status: response.status, version, pod };
   } catch (error) {
     const ms = performance.now() - sent;
-    const problem = error.name === "TimeoutError" ? `no whole response within ${slept + PATIENCE} s` : "refused or aborted: no whole response";
+    const problem = error.name === "TimeoutError" ? `no whole response within ${slept + TIMEOUT} s` : "refused or aborted: no whole response";
     return { ok: false, ms, problem };
   } finally {
     load.inFlight -= 1;
   }
 }
 
-async function askAndCount() {
+async function requestAndCount() {
   const era = seen;
   const path = load.path;
-  const answer = Object.assign(await ask(path), { path, at: new Date() });
+  const result = Object.assign(await request(path), { path, at: new Date() });
   if (era !== seen) return; // sent before a reset
   const bucket = bucketOf(Math.floor(Date.now() / 1000));
-  if (answer.ok) {
-    seen.answered += 1;
-    seen.byVersion.set(answer.version, (seen.byVersion.get(answer.version) ?? 0) + 1);
-    bucket.latencies.push(answer.ms);
-    bucket.versions.set(answer.version, (bucket.versions.get(answer.version) ?? 0) + 1);
-    heard(answer.pod, answer.version, "answer");
+  if (result.ok) {
+    seen.responses += 1;
+    seen.byVersion.set(result.version, (seen.byVersion.get(result.version) ?? 0) + 1);
+    bucket.latencies.push(result.ms);
+    bucket.versions.set(result.version, (bucket.versions.get(result.version) ?? 0) + 1);
+    recordPod(result.pod, result.version, "response");
   } else {
     seen.failed += 1;
     bucket.failed += 1;
-    seen.unsaid.push(answer);
-    showFailure(answer);
+    seen.unlogged.push(result);
+    showFailure(result);
   }
-  draw(answer);
+  draw(result);
 }
 
 function bucketOf(second) {
@@ -148,24 +148,24 @@ function pace() {
   // Send requests at the chosen rate, whatever the responses; without a free place a request is held back.
   // Some are sent together: one after the other, all would use one connection, and so one pod.
   const now = performance.now();
-  const together = Math.min(PLACES, Math.ceil(load.rate / 4));
-  if (now - load.due > LATE) load.due = now; // a background tab or a machine asleep: those requests are not sent later
+  const together = Math.min(CONNECTIONS, Math.ceil(load.rate / 4));
+  if (now - load.due > TIMER_DELAY) load.due = now; // a background tab or a machine asleep: those requests are not sent later
   while (load.due <= now) {
     load.due += (1000 * together) / load.rate;
     for (let each = 0; each < together && !load.paused; each += 1) {
-      if (load.inFlight < PLACES) askAndCount();
+      if (load.inFlight < CONNECTIONS) requestAndCount();
       else seen.held += 1;
     }
   }
   setTimeout(pace, Math.max(0, load.due - performance.now()));
 }
 
-function showFailure(answer) {
+function showFailure(result) {
   const [, text, whole] = $("failure").children;
   $("failure").hidden = false;
-  say(text, `${clock(answer.at)} GET ${answer.path} after ${latency(answer.ms)}: ${answer.problem}`);
-  say(whole, (answer.body ?? "").slice(0, BODY));
-  whole.hidden = !answer.body;
+  setText(text, `${clock(result.at)} GET ${result.path} after ${latency(result.ms)}: ${result.problem}`);
+  setText(whole, (result.body ?? "").slice(0, BODY));
+  whole.hidden = !result.body;
 }
 
 // ---- squares -------------------------------------------------------------------------------------
@@ -181,9 +181,9 @@ function columns(grid) {
   return Math.max(1, Math.floor((grid.clientWidth - 8 + 2) / 14)); // padding, gap and width of page.css
 }
 
-function draw(answer) {
-  const one = square(answer.ok ? colour(answer.version) : "lost");
-  one.answer = answer;
+function draw(result) {
+  const one = square(result.ok ? colour(result.version) : "lost");
+  one.result = result;
   squares.append(one);
   // Whole rows are removed, so that the others keep their position.
   const row = columns(squares);
@@ -195,11 +195,11 @@ function pick(one) {
   picked?.classList.remove("picked-one");
   picked = one;
   one.classList.add("picked-one");
-  const { at, path, ms, ok, version, pod, problem } = one.answer;
-  say($("picked"), `${clock(at)} GET ${path}: ${ok ? `${version} from ${pod}` : problem}, ${latency(ms)}`);
+  const { at, path, ms, ok, version, pod, problem } = one.result;
+  setText($("picked"), `${clock(at)} GET ${path}: ${ok ? `${version} from ${pod}` : problem}, ${latency(ms)}`);
 }
 
-squares.addEventListener("pointerover", ({ target }) => target.answer && pick(target));
+squares.addEventListener("pointerover", ({ target }) => target.result && pick(target));
 squares.addEventListener("keydown", (event) => {
   const all = squares.children;
   if (!all.length) return;
@@ -232,7 +232,7 @@ class Stream {
   }
 
   reset() {
-    Object.assign(this, { received: 0, lost: 0, repeated: 0, told: 0, cut: 0, longest: 0, pod: null });
+    Object.assign(this, { received: 0, lost: 0, repeated: 0, notified: 0, aborted: 0, longest: 0, pod: null });
     this.row.replaceChildren();
   }
 
@@ -241,7 +241,7 @@ class Stream {
     this.waiting = false; // for the next attempt
     this.live = false; // a tick has arrived on this connection
     this.notice = false; // the server has announced the end
-    this.heardAt = performance.now();
+    this.receivedAt = performance.now();
     this.state = "connecting";
     this.open();
   }
@@ -252,17 +252,17 @@ class Stream {
       return;
     }
     const now = performance.now();
-    const marks = this.brokenAt === undefined ? "" : this.wasTold ? "resumed" : "resumed cut";
+    const marks = this.brokenAt === undefined ? "" : this.wasNotified ? "resumed" : "resumed aborted";
     if (marks) log(`${this.title}: continues at ${pod} after ${seconds((now - this.brokenAt) / 1000)}`);
     if (this.received) this.longest = Math.max(this.longest, (now - this.lastAt) / 1000);
-    this.lastAt = this.heardAt = now;
+    this.lastAt = this.receivedAt = now;
     this.live = true;
     this.tries = 0;
     this.brokenAt = undefined;
     this.state = "live";
     this.pod = pod;
     this.received += 1;
-    heard(pod, version, "tick");
+    recordPod(pod, version, "tick");
     if (this.last !== null && sequence <= this.last) {
       this.repeated += 1;
       log(`${this.title}: ${sequence} came twice`);
@@ -285,7 +285,7 @@ class Stream {
     // The service no longer has the ticks after our last number; its next tick is `first`. Without a count
     // our number is unknown to the service, and the count starts again.
     if (!Number.isSafeInteger(first)) return;
-    this.heardAt = performance.now();
+    this.receivedAt = performance.now();
     if (Number.isSafeInteger(missing) && missing > 0) this.lose(missing, `to ${first - 1}, older than the service repeats`);
     else log(`${this.title}: begins at ${first}. ${detail ?? ""}`);
     this.last = first - 1;
@@ -299,20 +299,20 @@ class Stream {
   }
 
   broken(what) {
-    // The connection has ended. Told or cut counts once, however many attempts to reconnect fail.
+    // The connection has ended. It counts once, as notified or aborted, however many attempts to reconnect fail.
     if (this.brokenAt === undefined) {
       this.brokenAt = performance.now();
-      this.wasTold = this.notice;
-      this[this.notice ? "told" : "cut"] += 1;
+      this.wasNotified = this.notice;
+      this[this.notice ? "notified" : "aborted"] += 1;
       log(`${this.title}: ${this.notice ? `asked to reconnect by ${this.pod}` : `aborted, ${what}`}`);
     }
     this.live = this.notice = false;
-    this.heardAt = performance.now();
+    this.receivedAt = performance.now();
   }
 
   async again(wait = null) {
     // Connect after `wait` seconds; without it after a random part of a delay that doubles with each attempt,
-    // so that clients that were cut together do not reconnect together.
+    // so that clients that were disconnected together do not reconnect together.
     const most = Math.min(BACKOFF.most, BACKOFF.first * 2 ** this.tries);
     const delay = wait ?? most * (0.5 + Math.random() / 2);
     this.tries += 1;
@@ -322,14 +322,14 @@ class Stream {
     this.state = "connecting";
     if (wait === null && this.tries > 1 && this.last !== null) await this.check();
     this.waiting = false;
-    this.heardAt = performance.now();
+    this.receivedAt = performance.now();
     this.open();
   }
 
   async check() {
     // Log the reason of a refusal, which neither EventSource nor WebSocket reports.
     const stop = new AbortController();
-    const late = setTimeout(() => stop.abort(), 1000 * PATIENCE);
+    const late = setTimeout(() => stop.abort(), 1000 * TIMEOUT);
     try {
       const response = await fetch(`${BASE}/api/events?last_event_id=${this.last}`, { cache: "no-store", signal: stop.signal });
       if (!response.ok) log(`${this.title}: ${response.status}, ${json(await response.text()).detail ?? "refused"}`);
@@ -343,22 +343,22 @@ class Stream {
 
   watch() {
     // The connection to a peer that vanished without notice would stay open for ever.
-    if (this.waiting || performance.now() - this.heardAt < 1000 * SILENCE) return;
+    if (this.waiting || performance.now() - this.receivedAt < 1000 * STREAM_TIMEOUT) return;
     this.close();
-    this.broken(`silent for ${SILENCE} s`);
+    this.broken(`silent for ${STREAM_TIMEOUT} s`);
     this.again();
   }
 
   render() {
     const field = (name) => this.root.querySelector(`[data-field=${name}]`);
-    for (const name of ["received", "lost", "repeated", "told", "cut"]) {
-      say(field(name), count(this[name]));
-      field(name).classList.toggle("bad", ["lost", "repeated", "cut"].includes(name) && this[name] > 0);
+    for (const name of ["received", "lost", "repeated", "notified", "aborted"]) {
+      setText(field(name), count(this[name]));
+      field(name).classList.toggle("bad", ["lost", "repeated", "aborted"].includes(name) && this[name] > 0);
     }
-    say(field("last"), this.last === null ? "–" : String(this.last));
-    say(field("pod"), this.pod ?? "–");
-    say(field("longest"), this.longest ? seconds(this.longest) : "–");
-    say(field("state"), this.state);
+    setText(field("last"), this.last === null ? "–" : String(this.last));
+    setText(field("pod"), this.pod ?? "–");
+    setText(field("longest"), this.longest ? seconds(this.longest) : "–");
+    setText(field("state"), this.state);
     const label = `${this.title}: ${this.received} events, ${this.lost} lost, ${this.repeated} repeated`;
     this.row.setAttribute("aria-label", label);
   }
@@ -379,7 +379,7 @@ class Events extends Stream {
     source.onerror = () => {
       this.broken("the connection ended without a notice");
       if (source.readyState === EventSource.CLOSED) this.again();
-      else this.state = "reconnects by itself";
+      else this.state = "reconnects automatically";
     };
   }
 
@@ -480,11 +480,11 @@ function drawLatency() {
   const minute = [];
   for (const [second, bucket] of seen.buckets) if (second > now - 60) minute.push(...bucket.latencies);
   minute.sort((one, other) => one - other);
-  for (const [id, part] of [["p50", 0.5], ["p99", 0.99]]) say($(id), minute.length ? latency(percentile(minute, part)) : "–");
+  for (const [id, part] of [["p50", 0.5], ["p99", 0.99]]) setText($(id), minute.length ? latency(percentile(minute, part)) : "–");
 }
 
 function renderPods() {
-  const rows = [...seen.pods].map(([pod, { version, answers, at }]) => {
+  const rows = [...seen.pods].map(([pod, { version, responses, at }]) => {
     const ago = Math.round((Date.now() - at) / 1000);
     const uses = streams.filter((stream) => stream.live && stream.pod === pod).map((stream) => stream.title);
     const row = make(
@@ -492,7 +492,7 @@ function renderPods() {
       { className: ago >= 5 ? "silent" : "" },
       make("td", {}, pod, make("div", { className: "uses", textContent: uses.join(", ") })),
       make("td", {}, make("span", { className: "version" }, square(colour(version)), version)),
-      make("td", { textContent: count(answers) }),
+      make("td", { textContent: count(responses) }),
       make("td", { textContent: ago < 2 ? "now" : `${ago} s ago` }),
     );
     row.dataset.pod = pod;
@@ -511,22 +511,21 @@ function renderVerdict() {
   const wrong = [];
   if (seen.failed) wrong.push(`${count(seen.failed)} ${seen.failed === 1 ? "request" : "requests"} failed`);
   for (const stream of streams) {
-    const parts = [["lost", "lost"], ["repeated", "repeated"], ["cut", "aborted"]]
-      .filter(([name]) => stream[name]).map(([name, word]) => `${count(stream[name])} ${word}`);
+    const parts = ["lost", "repeated", "aborted"].filter((name) => stream[name]).map((name) => `${count(stream[name])} ${name}`);
     if (parts.length) wrong.push(`${stream.title}: ${parts.join(", ")}`);
   }
-  const nothing = !seen.answered && !seen.failed;
+  const nothing = !seen.responses && !seen.failed;
   const verdict = wrong.length ? `✗ ${wrong.join("; ")}` : nothing ? "No responses yet" : "✓ Nothing is lost";
-  say($("verdict"), load.paused ? `${verdict} (requests are paused)` : verdict);
+  setText($("verdict"), load.paused ? `${verdict} (requests are paused)` : verdict);
   $("verdict").className = `verdict ${wrong.length ? "bad" : nothing ? "" : "good"}`;
-  document.title = `${wrong.length ? "✗" : nothing ? "…" : "✓"} ${count(seen.answered)} responses, ${count(seen.failed)} failed`;
+  document.title = `${wrong.length ? "✗" : nothing ? "…" : "✓"} ${count(seen.responses)} responses, ${count(seen.failed)} failed`;
 }
 
 function render() {
-  for (const name of ["answered", "failed", "held"]) say($(name), count(seen[name]));
+  for (const name of ["responses", "failed", "held"]) setText($(name), count(seen[name]));
   $("failed").parentElement.classList.toggle("bad", seen.failed > 0);
-  if (seen.unsaid.length) {
-    const [first, ...more] = seen.unsaid.splice(0);
+  if (seen.unlogged.length) {
+    const [first, ...more] = seen.unlogged.splice(0);
     log(`GET ${first.path} failed, ${first.problem}` + (more.length ? ` (and ${count(more.length)} more in this second)` : ""));
   }
   renderLegend();
@@ -542,7 +541,7 @@ function everySecond() {
   const now = performance.now();
   // After a pause of this page itself (the machine slept) the timeout of the streams starts again.
   if (now - rendered < 5000) for (const stream of streams) stream.watch();
-  else for (const stream of streams) stream.heardAt = now;
+  else for (const stream of streams) stream.receivedAt = now;
   rendered = now;
   render();
 }
@@ -575,10 +574,10 @@ async function set() {
   load.rate = Number(rate);
   if (path !== load.path) {
     // Requested once before many requests: the service decides whether the seconds are allowed.
-    const answer = await ask(path);
+    const result = await request(path);
     if (mine !== attempt) return;
-    if (answer.status >= 400 && answer.status < 500) {
-      complain($("path"), `The service does not take this path, so the page continues with ${load.path}. Its response:`, answer.body);
+    if (result.status >= 400 && result.status < 500) {
+      complain($("path"), `The service does not take this path, so the page continues with ${load.path}. Its response:`, result.body);
       return;
     }
   }
@@ -598,7 +597,7 @@ $("pause").addEventListener("click", () => {
 });
 
 $("reset").addEventListener("click", () => {
-  forget();
+  clearFigures();
   squares.replaceChildren();
   picked = null;
   $("log").replaceChildren();
@@ -609,7 +608,7 @@ $("reset").addEventListener("click", () => {
 
 // ---- start ---------------------------------------------------------------------------------------
 
-forget();
+clearFigures();
 const streams = [new Events("Event stream"), new Socket("WebSocket")];
 load.due = performance.now();
 pace();

@@ -23,7 +23,7 @@ VALUES = {
     "json('null')": {},
     "json('7')": {},
     "square('lost').className": "lost",
-    "square('v1', 'resumed cut').className": "v1 resumed cut",
+    "square('v1', 'resumed aborted').className": "v1 resumed aborted",
     "columns({ clientWidth: 8 + 14 * 10 - 2 })": 10,
     "columns({ clientWidth: 8 + 14 * 10 - 3 })": 9,
     "columns({ clientWidth: 0 })": 1,
@@ -78,7 +78,7 @@ def test_bucket_of_a_second_is_kept_for_two_minutes(service: Service, tab: Open)
     watched.pause()
     kept = watched.page.evaluate(
         """() => {
-          forget();
+          clearFigures();
           const first = bucketOf(1000);
           const same = bucketOf(1000) === first;
           bucketOf(1000 + 60 * MINUTES + 1);

@@ -35,7 +35,9 @@ def test_page_loses_nothing_in_a_handover(browser: object, tab: Open) -> None:
     with handed_over(tab, **DRAIN) as watched:
         assert watched.number("failed") == watched.squares("lost") == 0, watched.summary()
         for name in STREAMS:
-            assert watched.account(name) == {"lost": 0, "repeated": 0, "told": 1, "cut": 0}, watched.summary()
+            assert watched.account(name) == {"lost": 0, "repeated": 0, "notified": 1, "aborted": 0}, (
+                watched.summary()
+            )
         assert set(watched.versions()) == {"v5", "v6"}
         assert (watched.squares("v0"), watched.squares("v1")) == tuple(watched.versions().values())
         assert watched.page.inner_text("#verdict") == "✓ Nothing is lost (requests are paused)"
@@ -49,7 +51,7 @@ def test_page_turns_red_without_the_drain(browser: object, tab: Open) -> None:
         assert watched.squares("lost") == watched.number("failed")
         for name in STREAMS:
             account = watched.account(name)
-            assert (account["told"], account["cut"]) == (0, 1), watched.summary()
+            assert (account["notified"], account["aborted"]) == (0, 1), watched.summary()
             # Aborted, but without a loss: the successor replays the numbers of the meantime.
             assert (account["lost"], account["repeated"]) == (0, 0), watched.summary()
         verdict = watched.page.inner_text("#verdict")

@@ -112,9 +112,9 @@ def test_lost_and_repeated_events_are_counted(service: Service, tab: Open) -> No
     first = event(10) + event(11) + "event: tick\ndata: nonsense\n\n" + event(14) + RESTART
     with events(watched, first, event(14) + event(15)) as resumed:
         watched.open()
-        shown(watched, "event-stream", "cut", 1)  # the second response ends without a notice
+        shown(watched, "event-stream", "aborted", 1)  # the second response ends without a notice
         account = watched.account("event-stream")
-        assert (account["lost"], account["repeated"], account["told"]) == (2, 1, 1)
+        assert (account["lost"], account["repeated"], account["notified"]) == (2, 1, 1)
         assert watched.page.locator("#event-stream .ticks .lost").count() == 2
         assert "an event that is no tick" in watched.page.inner_text("#log")
         assert "Event stream: 2 lost, 1 repeated, 1 aborted" in watched.page.inner_text("#verdict")
@@ -170,7 +170,7 @@ def test_messages_that_the_service_reports_as_missing_are_counted_once(service: 
     asked = socket(watched, closes(1012, '{"retry": 50}', 10), resumed)
     watched.open()
     shown(watched, "websocket", "received", 3)
-    assert watched.account("websocket") == {"lost": 4, "repeated": 0, "told": 1, "cut": 0}
+    assert watched.account("websocket") == {"lost": 4, "repeated": 0, "notified": 1, "aborted": 0}
     assert asked == ["", "?last=10"]
 
 
@@ -187,7 +187,7 @@ def test_lost_and_repeated_messages_are_counted(service: Service, tab: Open) -> 
     asked = socket(watched, closes(1012, '{"retry": 50}', 10, 12), sends(12, 13))
     watched.open()
     shown(watched, "websocket", "received", 4)
-    assert watched.account("websocket") == {"lost": 1, "repeated": 1, "told": 1, "cut": 0}
+    assert watched.account("websocket") == {"lost": 1, "repeated": 1, "notified": 1, "aborted": 0}
     assert asked == ["", "?last=12"]
 
 
@@ -198,7 +198,7 @@ def test_reconnect_waits_for_the_retry_interval_of_the_restart(service: Service,
     shown(watched, "websocket", "received", 2)
     took = float(watched.stream("websocket", "longest").removesuffix(" s"))
     assert took >= 1.4
-    assert watched.account("websocket") == {"lost": 0, "repeated": 0, "told": 1, "cut": 0}
+    assert watched.account("websocket") == {"lost": 0, "repeated": 0, "notified": 1, "aborted": 0}
 
 
 def test_every_other_close_of_a_websocket_counts_as_cut(service: Service, tab: Open) -> None:
@@ -213,7 +213,7 @@ def test_every_other_close_of_a_websocket_counts_as_cut(service: Service, tab: O
     )
     watched.open()
     shown(watched, "websocket", "received", 5)
-    assert watched.account("websocket") == {"lost": 0, "repeated": 0, "told": 0, "cut": 4}
+    assert watched.account("websocket") == {"lost": 0, "repeated": 0, "notified": 0, "aborted": 4}
     assert asked == ["", "?last=10", "?last=11", "?last=12", "?last=13"]
 
 
@@ -226,7 +226,7 @@ def test_silent_stream_is_reopened(service: Service, tab: Open) -> None:
     watched.page.clock.run_for(12_000)
     shown(watched, "websocket", "received", 2)
     assert asked == ["", "?last=10"]
-    assert watched.account("websocket")["cut"] == 1
+    assert watched.account("websocket")["aborted"] == 1
 
 
 def test_sleep_of_the_machine_does_not_count_as_a_silent_stream(service: Service, tab: Open) -> None:
@@ -237,7 +237,7 @@ def test_sleep_of_the_machine_does_not_count_as_a_silent_stream(service: Service
     shown(watched, "websocket", "received", 1)
     watched.page.clock.fast_forward(60_000)
     watched.page.clock.run_for(2_000)
-    assert watched.account("websocket")["cut"] == 0
+    assert watched.account("websocket")["aborted"] == 0
     assert asked == [""]
 
 
@@ -255,4 +255,4 @@ def test_reconnects_to_an_absent_service_back_off(service: Service, tab: Open) -
     shown(watched, "websocket", "received", 2)
     # 10 s of silence, 0.5 + 1 + 2 + 4 + 8 s, then 15 s each.
     assert took >= 10 + 0.95 * (15.5 + 5 * 15)
-    assert watched.account("websocket") == {"lost": 0, "repeated": 0, "told": 0, "cut": 1}
+    assert watched.account("websocket") == {"lost": 0, "repeated": 0, "notified": 0, "aborted": 1}

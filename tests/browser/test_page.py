@@ -33,8 +33,8 @@ CONTRAST = """selector => {
 }"""
 
 
-def answered(watched: Watched, least: int) -> None:
-    watched.wait("least => Number(document.querySelector('#answered').textContent) >= least", least)
+def wait_for_responses(watched: Watched, least: int) -> None:
+    watched.wait("least => Number(document.querySelector('#responses').textContent) >= least", least)
 
 
 def set_to(watched: Watched, path: str, rate: str) -> None:
@@ -45,11 +45,11 @@ def set_to(watched: Watched, path: str, rate: str) -> None:
 
 def test_page_opens_without_warnings_and_requests_its_own_origin_only(service: Service, tab: Open) -> None:
     watched = tab(service.port).open()
-    answered(watched, 20)
+    wait_for_responses(watched, 20)
     watched.wait_for_streams()
     assert watched.complaints == []
     assert watched.outside() == []
-    assert not [url for url in watched.asked if "favicon" in url]
+    assert not [url for url in watched.requested if "favicon" in url]
     assert watched.page.inner_text("#verdict") == "✓ Nothing is lost"
     assert watched.page.title().startswith("✓")
 
@@ -61,9 +61,9 @@ def test_page_under_a_path_prefix_requests_paths_under_the_prefix(
     with Service(SCRIPT_NAME="/flask", **QUICK) as service:
         watched = tab(service.ready("/flask/health/ready").port)
         watched.page.goto(watched.origin + path)
-        answered(watched, 5)
+        wait_for_responses(watched, 5)
         watched.wait_for_streams()
-        assert {urlsplit(url).path for url in watched.asked} == {
+        assert {urlsplit(url).path for url in watched.requested} == {
             *(path, "/flask/api", "/flask/api/events", "/flask/api/ws")
         }
         assert watched.complaints == []
@@ -71,7 +71,7 @@ def test_page_under_a_path_prefix_requests_paths_under_the_prefix(
 
 def test_every_response_is_a_square_in_the_colour_of_its_version(service: Service, tab: Open) -> None:
     watched = tab(service.port).open()
-    answered(watched, 20)
+    wait_for_responses(watched, 20)
     watched.pause()
     assert watched.versions() == {"v5": watched.squares()}
     assert watched.squares("v0") == watched.squares()
@@ -96,14 +96,14 @@ def test_latencies_are_drawn(service: Service, tab: Open) -> None:
 
 def test_path_and_rate_are_set_and_kept_in_the_address(service: Service, tab: Open) -> None:
     watched = tab(service.port).open()
-    answered(watched, 5)
+    wait_for_responses(watched, 5)
     set_to(watched, "/api/sleep/0.1", "30")
     watched.page.wait_for_url("**/?path=%2Fapi%2Fsleep%2F0.1&rate=30")
-    watched.wait("() => squares.lastChild?.answer.path === '/api/sleep/0.1'")
+    watched.wait("() => squares.lastChild?.result.path === '/api/sleep/0.1'")
     watched.page.reload()
-    answered(watched, 5)
+    wait_for_responses(watched, 5)
     assert watched.page.input_value("#path") == "/api/sleep/0.1"
-    watched.wait("() => squares.lastChild?.answer.path === '/api/sleep/0.1'")
+    watched.wait("() => squares.lastChild?.result.path === '/api/sleep/0.1'")
 
 
 def test_requests_beyond_the_connections_of_the_browser_are_held_and_do_not_fail(
@@ -112,9 +112,9 @@ def test_requests_beyond_the_connections_of_the_browser_are_held_and_do_not_fail
     """Send requests of 1 s faster than the five connections left beside the event stream can carry them."""
     watched = tab(service.port, "?path=/api/sleep&rate=50").open()
     watched.wait("() => Number(document.querySelector('#held').textContent) > 50")
-    answered(watched, 6)
+    wait_for_responses(watched, 6)
     assert watched.number("failed") == 0
-    longest = watched.page.evaluate("Math.max(...[...squares.children].map(one => one.answer.ms))")
+    longest = watched.page.evaluate("Math.max(...[...squares.children].map(one => one.result.ms))")
     assert longest < 2000, "one that waited for another's place took both their times"
 
 
@@ -123,14 +123,14 @@ def test_error_of_the_service_about_a_path_is_shown_in_full(
     service: Service, tab: Open, seconds: str
 ) -> None:
     watched = tab(service.port).open()
-    answered(watched, 1)
+    wait_for_responses(watched, 1)
     set_to(watched, f"/api/sleep/{seconds}", "10")
     watched.page.wait_for_selector("#problem pre")
     said = service.get(f"/api/sleep/{seconds}").body.decode()
     assert watched.page.inner_text("#problem pre").strip() == said.strip()
     assert watched.page.get_attribute("#path", "aria-invalid") == "true"
-    before = watched.number("answered")
-    answered(watched, before + 5)
+    before = watched.number("responses")
+    wait_for_responses(watched, before + 5)
     assert watched.number("failed") == 0
     set_to(watched, "/api", "10")
     watched.wait("() => !document.querySelector('#problem').childElementCount")
@@ -165,32 +165,32 @@ def test_page_with_an_invalid_query_reports_the_error_and_sends_requests(service
     watched = tab(service.port, "?path=/nowhere&rate=10").open()
     watched.page.wait_for_selector("#problem p")
     assert "/nowhere" in watched.page.inner_text("#problem")
-    answered(watched, 5)
+    wait_for_responses(watched, 5)
 
 
 def test_buttons_pause_resume_and_reset_the_page(service: Service, tab: Open) -> None:
     watched = tab(service.port).open()
-    answered(watched, 10)
+    wait_for_responses(watched, 10)
     watched.wait_for_streams()
     watched.page.click("#pause")
     assert watched.page.get_attribute("#pause", "aria-pressed") == "true"
     assert "paused" in watched.page.inner_text("#verdict")
     events = int(watched.stream("event-stream", "received"))
     watched.wait("least => streams[0].received >= least", events + 2)
-    before = watched.number("answered")
+    before = watched.number("responses")
     watched.wait("least => streams[0].received >= least", events + 4)
-    assert watched.number("answered") == before
+    assert watched.number("responses") == before
     watched.page.click("#reset")
-    assert (watched.number("answered"), watched.squares()) == (0, 0)
+    assert (watched.number("responses"), watched.squares()) == (0, 0)
     watched.page.click("#pause")
-    answered(watched, 5)
+    wait_for_responses(watched, 5)
     assert watched.page.inner_text("#verdict") == "✓ Nothing is lost"
-    assert watched.account("event-stream") == {"lost": 0, "repeated": 0, "told": 0, "cut": 0}
+    assert watched.account("event-stream") == {"lost": 0, "repeated": 0, "notified": 0, "aborted": 0}
 
 
 def test_every_control_is_reachable_and_outlined_with_the_keyboard(service: Service, tab: Open) -> None:
     watched = tab(service.port).open()
-    answered(watched, 30)
+    wait_for_responses(watched, 30)
     reached = []
     for _ in range(20):
         watched.page.keyboard.press("Tab")
@@ -225,7 +225,7 @@ def test_every_control_is_reachable_and_outlined_with_the_keyboard(service: Serv
 
 def test_narrow_screen_needs_no_horizontal_scrolling(service: Service, tab: Open) -> None:
     watched = tab(service.port, viewport={"width": 360, "height": 740}).open()
-    answered(watched, 30)
+    wait_for_responses(watched, 30)
     watched.page.click("summary")
     set_to(watched, "/api/sleep/" + "9" * 60, "10")
     watched.page.wait_for_selector("#problem pre")
@@ -235,19 +235,19 @@ def test_narrow_screen_needs_no_horizontal_scrolling(service: Service, tab: Open
 def test_squares_are_bounded(service: Service, tab: Open) -> None:
     watched = tab(service.port, "?rate=50", viewport={"width": 120, "height": 740}).open()
     counts = []
-    watched.wait(f"() => seen.answered > {30 * 8 + 20}")  # more than the maximum number of squares
+    watched.wait(f"() => seen.responses > {30 * 8 + 20}")  # more than the maximum number of squares
     for _ in range(5):
         counts.append(watched.squares())
         watched.page.wait_for_timeout(50)
     assert max(counts) <= 30 * 8
-    assert watched.number("answered") > max(counts)
+    assert watched.number("responses") > max(counts)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1200, 360])
 def test_page_is_accessible(service: Service, tab: Open, scheme: str, width: int) -> None:
     watched = tab(service.port, color_scheme=scheme, viewport={"width": width, "height": 900}).open()
-    answered(watched, 10)
+    wait_for_responses(watched, 10)
     watched.page.click("summary")
     set_to(watched, "/api/sleep/x", "10")
     watched.page.wait_for_selector("#problem pre")

@@ -15,12 +15,12 @@ ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 2\r\n\r
 
 
 class Resets:
-    """Server that resets one connection at a request of /asked: a reused connection, or a new one."""
+    """Server that resets one connection at a request of /poll: a reused connection, or a new one."""
 
     def __init__(self, used: bool) -> None:
         self.used = used
         self.methods: list[str] = []
-        """Methods of the requests of /asked, from the request whose connection was reset."""
+        """Methods of the requests of /poll, from the request whose connection was reset."""
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/"
         self._thread = threading.Thread(target=self._serve)
@@ -30,14 +30,14 @@ class Resets:
         with contextlib.suppress(OSError):
             while True:
                 connection, _ = self._listener.accept()
-                threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
+                threading.Thread(target=self._respond, args=(connection,), daemon=True).start()
 
-    def _answer(self, connection: socket.socket) -> None:
+    def _respond(self, connection: socket.socket) -> None:
         used = False
         with connection, contextlib.suppress(OSError):
             while head := connection.recv(65536):
                 method, path, _ = head.decode().split(" ", 2)
-                if path == "/asked":
+                if path == "/poll":
                     reset = not self.methods and used is self.used
                     if reset or self.methods:
                         self.methods.append(method)
@@ -56,8 +56,8 @@ class Resets:
 
 
 @pytest.fixture
-def ask(browser: Browser) -> Iterator[Callable[[Resets, str], str]]:
-    """Yield a function that loads the server's page and fetches /asked until the server resets a connection.
+def fetch(browser: Browser) -> Iterator[Callable[[Resets, str], str]]:
+    """Yield a function that loads the server's page and fetches /poll until a reset of a connection.
 
     The function returns the text of the response, or the name of the error.
     """
@@ -65,12 +65,10 @@ def ask(browser: Browser) -> Iterator[Callable[[Resets, str], str]]:
     page = context.new_page()
     servers: list[Resets] = []
 
-    def asked(server: Resets, method: str) -> str:
+    def fetched(server: Resets, method: str) -> str:
         servers.append(server)
         page.goto(server.url)
-        script = (
-            "method => fetch('/asked', {method}).then(answer => answer.text()).catch(error => error.name)"
-        )
+        script = "method => fetch('/poll', {method}).then(reply => reply.text()).catch(error => error.name)"
         for _ in range(20):  # the browser may have opened a spare connection
             said = page.evaluate(script, method)
             assert isinstance(said, str)
@@ -78,7 +76,7 @@ def ask(browser: Browser) -> Iterator[Callable[[Resets, str], str]]:
                 return said
         raise AssertionError("it had no such connection")
 
-    yield asked
+    yield fetched
     context.close()
     for server in servers:
         server.close()
@@ -86,15 +84,15 @@ def ask(browser: Browser) -> Iterator[Callable[[Resets, str], str]]:
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_reset_of_a_reused_connection_is_hidden_by_a_repeated_request(
-    ask: Callable[[Resets, str], str], method: str
+    fetch: Callable[[Resets, str], str], method: str
 ) -> None:
     server = Resets(used=True)
-    assert ask(server, method) == "ok"
+    assert fetch(server, method) == "ok"
     assert server.methods == [method, method]
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_reset_of_a_new_connection_is_reported(ask: Callable[[Resets, str], str], method: str) -> None:
+def test_reset_of_a_new_connection_is_reported(fetch: Callable[[Resets, str], str], method: str) -> None:
     server = Resets(used=False)
-    assert ask(server, method) == "TypeError"
+    assert fetch(server, method) == "TypeError"
     assert server.methods == [method]

@@ -46,12 +46,12 @@ class Watched:
         self.query = query
         self.complaints: list[str] = []
         """Errors and warnings of the console, including violations of the policy, and exceptions."""
-        self.asked: list[str] = []
+        self.requested: list[str] = []
         """URLs of all requests."""
         self.page.on("console", self._on_console)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("request", lambda request: self.asked.append(request.url))
-        self.page.on("websocket", lambda socket: self.asked.append(socket.url))
+        self.page.on("request", lambda request: self.requested.append(request.url))
+        self.page.on("websocket", lambda socket: self.requested.append(socket.url))
 
     def _on_console(self, said: ConsoleMessage) -> None:
         if said.type in ("error", "warning"):
@@ -71,7 +71,7 @@ class Watched:
         self.page.wait_for_function(condition, arg=argument, polling=50)
 
     def number(self, name: str) -> int:
-        """Return one of the figures: answered, failed, held."""
+        """Return one of the figures: responses, failed, held."""
         return int(self.page.inner_text(f"#{name}").replace(",", ""))
 
     def stream(self, name: str, field: str) -> str:
@@ -80,7 +80,7 @@ class Watched:
 
     def account(self, name: str) -> dict[str, int]:
         """Return the counters of a stream."""
-        return {field: int(self.stream(name, field)) for field in ("lost", "repeated", "told", "cut")}
+        return {field: int(self.stream(name, field)) for field in ("lost", "repeated", "notified", "aborted")}
 
     def versions(self) -> dict[str, int]:
         """Return the number of responses of each version, as the legend shows it."""
@@ -117,13 +117,13 @@ class Watched:
             """() => {
               const shown = id => Number(document.getElementById(id).textContent);
               const squares = document.querySelectorAll('#squares i').length;
-              return load.inFlight === 0 && shown('answered') + shown('failed') === squares;
+              return load.inFlight === 0 && shown('responses') + shown('failed') === squares;
             }"""
         )
 
     def outside(self) -> list[str]:
         """Return the URLs of requests to other hosts than the service."""
-        return [url for url in self.asked if urlsplit(url).netloc != urlsplit(self.origin).netloc]
+        return [url for url in self.requested if urlsplit(url).netloc != urlsplit(self.origin).netloc]
 
     def summary(self) -> str:
         """Return the verdict, the log and the complaints, for the message of a failed test."""
