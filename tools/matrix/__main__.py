@@ -38,6 +38,8 @@ OLDEST_PYTHON = "3.11"
 PYTHONS = (OLDEST_PYTHON, "3.12", "3.13", "3.14", "3.15")
 """Versions of Python. Every version of Gunicorn runs on the oldest one, versions from NEWER on run on all."""
 NEWER = 26
+PYTHONS_OF = {"23.0.0": (OLDEST_PYTHON, "3.12", "3.13")}
+"""Versions of Python of a version before NEWER that many services still run."""
 
 
 class MissingPythonError(Exception):
@@ -60,7 +62,7 @@ def alongside(version: str) -> tuple[str, ...]:
 def exists(version: str, worker_class: str, python_version: str) -> bool:
     """Return whether a version has a worker class, and runs on a Python here."""
     major = int(version.partition(".")[0])
-    if python_version != OLDEST_PYTHON and major < NEWER:
+    if major < NEWER and python_version not in PYTHONS_OF.get(version, (OLDEST_PYTHON,)):
         return False
     if worker_class == "asgi":
         return major >= 24

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import socket
@@ -148,6 +149,7 @@ def pre_request(worker, req): note("pre_request")
 def post_request(worker, req): note("post_request")
 def child_exit(server, worker): note("child_exit")
 def on_exit(server): note("on_exit")
+def worker_abort(worker): note("worker_abort")
 """
 
 
@@ -155,12 +157,40 @@ def on_exit(server): note("on_exit")
 def test_hooks_of_the_configuration_are_kept(start: Any) -> None:
     service = start(HOOKS + INSTALL)
     service.wait_for("hook post_worker_init")
+    os.kill(int(service.wait_for(r"Booting worker with pid: (\d+)")[1]), signal.SIGABRT)
+    service.wait_for(r"hook worker_abort\n[\s\S]*hook post_worker_init")
     assert b"Hello" in service.get("/")
     assert service.stop() == 0
     for name in OURS_FIRST + OURS_LAST:
         service.wait_for(f"hook {name}\n")
     service.wait_for("Drain ended: quiet; 0 requests completed")
     service.wait_for("Stopped: every request completed")
+
+
+HANGS = """
+import sys, time
+
+def application(environ, start_response):
+    print("the request hangs", file=sys.stderr, flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.slow
+def test_request_of_a_worker_that_exceeds_its_timeout_is_counted_as_aborted(start: Any) -> None:
+    service = start(INSTALL, "-k", "sync", application=HANGS)
+    worker = int(service.wait_for(r"Booting worker with pid: (\d+)")[1])
+    port = int(service.wait_for(r"Listening at: http://127\.0\.0\.1:(\d+)")[1])
+    with socket.create_connection(("127.0.0.1", port), timeout=CONDITION_TIMEOUT) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
+        service.wait_for("the request hangs")
+        os.kill(worker, signal.SIGABRT)  # the master's signal after the timeout
+        response = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert not response or response.startswith(b"HTTP/1.1 500")  # Gunicorn's, from 22 on
+    service.wait_for(r"hangs[\s\S]*Booting worker with pid")
+    assert b" 200 " in service.get("/ready")
+    assert service.stop() == 0
+    service.wait_for("Stopped: 1 request aborted")
 
 
 OTHER_LIBRARIES = """

@@ -38,7 +38,9 @@ def test_cell_names_the_pythons_and_the_failed_scenarios() -> None:
 
 def test_older_gunicorn_runs_on_the_oldest_python_only() -> None:
     assert exists("23.0.0", "gthread", "3.11")
-    assert not exists("23.0.0", "gthread", "3.12")
+    assert exists("23.0.0", "gthread", "3.13")
+    assert not exists("23.0.0", "gthread", "3.14")
+    assert not exists("22.0.0", "gthread", "3.12")
     assert exists("27.0.1", "gthread", "3.13")
     assert not exists("23.0.0", "asgi", "3.11")
 
@@ -49,7 +51,7 @@ def test_pair_is_selected_with_and_without_a_python() -> None:
     assert {version for version, _, _ in selected([])} == set(VERSIONS)
 
 
-@pytest.mark.parametrize("name", ["26.2.0/uvicorn", "27.0.1/eventlet", "23.0.0/gthread/3.12", "27.0.1"])
+@pytest.mark.parametrize("name", ["26.2.0/uvicorn", "27.0.1/eventlet", "22.0.0/gthread/3.12", "27.0.1"])
 def test_pair_that_does_not_exist_is_refused(name: str) -> None:
     with pytest.raises(UnknownPairError, match=rf"--only {name}: there is no such pair; allowed is"):
         selected(["27.0.1/sync", name])

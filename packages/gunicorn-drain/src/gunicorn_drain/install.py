@@ -29,13 +29,21 @@ FROM_ENVIRONMENT: Final = object()
 WITHOUT_FILE: Final = {"gunicorn_drain.config": ("DRAIN_READINESS", "DRAIN_PROBES")}
 """More variables that are settings, by the name of the module that is the configuration file."""
 
-OURS_FIRST: Final = ("on_starting", "when_ready", "pre_fork", "post_fork", "post_worker_init", "pre_request")
+OURS_FIRST: Final = (
+    "on_starting",
+    "when_ready",
+    "pre_fork",
+    "post_fork",
+    "post_worker_init",
+    "pre_request",
+    "worker_abort",
+)
 """Hooks of which the drain's part runs before the configuration's own, which then finds the drain set up."""
 
 OURS_LAST: Final = ("post_request", "child_exit", "on_exit")
 """Hooks of which the drain's part runs after the configuration's own, even if the latter raises."""
 
-GUARDED: Final = ("pre_fork", "post_fork", "post_worker_init", "child_exit", "on_exit")
+GUARDED: Final = ("pre_fork", "post_fork", "post_worker_init", "worker_abort", "child_exit", "on_exit")
 """Hooks that run while the service has clients. The hooks of a request catch their faults themselves."""
 
 _own: dict[int, tuple[Hook, object]] = {}
@@ -120,6 +128,7 @@ def install(
         "post_fork": partial(_post_fork, drain),
         "post_worker_init": partial(_post_worker_init, drain, readiness, responses, own["post_request"]),
         "pre_request": requests.pre_request,
+        "worker_abort": drain.worker.worker_abort,
         "post_request": requests.post_request,
         "child_exit": drain.master.child_exit,
         "on_exit": drain.master.on_exit,

@@ -147,6 +147,14 @@ class Worker:
             if self._master[PHASE]:
                 slot[RESPONSES] += 1
 
+    def worker_abort(self, worker: Any) -> None:  # noqa: ARG002 - Gunicorn's signature
+        """Leave the requests in flight to be counted as aborted: the worker ends (Gunicorn's hook).
+
+        A sync worker that the master ends after its timeout calls post_request for the request that it
+        serves, although its client gets no response, or from Gunicorn 22 on a 500.
+        """
+        vars(self)["count_out"] = lambda: None
+
     @contextmanager
     def guarded(self, part: str) -> Iterator[None]:
         """Log a fault of the drain in the block once, and continue: a request must not fail because of it."""
