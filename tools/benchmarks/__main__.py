@@ -24,7 +24,7 @@ def table(rows: list[Row]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-FIGURES = ("requests/s", "ratio", "p99 ratio", "CPU us/request", "CPU to granian's")
+FIGURES = ("requests/s", "ratio", "CPU us/request", "CPU to granian's")
 """Columns of `by_application`, for each number of connections."""
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tools.benchmarks.servers import LANE, LEADER
+from tools.benchmarks.waits import CONNECTIONS
 
 OURS = (LEADER.name, LANE.name)
 
@@ -40,6 +41,10 @@ class Limit:
 
 LIMITS: Mapping[str, Sequence[Limit]] = {
     "throughput": (Limit("CPU ratio", (LEADER.name,), at_most=1), Limit("errors", at_most=0)),
+    "waits": (
+        Limit("connections served", at_least=CONNECTIONS),
+        Limit("p99 to uWSGI's", (LEADER.name,), at_most=1),
+    ),
     "instructions": (Limit("to granian's", (LEADER.name,), at_most=1.15),),
     "idle": (Limit("rate ratio", at_least=0.8),),
     "lazy": (Limit("p99 ratio", at_most=3),),

@@ -10,6 +10,9 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+SERVER_CPU, LOAD_CPU = 1, 0
+"""Processors of the server and of its load."""
+
 _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
 
 

@@ -22,7 +22,7 @@ from tools.benchmarks.applications import APPLICATIONS, Application
 from tools.benchmarks.curves import CURVES
 from tools.benchmarks.figures import Row, Spread, slope_row, spread
 from tools.benchmarks.instructions import instructions
-from tools.benchmarks.load import open_connections, wrk
+from tools.benchmarks.load import LOAD_CPU, SERVER_CPU, open_connections, wrk
 from tools.benchmarks.servers import (
     GRANIAN_NAME,
     GTHREAD,
@@ -35,6 +35,7 @@ from tools.benchmarks.servers import (
     contenders,
     on_each_python,
 )
+from tools.benchmarks.waits import waits
 
 GREEDY = {
     "64 busy connections": ("/api", 64, 1),
@@ -62,9 +63,6 @@ SAMPLED = 2.0
 
 
 CONNECTIONS = 8, 64
-
-SERVER_CPU, LOAD_CPU = 1, 0
-"""Dedicated processors for the server and its load, if there are two."""
 
 WARM_UP = 3
 """Duration of the load before a Python is measured, in seconds: a compiler needs some."""
@@ -111,8 +109,6 @@ def _throughput(application: Application, rounds: int) -> Iterator[Row]:
                     "connections": connections,
                     "requests/s": round(statistics.median(each.rate for each in costs)),
                     "ratio": _ratio(costs, base, "rate"),
-                    "p99 ms": round(statistics.median(each.p99 for each in costs) * 1e3, 2),
-                    "p99 ratio": _ratio(costs, base, "p99"),
                     "CPU us/request": round(statistics.median(each.processor for each in costs) * 1e6),
                     "CPU ratio": _ratio(costs, base, "processor"),
                     "CPU to granian's": _ratio(costs, granian, "processor"),
@@ -125,8 +121,6 @@ class Cost(NamedTuple):
 
     rate: float
     """Requests per second."""
-    p99: float
-    """99th percentile of the latency, in seconds."""
     processor: float
     """Processor time of a request, all the server's processes together, in seconds."""
     errors: int
@@ -142,7 +136,7 @@ def _cost_of(server: Server, connections: int) -> Cost:
     before = server.processor_seconds()
     measured = wrk(server.port, connections=connections, seconds=1, cpu=LOAD_CPU)
     processor = (server.processor_seconds() - before) / measured.rate
-    return Cost(measured.rate, measured.p99, processor, measured.errors)
+    return Cost(measured.rate, processor, measured.errors)
 
 
 def pythons(rounds: int) -> list[Row]:
@@ -383,6 +377,7 @@ SCENARIOS: dict[str, Callable[[int], list[Row]]] = {
     each.__name__: each
     for each in (
         throughput,
+        waits,
         instructions,
         pythons,
         hooks,

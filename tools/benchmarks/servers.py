@@ -82,7 +82,7 @@ def drained(name: str, worker_class: str, application: Application) -> Contender
 
 
 STOCK_NAME, LEADER_NAME, LANE_NAME, GTHREAD_NAME = "gthread", "leader", "probe lane", "gthread, drain"
-GRANIAN_NAME, UWSGI_NAME, FLOOR_NAME = "granian", "uWSGI", "floor"
+GRANIAN_NAME, UWSGI_NAME, WAITRESS_NAME, FLOOR_NAME = "granian", "uWSGI", "waitress", "floor"
 DRAINED = (LEADER_NAME, LANE_NAME, GTHREAD_NAME)
 """Servers with the drain."""
 
@@ -106,7 +106,7 @@ def contenders(application: Application) -> tuple[Contender, ...]:
             *("--disable-logging", "--need-app", "--die-on-term", "--module", run),
         ),
         _other(
-            "waitress",
+            WAITRESS_NAME,
             application,
             *("waitress-serve", "--listen=127.0.0.1:{port}", "--threads={threads}"),
             *(f"--connection-limit={WORKER_CONNECTIONS}", run),
