@@ -130,6 +130,14 @@ HOOKS: dict[str, tuple[Sequence[Change], set[tuple[Severity, str]]]] = {
     ),
     "sleep or true": ([hook("sh", "-c", "sleep 15 || true")], set()),
     "for loop of sleeps": ([hook("sh", "-c", "for i in $(seq 15); do sleep 1; done")], set()),
+    "hook of an empty word": ([hook("")], {(LOSES, "prestop")}),
+    "sleep of forty digits": ([hook("sleep", "9" * 40)], {(LOSES, "grace-period")}),
+    "sleep in exponents": ([hook("sleep", "2e1")], set()),
+    "sleep with a point and no digits behind it": ([hook("sleep", "15.")], set()),
+    "kill -USR1 1 in the image of haproxy": (
+        [image("haproxy:3.2"), command(), hook("sh", "-c", "kill -USR1 1")],
+        {(LOSES, "prestop")},
+    ),
     "until loop": ([hook("sh", "-c", "until [ $(cat /tmp/active) = 0 ]; do sleep 1; done")], set()),
     "envoy healthcheck fail then sleep": (
         [hook("sh", "-c", "curl -X POST localhost:9901/healthcheck/fail; sleep 20")],

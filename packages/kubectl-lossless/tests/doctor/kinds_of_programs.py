@@ -19,12 +19,28 @@ from doctor.kinds import (
     of_container,
     pod,
     script,
+    spec,
     without_service,
 )
 from doctor.kinds_of_hooks import UVICORN
 from kubectl_lossless.doctor.finding import Severity
 
 SERVER = " ".join(THREADS)
+
+SPRING_YAML = """
+server:
+  shutdown: graceful
+spring:
+  lifecycle:
+    timeout-per-shutdown-phase: {}
+"""
+
+HEALTH = {"httpGet": {"path": "/healthz", "port": 8081}, "timeoutSeconds": 2}
+
+
+def variable_from(name: str, **source: Any) -> Change:
+    """Add a variable whose value is elsewhere."""
+    return of_container(env=[{"name": name, "valueFrom": source}])
 
 
 def config_map(name: str, data: dict[str, str]) -> Change:
@@ -113,6 +129,40 @@ PROGRAMS: dict[str, tuple[Sequence[Change], set[tuple[Severity, str]]]] = {
             grace(30),
         ],
         set(),
+    ),
+    "spring graceful 10s in 30 by the variable without underscores": (
+        [
+            command("java", "-jar", "/app.jar"),
+            env(SERVER_SHUTDOWN="graceful", SPRING_LIFECYCLE_TIMEOUTPERSHUTDOWNPHASE="10s"),
+            grace(30),
+        ],
+        set(),
+    ),
+    "spring graceful 45s in 30 by a file": (
+        [
+            command("java", "-jar", "/app.jar"),
+            mounted("conf", "/config"),
+            config_map("conf", {"application.yaml": SPRING_YAML.format("45s")}),
+            grace(30),
+        ],
+        {(RISKS, "grace-period")},
+    ),
+    "spring graceful 10s in 30 by a file": (
+        [
+            command("java", "-jar", "/app.jar"),
+            mounted("conf", "/config"),
+            config_map("conf", {"application.yaml": SPRING_YAML.format("10s")}),
+            grace(30),
+        ],
+        set(),
+    ),
+    "spring immediate by a file of properties": (
+        [
+            command("java", "-jar", "/app.jar"),
+            mounted("conf", "/config"),
+            config_map("conf", {"application-prod.properties": "server.shutdown = immediate\n"}),
+        ],
+        {(RISKS, "in-flight")},
     ),
     "spring graceful 20s in 60": (
         [
@@ -311,6 +361,36 @@ PROGRAMS: dict[str, tuple[Sequence[Change], set[tuple[Severity, str]]]] = {
         ],
         set(),
     ),
+    "workers from a Secret": (
+        [command(*THREADS, "-w", "$(W)"), variable_from("W", secretKeyRef={"name": "s", "key": "w"})],
+        set(),
+    ),
+    "workers from a resource": (
+        [command(*THREADS, "-w", "$(W)"), variable_from("W", resourceFieldRef={"resource": "limits.cpu"})],
+        set(),
+    ),
+    "workers from a ConfigMap that is not there": (
+        [command(*THREADS, "-w", "$(W)"), variable_from("W", configMapKeyRef={"name": "c", "key": "w"})],
+        set(),
+    ),
+    "keep-alive from a variable of a variable": (
+        [
+            command("gunicorn", "shop.wsgi", "--threads", "4", "--graceful-timeout", "20"),
+            env(SECONDS="2", GUNICORN_CMD_ARGS="--keep-alive $(SECONDS)"),
+        ],
+        {(RISKS, "keepalive")},
+    ),
+    "controller that elects a leader": (
+        [
+            command("/manager", "--leader-elect", "--metrics-bind-address=:8080"),
+            without_service,
+            no_hook,
+            of_container(ports=[], startupProbe=None, readinessProbe=HEALTH, livenessProbe=HEALTH),
+            spec(replicas=1),
+        ],
+        set(),
+    ),
+    "cargo watch": ([command("cargo", "watch", "-x", "run")], {(RISKS, "reload")}),
     "go run": ([command("go", "run", "./cmd/web")], {(LOSES, "wrapper")}),
     "mix phx.server": ([command("mix", "phx.server")], set()),
     "elixir release": ([command("/app/bin/shop", "start")], set()),

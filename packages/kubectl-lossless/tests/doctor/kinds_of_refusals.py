@@ -23,6 +23,11 @@ def ingress_path(api: str = "networking.k8s.io/v1", **path: Any) -> Change:
     return added(api, "Ingress", "web", {"ingressClassName": "nginx", **fields})
 
 
+def paths_of(ingress: Object) -> list[Object]:
+    found: list[Object] = ingress["spec"]["rules"][0]["http"]["paths"]
+    return found
+
+
 def config(**strategy: Any) -> Sequence[Change]:
     """Return a DeploymentConfig with a strategy."""
 
@@ -211,6 +216,14 @@ REFUSALS: dict[str, tuple[Sequence[Change], set[tuple[Severity, str]]]] = {
     "volume of no kind": ([of_pod(volumes=[{"name": "v"}])], set()),
     "label with a space in its name": (
         [lambda objects: objects[0]["spec"]["template"]["metadata"]["labels"].update({"a b": "x"})],
+        REFUSED,
+    ),
+    "Service port without a number": ([lambda objects: objects[1]["spec"]["ports"][0].pop("port")], REFUSED),
+    "Ingress path without a backend": (
+        [
+            ingress("web", {"number": 80}),
+            lambda objects: paths_of(objects[-1]).append({"path": "/x", "pathType": "Prefix"}),
+        ],
         REFUSED,
     ),
     "annotation with two slashes": (

@@ -515,6 +515,18 @@ SCRIPTS: dict[str, tuple[Sequence[Change], set[tuple[Severity, str]]]] = {
         [script(f"set -eo pipefail; exec {GUNICORN}"), image("python:3.12-alpine")],
         set(),
     ),
+    "exec of a shell that stays": ([script(f"exec sh -c '{GUNICORN}'")], {(LOSES, "shell-entrypoint")}),
+    "exec of a shell that stays behind a command": (
+        [script(f"./migrate && exec sh -c '{GUNICORN}'")],
+        {(LOSES, "shell-entrypoint")},
+    ),
+    "exec of a shell that execs": ([script(f"exec sh -c 'exec {GUNICORN}'")], set()),
+    "exec of a shell that gives its place": ([script(f"exec bash -c '{GUNICORN}'")], set()),
+    "exec of a shell that stays, without a hook": (
+        [script("exec bash -c 'exec gunicorn shop.wsgi --threads 4 --keep-alive 75'"), no_hook, grace(60)],
+        {(LOSES, "drain")},
+    ),
+    "exec of a shell with a script that only it knows": ([script('exec sh -c "$START"')], set()),
     "runuser": ([command("runuser", "-u", "app", "--", *THREADS)], {(RISKS, "wrapper")}),
     "hook that reads with a timeout": ([hook("bash", "-c", "read -t 15 <> <(:)")], set()),
     "xvfb-run": ([command("xvfb-run", *THREADS)], {(LOSES, "wrapper")}),

@@ -150,6 +150,17 @@ WORKLOADS: dict[str, tuple[Sequence[Change], set[tuple[Severity, str]]]] = {
         set(),
     ),
     "linkerd ingress mode": ([annotated({"linkerd.io/inject": "ingress"})], {(RISKS, "injected-proxy")}),
+    "linkerd as a native sidecar by the annotation in beta": (
+        [
+            annotated(
+                {
+                    "linkerd.io/inject": "enabled",
+                    "config.beta.linkerd.io/proxy-enable-native-sidecar": "true",
+                }
+            )
+        ],
+        set(),
+    ),
     "linkerd by namespace": (
         [in_namespace(annotations={"linkerd.io/inject": "enabled"})],
         {(RISKS, "injected-proxy")},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -47,11 +48,15 @@ class ConfigMaps:
             data = self._data.get((source.get("configMapRef") or {}).get("name", ""), {})
             found |= {source.get("prefix", "") + name: value for name, value in data.items()}
         for entry in spec.get("env") or ():
-            reference = (entry.get("valueFrom") or {}).get("configMapKeyRef") or {}
+            source = entry.get("valueFrom") or {}
+            reference = source.get("configMapKeyRef") or {}
             data = self._data.get(reference.get("name", ""), {})
-            value = entry.get("value", data.get(reference.get("key", ""), ""))
-            if value is not None:
-                found[entry["name"]] = value
+            if "value" in entry or not source:
+                found[entry["name"]] = expanded(entry.get("value", ""), found)
+            elif reference.get("key") in data:
+                found[entry["name"]] = data[reference["key"]]
+            else:
+                found.pop(entry["name"], None)
         return found
 
     def key_of(self, text: str) -> tuple[str, str] | None:
@@ -65,3 +70,12 @@ class ConfigMaps:
             ),
             None,
         )
+
+
+def expanded(text: str, environment: Mapping[str, str]) -> str:
+    """Expand `$(NAME)` as Kubernetes does, in an argument or a variable, where the value is known."""
+    return re.sub(
+        r"\$\$|\$\(([A-Za-z_][A-Za-z0-9_.-]*)\)",
+        lambda found: environment.get(found[1], found[0]) if found[1] else "$",
+        text,
+    )

@@ -14,7 +14,7 @@ from kubectl_lossless.doctor.documents import Object
 from kubectl_lossless.doctor.finding import REMOVE, Change
 from kubectl_lossless.doctor.finding import Path as FieldPath
 from kubectl_lossless.doctor.prestop import Place, PreStop
-from kubectl_lossless.doctor.server.images import WITH_DASH
+from kubectl_lossless.doctor.server.images import WITH_DASH, image_name
 from kubectl_lossless.doctor.server.known import known, with_readiness
 from kubectl_lossless.doctor.server.model import Server, with_signal
 from kubectl_lossless.doctor.server.programs import serves
@@ -141,7 +141,7 @@ class Container:
         place = Place(
             ports,
             self.start.files,
-            self.start.first_program,
+            self.start.first_program or ("" if self.start.words else image_name(self.image)),
             self.environment,
             self.on_node,
             self.start.sh,

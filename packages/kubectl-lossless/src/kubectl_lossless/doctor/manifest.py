@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from kubectl_lossless.doctor import configuration
-from kubectl_lossless.doctor.config_maps import ConfigMaps
+from kubectl_lossless.doctor.config_maps import ConfigMaps, expanded
 from kubectl_lossless.doctor.container import Container
 from kubectl_lossless.doctor.documents import Document, Object
 from kubectl_lossless.doctor.finding import Path as FieldPath
@@ -173,7 +172,7 @@ class Manifest:
             sh = sh_of(str(spec.get("image", "")))
             seen = self.observed.get(spec["name"], Observed())
             files = self.config_maps.files(spec, self.pod.get("volumes") or ())
-            words = tuple(_expanded(word, environment) for word in command)
+            words = tuple(expanded(word, environment) for word in command)
             start = Start(words, sh, shared, files)
             settings = seen.configuration or _settings(start, environment, str(spec.get("workingDir", "")))
             yield Container(
@@ -209,10 +208,3 @@ def _settings(start: Start, environment: Mapping[str, str], folder: str) -> str:
     if folder:
         return start.files.get(f"{folder.rstrip('/')}/{relative}", "")
     return next((text for each, text in start.files.items() if each.endswith(f"/{relative}")), "")
-
-
-def _expanded(word: str, environment: Mapping[str, str]) -> str:
-    """Expand `$(NAME)` in a container's argument, as Kubernetes does, where the value is known."""
-    return re.sub(
-        r"\$\(([A-Za-z_][A-Za-z0-9_.-]*)\)", lambda found: environment.get(found[1], found[0]), word
-    )

@@ -54,6 +54,9 @@ SYSTEM = {
 
 ENDLESS = re.compile(r"\b(while\s+(true|:|1|\[ 1 \])|until\s+false)\s*(;|\n)\s*do\b")
 
+LENGTH = re.compile(r"((?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE]\+?[0-9]+)?)([smhd]?)")
+"""Argument of sleep: a number as C reads it, and its unit."""
+
 NUMBER = r"([0-9]{1,9}(?:\.[0-9]{1,9})?)"
 SLEEPS = (
     (r"python[0-9.]*|perl|ruby|php", rf"\bsleep[ (]\s*{NUMBER}(?:\s*\*\s*{NUMBER})?\s*(?![0-9.*+/])", 1.0),
@@ -147,7 +150,7 @@ def _judge_request(http: dict[str, Any], place: Place) -> PreStop:
 
 
 def _judge_command(command: list[str], place: Place) -> PreStop:
-    if re.search(r"\S\s+\S", command[0]) and "\\" not in command[0]:
+    if not command[0] or (re.search(r"\S\s+\S", command[0]) and "\\" not in command[0]):
         return PreStop(Effect.FAILS, 0.0, f"no program is called {command[0]!r}: a word each, or sh -c")
     if place.bare and (lacking := program_of_system(command)):
         return PreStop(Effect.FAILS, 0.0, f"an image of distroless has no {lacking}")
@@ -287,11 +290,11 @@ def _slept(words: list[str]) -> float | None:  # noqa: PLR0911 - a table of prog
         for word in words[1:]:
             if word in ("inf", "infinity"):
                 return FOREVER
-            found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?|\.[0-9]{1,9})([smhd]?)", word)
+            found = LENGTH.fullmatch(word)
             if found is None:
                 return None
             total += float(found[1]) * UNITS[found[2]]
-        return total
+        return min(total, FOREVER)
     for programs, pattern, unit in SLEEPS:
         if re.fullmatch(programs, name) and (found := re.search(pattern, rest)):
             return unit * math.prod(float(each) for each in found.groups() if each)

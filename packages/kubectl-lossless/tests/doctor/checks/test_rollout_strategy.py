@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from doctor.helpers import ADVICE, LOSES, RISKS, base, brief, dump, findings
-from doctor.kinds import added, kind, of_container, spec
+from doctor.kinds import added, kind, of_container, of_pod, spec
 
 
 def test_suggested_seconds_stay_below_the_deadline() -> None:
@@ -56,3 +56,40 @@ def test_vertical_autoscaler_may_evict_one_of_several() -> None:
     scaler = added("autoscaling.k8s.io/v1", "VerticalPodAutoscaler", "web", target)
     assert "vertical-autoscaler" not in {each.check for each in findings(dump(base(scaler)))}
     assert (RISKS, "vertical-autoscaler") in brief(findings(dump(base(scaler, spec(replicas=1)))))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "python manage.py migrate --noinput",
+        "php artisan migrate --force",
+        "npx prisma migrate deploy",
+        "bundle exec rails db:prepare",
+        "alembic -c a.ini upgrade head",
+        "airflow db migrate",
+        "bin/console doctrine:migrations:migrate -n",
+        "npx typeorm migration:run",
+        "/usr/bin/migrate -path /m -database x up",
+        "goose -dir m postgres x up",
+        "mix ecto.migrate",
+        "dotnet ef database update",
+        "diesel migration run",
+        "liquibase --url=x update",
+    ],
+)
+def test_migration_at_the_start_is_found(line: str) -> None:
+    migrate = {"name": "migrate", "image": "registry.test/web:1", "command": line.split()}
+    assert (ADVICE, "migrations") in brief(findings(dump(base(of_pod(initContainers=[migrate])))))
+
+
+def test_migration_by_the_image_of_a_tool_is_found() -> None:
+    migrate = {"name": "migrate", "image": "flyway/flyway:11", "args": ["migrate"]}
+    assert (ADVICE, "migrations") in brief(findings(dump(base(of_pod(initContainers=[migrate])))))
+
+
+@pytest.mark.parametrize(
+    "line", ["python manage.py runserver", "bring up", "migrate-check", "alembic current"]
+)
+def test_other_command_is_no_migration(line: str) -> None:
+    other = {"name": "other", "image": "registry.test/web:1", "command": line.split()}
+    assert "migrations" not in {each.check for each in findings(dump(base(of_pod(initContainers=[other]))))}

@@ -120,7 +120,7 @@ def _left_in_background(each: Container, start: Start) -> Finding:
 def _mended(each: Container) -> str | None:
     """Return the script as written, with the missing exec; None where that is not all that is needed."""
     shell, script = each.start.shell, each.start.script
-    if shell is None or script is None or each.start.script_file:
+    if shell is None or script is None or each.start.script_file or each.start.nested is not None:
         return None
     if _in_manifest(each):
         key, index = each.script_path[-2:]

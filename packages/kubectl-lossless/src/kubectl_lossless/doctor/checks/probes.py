@@ -298,12 +298,16 @@ def liveness_patience(workload: Workload) -> Iterator[Finding]:
         if _timeout(probe) < BUSY:
             yield Finding(
                 Severity.RISKS if each in workload.servers else Severity.ADVICE,
-                f"{each.name} is killed when it needs more than {_timeout(probe)} s to answer the liveness "
-                f"probe.",
+                f"{each.name} is killed when it needs more than {_timeout(probe)} s to respond to the "
+                f"liveness probe{_in_a_row(number(probe, 'failureThreshold', 3))}.",
                 "With every thread busy a probe waits behind requests; 1 s is the default and is soon over.",
                 (*path, "timeoutSeconds"),
                 (Change((*path, "timeoutSeconds"), BUSY),),
             )
+
+
+def _in_a_row(times: int) -> str:
+    return f" {times} times in a row" if times > 1 else ""
 
 
 def slow_start(workload: Workload) -> Iterator[Finding]:

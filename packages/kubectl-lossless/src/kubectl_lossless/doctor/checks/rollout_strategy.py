@@ -21,9 +21,13 @@ LONGEST_MIN_READY = 60
 """Seconds of minReadySeconds beyond which the probe is what should change."""
 
 MIGRATIONS = re.compile(
-    r"\bmanage\.py\s+migrate\b|\bdjango-admin\s+migrate\b|\balembic\s+upgrade\b|\bflask\s+db\s+upgrade\b"
-    r"|\bdb:migrate\b|\bprisma\s+migrate\s+deploy\b|\bknex\s+migrate|\bflyway\b.*\bmigrate\b|\bsequelize\s+db:migrate"
+    r"\b(manage\.py|django-admin|artisan|prisma|phinx|atlas|dbmate|drizzle-kit)\s+(-\S+\s+)*migrate\b"
+    r"|\b(alembic|aerich)\s[^;&|]*\bupgrade\b|\b(flask|superset|airflow|ckan)\s+db\s+(upgrade|migrate)\b"
+    r"|\bdb:(migrate|prepare)\b|\bknex\s+migrate|\bmigrations?:(migrate|run|up)\b|\becto\.migrate\b"
+    r"|\bdotnet\s+ef\s+database\s+update\b|\b(diesel|sqlx)\s+migrat(ion|e)\s+run\b"
+    r"|\bflyway\b.*\bmigrate\b|\bliquibase\b.*\bupdate\b|(^|\s|/)(migrate|goose)\s.*\bup\b"
 )
+"""Command lines that migrate a database's schema."""
 
 
 def replicas(workload: Workload) -> Iterator[Finding]:
@@ -400,7 +404,7 @@ def spread(workload: Workload) -> Iterator[Finding]:
 def migrations(workload: Workload) -> Iterator[Finding]:
     """A schema migration at the start of a new pod changes the schema of the old pods, which still serve."""
     for each in (*workload.init_containers, *workload.plain):
-        if MIGRATIONS.search(" ".join(each.start.words)):
+        if MIGRATIONS.search(" ".join([each.image, *each.start.words])):  # an image may be the tool's
             yield Finding(
                 Severity.ADVICE,
                 f"{each.name} migrates the database's schema when it starts.",

@@ -79,8 +79,8 @@ class Injected:
     """Annotation or label that asks for it."""
     values: tuple[str, ...]
     """Values of the mark that do."""
-    native: str
-    """Annotation for a native one."""
+    native: tuple[str, ...]
+    """Annotations for a native one, that of most versions first."""
     stops: str
     """When it stops, in words."""
     outlasting: re.Pattern[str]
@@ -96,7 +96,7 @@ INJECTED = (
         "istio-proxy",
         "sidecar.istio.io/inject",
         ("true",),
-        "sidecar.istio.io/nativeSidecar",
+        ("sidecar.istio.io/nativeSidecar",),
         f"{ISTIO_DRAIN:g} s after SIGTERM",
         re.compile(
             r"(?s)proxy\.istio\.io/config=.*(terminationDrainDuration|EXIT_ON_ZERO_ACTIVE_CONNECTIONS).*"
@@ -108,7 +108,10 @@ INJECTED = (
         "linkerd-proxy",
         "linkerd.io/inject",
         ("enabled", "ingress"),
-        "config.alpha.linkerd.io/proxy-enable-native-sidecar",
+        (
+            "config.alpha.linkerd.io/proxy-enable-native-sidecar",
+            "config.beta.linkerd.io/proxy-enable-native-sidecar",
+        ),
         "at SIGTERM",
         re.compile(
             r"config\.(linkerd\.io/shutdown-grace-period|alpha\.linkerd\.io/proxy-wait-before-exit-seconds)=.*"
@@ -128,7 +131,7 @@ def injected_proxy(workload: Workload) -> Iterator[Finding]:
     for proxy in INJECTED:
         if (
             not _is_injected(proxy, marks, workload)
-            or marks.get(proxy.native) in ("true", "enabled")
+            or any(marks.get(each) in ("true", "enabled") for each in proxy.native)
             or any(each.name == proxy.name for each in workload.containers)
             or any(proxy.outlasting.fullmatch(f"{key}={value}") for key, value in marks.items())
         ):
@@ -145,8 +148,8 @@ def injected_proxy(workload: Workload) -> Iterator[Finding]:
             if proxy.mark in workload.annotations
             else ("spec", "template", "metadata"),
             (Change((*annotations, proxy.annotation), proxy.wait.format(int(busy + ISTIO_DRAIN))),),
-            advice=f'or {proxy.native}: "true" (native sidecars need Kubernetes 1.29 and a mesh that knows '
-            "them)",
+            advice=f'or {proxy.native[0]}: "true" (native sidecars need Kubernetes 1.29 and a mesh that '
+            "knows them)",
         )
 
 

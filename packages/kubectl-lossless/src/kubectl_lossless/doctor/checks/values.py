@@ -265,6 +265,8 @@ def of_service(service: Document) -> Iterator[Finding]:
     for number, port in enumerate(ports):
         at: Path = ("spec", "ports", number)
         yield from _word(port.get("protocol"), (*at, "protocol"), PROTOCOLS, "a port", of)
+        if "port" not in port:
+            yield refusal("a port has no number", (*at, "port"), of=of, advice="port: 80")
         if is_wrong_name(str(port.get("name", "")), DNS_LABEL):
             yield refusal(
                 f"the port's name is {port['name']!r}; allowed are lower-case letters, digits and '-'",
@@ -322,6 +324,13 @@ def of_ingress(ingress: Document) -> Iterator[Finding]:
             )
     for at, path in routes.paths_of_ingress(ingress):
         asked, found = str(path.get("path", "")), path.get("pathType", "")
+        if not path.get("backend"):
+            yield refusal(
+                f"{asked or 'a path'} has no backend",
+                (*at, "backend"),
+                of=of,
+                advice="service: {name: web, port: {number: 80}}",
+            )
         if found not in PATH_TYPES:
             simple = re.fullmatch(r"/[\w./~-]*", asked)
             yield refusal(

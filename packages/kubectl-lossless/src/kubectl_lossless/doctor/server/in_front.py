@@ -50,7 +50,8 @@ DEVELOPMENT = {
 
 RELOADERS = DEVELOPMENT | {
     *("node --watch", "bun --watch", "bun --hot", "tsx watch", "nodemon", "ts-node-dev", "tsnd"),
-    *("watchmedo", "watchexec", "watchfiles", "reflex", "air", "dotnet watch", "entr", "uvicorn-hmr"),
+    *("watchmedo", "watchexec", "watchfiles", "reflex", "air", "dotnet watch", "cargo watch", "entr"),
+    "uvicorn-hmr",
 }
 """Programs that start a server again whenever a file changes."""
 

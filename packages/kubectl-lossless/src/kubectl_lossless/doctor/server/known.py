@@ -42,7 +42,7 @@ def known(
         found = of_gunicorn(words, environment, configuration)
     return (
         found
-        or spring(words, environment)
+        or spring(start, environment)
         or traefik(words, environment, image)
         or coredns(start, image)
         or Server()

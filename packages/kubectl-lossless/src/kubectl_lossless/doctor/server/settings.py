@@ -17,25 +17,35 @@ JAVA_OPTIONS = ("JAVA_OPTS", "JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "JAVA_ARGS
 """Environment variables with options of a Java program."""
 
 
-def spring(words: Sequence[str], environment: Mapping[str, str]) -> Server | None:
+SHUTDOWN, PHASE = "server.shutdown", "spring.lifecycle.timeout-per-shutdown-phase"
+IN_FILES = {
+    SHUTDOWN: re.compile(r"(?mi)^\s*(?:server\.)?shutdown\s*[:=]\s*['\"]?(graceful|immediate)\b"),
+    PHASE: re.compile(r"(?m)^\s*(?:spring\.lifecycle\.)?timeout-per-shutdown-phase\s*[:=]\s*['\"]?(\w+)"),
+}
+"""Spring Boot's settings as its files have them, in YAML and as properties."""
+
+SPRING_FILE = re.compile(r"(.*/)?application(-[^/]*)?\.(ya?ml|properties)")
+"""Path of such a file."""
+
+
+def spring(start: Start, environment: Mapping[str, str]) -> Server | None:
     """Return Spring Boot's server, which its settings for the shutdown show; None without one of them."""
-    line = " ".join([*words, *(environment.get(each, "") for each in JAVA_OPTIONS)])
+    line = " ".join([*start.serving, *(environment.get(each, "") for each in JAVA_OPTIONS)])
+    files = [text for path, text in start.files.items() if SPRING_FILE.fullmatch(path)]
 
     def setting(name: str) -> str:
-        found = re.search(rf"(?:-D|--){re.escape(name)}=(\S+)", line)
-        variable = name.upper().replace(".", "_").replace("-", "_")
-        return (
-            found[1]
-            if found
-            else environment.get(
-                variable, environment.get(variable.replace("PER_SHUTDOWN_PHASE", "PERSHUTDOWNPHASE"), "")
-            )
-        )
+        """Return the setting of the command line, else of a variable, else of a file."""
+        variable = name.upper().replace(".", "_")
+        variables = (variable.replace("-", ""), variable.replace("-", "_"))  # Spring Boot reads both
+        given = re.findall(rf"(?:-D|--){re.escape(name)}=(\S+)", line)
+        given += [environment[each] for each in variables if each in environment]
+        given += [value for text in files for value in IN_FILES[name].findall(text)]
+        return next(iter(given), "")
 
-    shutdown = setting("server.shutdown").lower()
+    shutdown = setting(SHUTDOWN).lower()
     if shutdown not in ("graceful", "immediate"):
         return None
-    phase = seconds_of(setting("spring.lifecycle.timeout-per-shutdown-phase") or "30s", unit=0.001)
+    phase = seconds_of(setting(PHASE) or "30s", unit=0.001)
     kind = replace(SPRING, drops_in_flight=shutdown == "immediate")
     return Server(
         kind.name,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -89,10 +89,27 @@ class Start:
 
     @cached_property
     def outcome(self) -> Outcome | None:
-        """Outcome of that shell."""
+        """Outcome of that shell, or of the one that its script replaces it with."""
+        return self._own_outcome if self.nested is None else self.nested.outcome
+
+    @cached_property
+    def _own_outcome(self) -> Outcome | None:
         if self.script is None or self.shell is None:
             return None
         return outcome(self.script, self.shell, works, serves)
+
+    @cached_property
+    def nested(self) -> Start | None:
+        """The shell that the script replaces its own with, as in `exec bash -c '...'`; None for no such."""
+        if self._own_outcome is None or self._own_outcome.end is not End.REPLACED or not self._lines:
+            return None
+        return self._shell_of(self._lines[-1])
+
+    def _shell_of(self, words: Sequence[str]) -> Start | None:
+        """Return the shell that a command line starts with a script; None where only it knows the script."""
+        found = replace(self, words=tuple(words))
+        unknown = found.script_index is None or re.fullmatch(r"\$\S*", found.words[found.script_index])
+        return None if unknown else found
 
     @cached_property
     def serving(self) -> list[str]:
@@ -107,7 +124,15 @@ class Start:
 
     @cached_property
     def commands(self) -> list[list[str]]:
-        """The command lines in the script, exec and wrappers taken off."""
+        """The command lines in the script and in those that it gives to shells, wrappers taken off."""
+        if self.script is None:
+            return self._lines
+        shells = [(words, self._shell_of(words)) for words in self._lines]
+        return [line for words, each in shells for line in (each.commands if each else [words])]
+
+    @cached_property
+    def _lines(self) -> list[list[str]]:
+        """The command lines in the script itself."""
         if self.script is None:
             return [self.program]
         try:

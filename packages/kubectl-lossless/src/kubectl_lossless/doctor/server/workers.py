@@ -21,6 +21,9 @@ WORKER_COMMANDS = {
 }
 """manage.py's commands of that kind."""
 
+ELECTS = re.compile(r"--(enable-)?leader-elect(ion)?(=true)?")
+"""Option of a controller, which takes its work from a watch and of which one replica works at a time."""
+
 WORKER_TASKS = re.compile(
     r"(jobs:work|resque:work(ers?)?|solid_queue:start|que:work|queue:(work|listen)|horizon|schedule:work)(\[.*)?"
 )
@@ -36,6 +39,8 @@ def works(words: Sequence[str]) -> bool:
             rest = rest[1:]
     if not rest:
         return False
+    if any(map(ELECTS.fullmatch, rest)):
+        return True
     name = Path(rest[0]).name
     if name in ("rake", "rails", "php"):
         return any(WORKER_TASKS.fullmatch(each) for each in rest[1:])
