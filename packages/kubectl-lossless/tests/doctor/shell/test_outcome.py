@@ -56,6 +56,7 @@ MEASURED: dict[str, tuple[End, End, End]] = {
     "a; a && b": (STAYS, STAYS, REPLACED),
     "a\na && b": (STAYS, REPLACED, REPLACED),
     "a && a; b": (STAYS, REPLACED, REPLACED),
+    "a & b": (STAYS, STAYS, REPLACED),
     "! b": (STAYS, STAYS, STAYS),
     "trap '' INT; b": (STAYS, REPLACED, REPLACED),
     "trap a EXIT; b": (STAYS, STAYS, STAYS),
@@ -147,6 +148,11 @@ def test_shell_stays_in_front_of_an_earlier_server() -> None:
     for script in ("gunicorn a; rm x", "f() { gunicorn a; }; f; rm x"):
         assert outcome(script, Shell.BASH, serves=serves).end is STAYS
     assert outcome("if b; then exec gunicorn a; fi; rm x", Shell.BASH, serves=serves).end is REPLACED
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_server_in_the_background_has_a_shell_in_front(shell: Shell) -> None:
+    assert outcome("gunicorn a & nginx", shell, serves=serves).end is STAYS
 
 
 @pytest.mark.parametrize("branch", ["./shell", "echo no", "exit 1", "python manage.py check"])

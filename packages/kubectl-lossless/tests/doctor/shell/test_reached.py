@@ -62,3 +62,8 @@ def test_commands_that_a_shell_runs_are_reached(script: str, shell: Shell, tmp_p
 @pytest.mark.parametrize("script", ["a && m", "a || m", "a || exit; m", "a && false || m", "a; m || b"])
 def test_command_behind_one_of_unknown_status_is_reached(script: str) -> None:
     assert "m" in [command.name for command, _ in reached(parse(script)).commands()]
+
+
+@pytest.mark.parametrize("script", ["case $X in a) true || m;; esac", "for i in 1 2; do false && m; done"])
+def test_command_that_never_runs_in_a_branch_is_not_reached(script: str) -> None:
+    assert "m" not in [command.name for command, _ in reached(parse(script)).commands()]

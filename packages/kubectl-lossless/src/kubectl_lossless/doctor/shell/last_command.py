@@ -24,10 +24,12 @@ def only_last(script: Script) -> Simple | None:
 
 def given_place(text: str, script: Script, shell: Shell) -> Iterator[list[Simple]]:
     """Yield the commands at a script's end, one of each branch, that a shell gives its place to unasked."""
-    if has_action(script) or any(item.background for item in script.items):
+    if has_action(script):
         return
     if shell is Shell.BUSYBOX and not text.endswith("\n"):
         yield _last_of_busybox(script, script.functions)
+    if any(item.background for item in script.items):
+        return
     last = only_last(script)
     if shell is Shell.BASH and last is not None and last.name not in script.functions and not last.redirected:
         # Of a line such as `a; b && c` the list at the end keeps bash in front.

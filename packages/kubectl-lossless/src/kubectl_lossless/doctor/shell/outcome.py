@@ -4,8 +4,9 @@ Measured with dash 0.5.12, bash 5.2.15 and busybox 1.35.0 as PID 1: dash never g
 without exec; bash gives it to the last command, unless that is redirected, or within `b && c` behind a `;`
 of its line; busybox also then, and to the last one within `if`, `case`, a group or a subshell, but not where
 the script ends with a newline. No shell gives it to a command with another after it, in a pipeline, in the
-background or after a trap that runs something. A trapped SIGTERM ends a `wait`, so a script that does not
-wait again ends then, and as PID 1 it takes the program with it.
+background or after a trap that runs something, and bash to none of a script with a program in the background.
+A trapped SIGTERM ends a `wait`, so a script that does not wait again ends then, and as PID 1 it takes the
+program with it.
 """
 
 from __future__ import annotations
@@ -69,6 +70,8 @@ def outcome(text: str, shell: Shell, works: Knows = _never, serves: Knows = _nev
         return Outcome(End.LEAVES, script=script)
     servers = [each for each in _placed(script, functions) if _matches(each[0], serves)]
     left = [command for command, in_place in servers if not (in_place and command.execs)]
+    behind = any(_matches(command, serves) for command, background in script.commands() if background)
+    given = given_place(text, script, shell)
     execs = [each for each in tails if each is not None and each.execs]
     last = only_last(script)
     # A file that is read may end with exec.
@@ -76,7 +79,7 @@ def outcome(text: str, shell: Shell, works: Knows = _never, serves: Knows = _nev
     if (
         (servers and not left and all(each in execs or _is_trivial(each) for each in tails))
         or (execs and all(each in execs or _only_ends(each) for each in tails))
-        or (not reads and any(_holds(left, each, serves) for each in given_place(text, script, shell)))
+        or (not reads and not behind and any(_holds(left, each, serves) for each in given))
     ):
         return Outcome(End.REPLACED, last, script)
     unclear = reads or (shell is Shell.OTHER and last is not None)

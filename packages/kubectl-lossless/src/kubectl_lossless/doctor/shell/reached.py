@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import re
+from dataclasses import replace
 from itertools import zip_longest
 
 from kubectl_lossless.doctor.shell.commands import Command, Compound, Function, Item, Pipeline, Script, Simple
@@ -95,7 +96,7 @@ def _reached_in_command(command: Command) -> tuple[Command, Status]:
         if status is (Status.SUCCEEDS if command.until else Status.FAILS):
             return Compound("group", []), Status.SUCCEEDS
     if command.kind not in ("group", "subshell"):
-        return command, Status.UNKNOWN
+        return replace(command, bodies=[reached(each) for each in command.bodies]), Status.UNKNOWN
     body, status = _reached(command.bodies[0])
     ends_alone = command.kind == "subshell" and status is Status.EXITS
     return Compound(command.kind, [body], command.redirected), Status.UNKNOWN if ends_alone else status
