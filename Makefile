@@ -85,7 +85,7 @@ coverage: $(VENV)/.dev check ## test-fast, and the share of lines that it runs, 
 
 VERSIONS ?= 3.11 3.12 3.13 3.14 3.15
 .PHONY: test-pythons
-test-pythons: $(VERSIONS:%=test-python-%) ## test-fast on every Python of VERSIONS="3.11 3.12 3.13 3.14 3.15"
+test-pythons: $(VERSIONS:%=test-python-%) ## test-fast on every supported Python (VERSIONS="3.12 3.14" on these)
 
 # pyenv's where pyenv has it, else the one on PATH; what is missing fails.
 test-python-%:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.process.service import ROOT
+from tests.pythons import PYTHONS
+from tools.matrix import __main__ as matrix
 
 UNREACHABLE = "ERROR:pip_audit._cli:Could not connect to PyPI"
 VULNERABLE = "Found 1 known vulnerability in 1 package"
@@ -28,6 +32,15 @@ def run_ci(directory: Path, *, audit: str = "", tests: str = "exit 0") -> subpro
     return subprocess.run(
         [ROOT / ".ci" / "run"], env=environment, capture_output=True, text=True, check=False, timeout=60
     )
+
+
+def test_every_list_of_pythons_has_the_versions_of_the_makefile() -> None:
+    jobs = yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text())["jobs"]
+    assert tuple(jobs["fast"]["strategy"]["matrix"]["python"]) == PYTHONS
+    assert set(jobs["test"]["strategy"]["matrix"]["python"]) <= set(PYTHONS)
+    assert matrix.PYTHONS == PYTHONS
+    for package in ROOT.glob("packages/*/pyproject.toml"):
+        assert tomllib.loads(package.read_text())["project"]["requires-python"] == f">={PYTHONS[0]}"
 
 
 def test_ci_names_the_missing_cluster_on_its_last_line(tmp_path: Path) -> None:

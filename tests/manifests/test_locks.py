@@ -10,6 +10,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tests.process.service import ROOT
+from tests.pythons import PYTHONS
 
 
 def requirements(suffix: str) -> list[Path]:
@@ -19,7 +20,6 @@ def requirements(suffix: str) -> list[Path]:
 
 
 SOURCES = requirements(".in")
-PYTHONS = ("3.11", "3.12", "3.13", "3.14", "3.15")
 
 
 def logical_lines(path: Path) -> list[str]:
