@@ -273,7 +273,7 @@ deploy: named ## apply namespace, Service and RUNG=v1..v7 with IMAGE=..., and wa
 NAMESPACE ?= flask-cluster
 
 .PHONY: doctor
-doctor: $(VENV)/.dev ## what in a Deployment would lose requests (DEPLOYMENT=name NAMESPACE=... CONTEXT=...; or FILE=manifest.yaml; ARGS=...)
+doctor: $(VENV)/.dev ## the lines of a Deployment that would lose requests (DEPLOYMENT=name NAMESPACE=... CONTEXT=...; or FILE=manifest.yaml; ARGS=...)
 	@$(BIN)/python -m kubectl_lossless doctor $(DEPLOYMENT) $(if $(FILE),$(FILE:%=-f %),$(if $(NAMED),--context '$(NAMED)') -n $(NAMESPACE)) $(ARGS)
 
 # ---- the experiment -----------------------------------------------------------------------------
