@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -180,6 +181,18 @@ def test_killed_workers_leave_their_counts_and_no_files(tmp_path: Path) -> None:
         # A worker that has begun serving has more kinds of files than a new worker.
         assert len(databases(tmp_path)) <= files + 3
         assert len([name for name in databases(tmp_path) if name.startswith("counter_")]) <= 4
+
+
+def test_removed_directory_is_created_again_for_a_new_worker(tmp_path: Path) -> None:
+    with Service(PROMETHEUS_MULTIPROC_DIR=tmp_path / "metrics", WORKERS=1) as service:
+        request(service.ready())
+        (worker,) = service.workers
+        shutil.rmtree(tmp_path / "metrics")
+        request(service)
+        os.kill(worker, signal.SIGKILL)
+        wait_until(lambda: service.workers not in ([], [worker]), "its successor")
+        request(service.ready())
+        assert count(service) == REQUESTS
 
 
 # ---- mistakes --------------------------------------------------------------------------------------------

@@ -307,6 +307,18 @@ def test_event_stream_responds_to_head_and_refuses_post(service: Service) -> Non
         assert connection.response().status == 405
 
 
+@pytest.mark.parametrize("worker_class", WORKER_CLASSES)
+@pytest.mark.parametrize(
+    "body", ["Content-Length: 2\r\n\r\nxx", "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"]
+)
+def test_request_with_a_body_is_refused_by_streams(worker_class: str, body: str) -> None:
+    with Service(WORKER_CLASS=worker_class) as service, Connection(service.ready().port) as connection:
+        connection.socket.sendall(f"GET /api/events HTTP/1.1\r\nHost: test\r\n{body}".encode())
+        response = connection.response()
+        assert (response.status, b"has no body" in response.body) == (400, True)
+        assert service.said("Traceback") == 0
+
+
 # ---- limits and protocol errors ----------------------------------------------------------------------
 
 

@@ -137,6 +137,9 @@ class MetricsDirectory:
     def post_worker_init(self, worker: Any) -> None:  # noqa: ARG002 - Gunicorn's signature
         """Set the variable again: Gunicorn has set those of --env in this worker (Gunicorn's hook)."""
         self.export()
+        # Without the directory, which a cleaner may have removed, requests of this worker would fail.
+        with contextlib.suppress(OSError):
+            Path(self.path).mkdir(parents=True, exist_ok=True)
 
     def child_exit(self, server: Any, worker: Any) -> None:
         """Remove the live gauges of an exited worker, and merge its other counts (Gunicorn's hook)."""

@@ -30,6 +30,7 @@ PLACEHOLDER_BYTES = 65536
 WITHOUT_CONNECTION = (
     "Long-lived connections need HTTP/1 without TLS; terminate TLS and HTTP/2 in front of Gunicorn."
 )
+WITH_BODY = "A request for a long-lived connection has no body."
 TOO_MANY_FILES = "This worker has no file descriptor left for a long-lived connection."
 
 
@@ -60,7 +61,9 @@ class ConnectionOwner(Protocol):
 
 
 def check(environ: WSGIEnvironment, owner: ConnectionOwner) -> None:
-    """Raise StreamRefusedError, 501 or 503, if the connection of a request cannot be detached."""
+    """Raise StreamRefusedError, 400, 501 or 503, if the connection of a request cannot be detached."""
+    if environ.get("CONTENT_LENGTH", "0") not in {"", "0"} or "HTTP_TRANSFER_ENCODING" in environ:
+        raise StreamRefusedError(HTTPStatus.BAD_REQUEST, WITH_BODY)
     client = environ.get("gunicorn.socket")
     if client is None or isinstance(client, ssl.SSLSocket) or environ.get("HTTP_VERSION") == "2":
         owner.refuse(WITHOUT_CONNECTION)

@@ -49,7 +49,7 @@ class DetachedResponse(Response):
     automatically_set_content_length = False  # the body has no end yet
 
     def __init__(self, owner: ConnectionOwner, environ: WSGIEnvironment, **more: Any) -> None:
-        """Raise NotImplemented (501) or ServiceUnavailable (503) if the connection cannot be detached."""
+        """Raise BadRequest, NotImplemented or ServiceUnavailable if the connection cannot be detached."""
         super().__init__(**more)
         self._owner = owner
         try:
@@ -75,6 +75,8 @@ class DetachedResponse(Response):
 
 
 def _raise(refusal: StreamRefusedError) -> NoReturn:
+    if refusal.status == HTTPStatus.BAD_REQUEST:
+        raise BadRequest(str(refusal)) from None
     if refusal.status == HTTPStatus.NOT_IMPLEMENTED:
         raise NotSupported(str(refusal)) from None
     raise ServiceUnavailable(str(refusal), retry_after=RETRY_AFTER) from None
