@@ -13,7 +13,7 @@ from tests.browser.conftest import Open
 from tests.browser.watched import STREAMS, Watched
 from tests.process.delay import DelayProxy
 from tests.process.service import Service
-from tests.process.takeover import CUT, DRAIN, two_instances
+from tests.process.takeover import DRAIN, STOP_AT_ONCE, two_instances
 
 
 @contextmanager
@@ -46,7 +46,7 @@ def test_page_loses_nothing_in_a_handover(browser: object, tab: Open) -> None:
 
 def test_page_turns_red_without_the_drain(browser: object, tab: Open) -> None:
     """Show that the same page detects a loss: the positive control of the test above."""
-    with handed_over(tab, **CUT) as watched:
+    with handed_over(tab, **STOP_AT_ONCE) as watched:
         assert watched.number("failed") > 0
         assert watched.squares("lost") == watched.number("failed")
         for name in STREAMS:

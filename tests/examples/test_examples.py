@@ -16,7 +16,7 @@ import pytest
 
 from tests.process.delay import DelayProxy
 from tests.process.service import ROOT, Service
-from tests.process.takeover import CUT, DRAIN, two_instances
+from tests.process.takeover import DRAIN, STOP_AT_ONCE, two_instances
 from tests.waiting import wait_until
 
 
@@ -61,7 +61,7 @@ class Example:
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", ["sse_client.py", "websocket_client.py"])
-@pytest.mark.parametrize("settings", [DRAIN, CUT], ids=["told", "cut"])
+@pytest.mark.parametrize("settings", [DRAIN, STOP_AT_ONCE], ids=["drain", "stop at once"])
 def test_stream_continues_without_a_gap_or_a_repeat(name: str, settings: Mapping[str, Any]) -> None:
     with two_instances(**settings) as takeover, Example(name, takeover.port) as example:
         ticks = example.ticks()
@@ -122,7 +122,7 @@ def test_client_that_reconnects_after_stream_replay_counts_the_lost_ticks(name: 
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("settings", [DRAIN, CUT], ids=["told", "cut"])
+@pytest.mark.parametrize("settings", [DRAIN, STOP_AT_ONCE], ids=["drain", "stop at once"])
 def test_requests_are_repeated_if_a_repeat_is_safe(settings: Mapping[str, Any]) -> None:
     """Replace an instance: with the drain no request needs a repeat, without it repeats cover the gap."""
     with (

@@ -17,7 +17,7 @@ from tests.waiting import wait_until
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 ANNOUNCED = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
-CUT = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok"
+TRUNCATED = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok"
 
 
 class Server:
@@ -52,7 +52,7 @@ class Server:
             if act == "reset":
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             elif act != "hang up":
-                connection.sendall({"announce": ANNOUNCED, "cut": CUT}.get(act, ANSWER))
+                connection.sendall({"announce": ANNOUNCED, "cut": TRUNCATED}.get(act, ANSWER))
             if act != "answer":
                 return
 

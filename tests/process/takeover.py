@@ -24,7 +24,7 @@ DRAIN: Mapping[str, Any] = {
     "STREAM_TELL_FIRST": 0.3,
     "STREAM_TELL_LAST": 0.5,
 }
-CUT: Mapping[str, Any] = {"DRAIN": "off", "GRACEFUL_TIMEOUT": 1}
+STOP_AT_ONCE: Mapping[str, Any] = {"DRAIN": "off", "GRACEFUL_TIMEOUT": 1}
 
 
 @dataclass

@@ -18,7 +18,7 @@ from typing import Any
 
 from tests.process.delay import DelayProxy
 from tests.process.service import Service
-from tests.process.takeover import CUT, DRAIN, Takeover
+from tests.process.takeover import DRAIN, STOP_AT_ONCE, Takeover
 from tools.docs.load_counts import K6_SCRIPT, TOOLS, Count
 
 BEFORE, AFTER = 3.0, 9.0
@@ -74,7 +74,7 @@ def measure(path: Path, names: Sequence[str] = ()) -> None:
     """Run the generators without and with the drain, and write the counts as JSON."""
     found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     for name in names or installed():
-        for stop, settings in (("off", CUT), ("on", DRAIN)):
+        for stop, settings in (("off", STOP_AT_ONCE), ("on", DRAIN)):
             count = replaced(name, settings)
             found.setdefault(name, {})[stop] = asdict(count)
             print(f"{name}, drain {stop}: {count}", flush=True)

@@ -1,8 +1,8 @@
 """A server that can misbehave: the load's meter is tested against real sockets of a real process.
 
 `python misbehaving_server.py BEHAVIOUR` prints its port and behaves well until it reads the line
-"misbehave", then as told, and well again from "recover" on; it prints the line when that is done. It ends
-with its standard input.
+"misbehave", then as BEHAVIOUR, and well again from the line "recover" on; it prints each line when that is
+done. It ends with its standard input.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Every way to lose a request is told apart, on real sockets, and nothing is sent twice."""
+"""Each kind of loss of a request, on real sockets; nothing is sent twice."""
 
 import socket
 from collections.abc import Callable, Iterator

@@ -286,6 +286,7 @@ class SingleWriteResponse(Response):
         if (
             self.headers_sent
             or self._omits_body
+            or self.upgrade
             or len(arg) != self.response_length
             or type(arg) is not bytes
         ):
