@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from doctor.helpers import LOSES, RISKS, Object
+from doctor.helpers import LOSES, RISKS, Object, container
 from doctor.kinds import AUTOSCALER, Change, added, command, ingress, kind, of_container, of_pod, spec
 from doctor.kinds_of_hooks import UVICORN
 from doctor.kinds_of_pods import readiness, without_budget
@@ -442,6 +442,10 @@ ROUTES: dict[str, tuple[Sequence[Change], set[tuple[Severity, str]]]] = {
     "pdb 1 of 1 unhealthy policy": (
         [lambda objects: objects[2]["spec"].update(unhealthyPodEvictionPolicy="AlwaysAllow")],
         set(),
+    ),
+    "targetPort by the name of a port for another protocol": (
+        [lambda objects: container(objects)["ports"][0].update(protocol="UDP")],
+        {(LOSES, "target-port")},
     ),
     "mirrored VirtualService without port": (
         [

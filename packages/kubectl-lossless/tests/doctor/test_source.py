@@ -80,6 +80,11 @@ def test_file_that_is_not_there_is_refused() -> None:
     assert str(refused) == "nowhere.yaml cannot be read: No such file or directory"
 
 
+def test_address_is_refused_with_the_command_that_checks_it() -> None:
+    (refused,) = from_files(Selection(files=["https://shop.test/web.yaml"]), io.BytesIO()).refused
+    assert str(refused).startswith("https://shop.test/web.yaml is an address, no file: `curl -sL ADDRESS |")
+
+
 def test_folder_without_manifests_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"holds no \.yaml or \.yml or \.json file"):
         from_files(Selection(files=[str(tmp_path)]), io.BytesIO())

@@ -268,6 +268,10 @@ def _contents(
         if path == "-":
             yield "stdin", stdin.read()
             continue
+        if path.startswith(("http://", "https://")):
+            reason = "is an address, no file: `curl -sL ADDRESS | kubectl lossless doctor -f -` checks it"
+            loaded.refused.append(Refused(reason, file=path))
+            continue
         for file in _files(Path(path)):
             try:
                 if file.stat().st_size > MAX_BYTES:

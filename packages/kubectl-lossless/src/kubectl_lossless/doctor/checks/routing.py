@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from kubectl_lossless.doctor.checks import routes
@@ -51,8 +51,8 @@ def _labels(labels: dict[str, str]) -> str:
 
 
 def target_port(workload: Workload) -> Iterator[Finding]:
-    """A targetPort by a name that no container has leads nowhere; a number need not be declared, but with two
-    servers in a pod it shows which of them listens there.
+    """A targetPort by a name that no container has, or has for another protocol, leads nowhere; a number need
+    not be declared, but with two servers in a pod it shows which of them listens there.
     """
     yield from _not_judged(workload)
     ports = [port for each in workload.containers for port in each.ports]
@@ -61,9 +61,10 @@ def target_port(workload: Workload) -> Iterator[Finding]:
             target = port.get("targetPort", port.get("port"))
             named = isinstance(target, str) and not target.isdigit()
             value = target if named or target is None else int(target)
-            if value is None or any(value == own.get("name" if named else "containerPort") for own in ports):
-                continue
-            if not named and not ports:
+            found = [own for own in ports if value == own.get("name" if named else "containerPort")]
+            if named and found:
+                yield from _of_another_protocol(service, number, found)
+            if value is None or found or (not named and not ports):
                 continue
             names = [str(own["name"]) for own in ports if "name" in own]
             numbers = [str(own["containerPort"]) for own in ports]
@@ -89,6 +90,23 @@ def target_port(workload: Workload) -> Iterator[Finding]:
                     advice="the port that the container listens on, declared in its ports",
                     object=service.name,
                 )
+
+
+def _of_another_protocol(service: Document, number: int, named: Sequence[Object]) -> Iterator[Finding]:
+    """Yield a Service's port whose name the pod has for another protocol only."""
+    port = service.spec["ports"][number]
+    protocol = str(port.get("protocol", "TCP")).upper()
+    others = sorted({str(each.get("protocol", "TCP")).upper() for each in named})
+    if protocol not in others:
+        yield Finding(
+            Severity.LOSES,
+            f"targetPort {port['targetPort']} is a port by {' and '.join(others)} in the pod, and by "
+            f"{protocol} in the Service.",
+            "Requests to it are refused.",
+            ("spec", "ports", number, "protocol"),
+            advice="the same protocol in both",
+            object=service.name,
+        )
 
 
 def _not_judged(workload: Workload) -> Iterator[Finding]:
