@@ -11,6 +11,7 @@ from kubectl_lossless.doctor.shell.parser import parse
 def test_functions_and_commands_of_a_script() -> None:
     script = parse("f() { a; }; if b; then c & fi; f | d")
     assert list(script.functions) == ["f"]
+    assert list(parse("if a; then { f() { b; }; }; else g() { c; }; fi").functions) == ["f", "g"]
     assert [(each.name, background) for each, background in script.commands()] == [
         ("c", True),
         ("f", False),

@@ -35,6 +35,7 @@ def test_last_command_is_a_simple_one(script: str, name: str | None) -> None:
         ("if a; then b; else c; fi", Shell.BUSYBOX, [["b", "c"]]),
         ("if a; then b; else c; fi", Shell.BASH, []),
         ("a & b", Shell.BASH, []),
+        ("a &\nb", Shell.BASH, [["b"]]),
         ("a & b", Shell.BUSYBOX, [["b"]]),
         ("trap a EXIT; b", Shell.BASH, []),
     ],

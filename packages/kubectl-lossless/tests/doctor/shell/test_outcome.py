@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
+from random import Random
 
 import pytest
 
+from doctor.shell.scripts import generated
 from doctor.shell.shells import SHELLS
+from kubectl_lossless.doctor.server.command_line import program
 from kubectl_lossless.doctor.server.programs import serves
 from kubectl_lossless.doctor.shell.outcome import End, outcome
 from kubectl_lossless.doctor.shell.tokens import Shell
@@ -57,6 +61,8 @@ MEASURED: dict[str, tuple[End, End, End]] = {
     "a\na && b": (STAYS, REPLACED, REPLACED),
     "a && a; b": (STAYS, REPLACED, REPLACED),
     "a & b": (STAYS, STAYS, REPLACED),
+    "a & a\nb": (STAYS, REPLACED, REPLACED),
+    "a &\na && b": (STAYS, REPLACED, REPLACED),
     "! b": (STAYS, STAYS, STAYS),
     "trap '' INT; b": (STAYS, REPLACED, REPLACED),
     "trap a EXIT; b": (STAYS, STAYS, STAYS),
@@ -112,22 +118,57 @@ def test_outcome_is_the_measured_one(script: str, shell: Shell, end: End) -> Non
     assert outcome(script, shell).end is end
 
 
-@pytest.mark.parametrize(("script", "shell", "end"), CASES)
-def test_shell_behaves_as_measured(script: str, shell: Shell, end: End, tmp_path: Path) -> None:
-    """The server tells its own process: the shell's, where that was replaced."""
-    program = shutil.which(SHELLS[shell])
-    if program is None:
-        pytest.skip(f"{SHELLS[shell]} is not installed")
-    for name, text in {"a": "", "b": "echo $$ >pid\n"}.items():
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return a folder with the programs of the scripts; the server writes its process ID."""
+    programs = {"a": "", "n": "exit 1\n", "b": "echo $$ >pid.new; mv pid.new pid\n"}
+    for name, text in programs.items():
         (tmp_path / name).write_text(f"#!/bin/sh\n{text}")
         (tmp_path / name).chmod(0o755)
-    words = [program, *(["sh"] if shell is Shell.BUSYBOX else []), "-c", script]
-    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    process = subprocess.Popen(words, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL)
+    return tmp_path
+
+
+def is_replaced(script: str, shell: Shell, folder: Path, *, background: bool = True) -> bool | None:
+    """Return whether a script's server has the process ID of the shell; None where it was not started.
+
+    `background`: wait for a server that starts later than the shell ends.
+    """
+    path = shutil.which(SHELLS[shell])
+    if path is None:
+        pytest.skip(f"{SHELLS[shell]} is not installed")
+    pid = folder / "pid"
+    pid.unlink(missing_ok=True)
+    words = [path, *(["sh"] if shell is Shell.BUSYBOX else []), "-c", script]
+    environment = {"PATH": f"{folder}:{os.environ['PATH']}"}
+    process = subprocess.Popen(
+        words, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     process.wait(20)
-    pid = tmp_path / "pid"  # of a program in the background, which may be later than the shell's end
-    wait_until(lambda: pid.exists() and pid.read_text().endswith("\n"), "the server's start")
-    assert (int(pid.read_text()) == process.pid) == (end is REPLACED)
+    if background:
+        wait_until(pid.exists, "the server's start")
+    return int(pid.read_text()) == process.pid if pid.exists() else None
+
+
+@pytest.mark.parametrize(("script", "shell", "end"), CASES)
+def test_shell_behaves_as_measured(script: str, shell: Shell, end: End, folder: Path) -> None:
+    assert is_replaced(script, shell, folder) is (end is REPLACED)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("seed", range(3))
+def test_outcome_of_generated_scripts_is_that_of_the_shell(seed: int, shell: Shell, folder: Path) -> None:
+    random, compared = Random(seed), 0
+    for text in [generated(random) for _ in range(60)]:
+        replaced = is_replaced(text, shell, folder, background=False)
+        if replaced is not None:
+            assert (outcome(text, shell, serves=serves_b).end is REPLACED) is replaced, text
+            compared += 1
+    assert compared > 10
+
+
+def serves_b(words: Sequence[str]) -> bool:
+    return program(words)[:1] == ["b"]
 
 
 @pytest.mark.parametrize(

@@ -93,8 +93,16 @@ class Script:
 
     @property
     def functions(self) -> dict[str, Command]:
-        """Bodies of the functions that it defines, by their names."""
-        return {each.name: each.body for each in self.top if isinstance(each, Function)}
+        """Bodies of the functions that it defines, also within groups and branches, by their names."""
+        return dict(self._functions())
+
+    def _functions(self) -> Iterator[tuple[str, Command]]:
+        for each in self.top:
+            if isinstance(each, Function):
+                yield each.name, each.body
+            elif isinstance(each, Compound):
+                for body in each.bodies:
+                    yield from body._functions()
 
     def commands(self) -> Iterator[tuple[Simple, bool]]:
         """Yield every simple command outside of functions, and whether it runs in the background."""

@@ -28,13 +28,12 @@ def given_place(text: str, script: Script, shell: Shell) -> Iterator[list[Simple
         return
     if shell is Shell.BUSYBOX and not text.endswith("\n"):
         yield _last_of_busybox(script, script.functions)
-    if any(item.background for item in script.items):
-        return
     last = only_last(script)
     if shell is Shell.BASH and last is not None and last.name not in script.functions and not last.redirected:
-        # Of a line such as `a; b && c` the list at the end keeps bash in front.
-        end = script.items[-1]
-        if len(script.items) == 1 or end.on_new_line or len(end.pipelines) == 1:
+        start = max((at for at, item in enumerate(script.items) if item.on_new_line), default=0)
+        line = script.items[start:]
+        # Of a line such as `a; b && c` the list at the end keeps bash in front, and so does `a &`.
+        if (len(line) == 1 or len(line[-1].pipelines) == 1) and not any(item.background for item in line):
             yield [last]
 
 

@@ -4,7 +4,7 @@ Measured with dash 0.5.12, bash 5.2.15 and busybox 1.35.0 as PID 1: dash never g
 without exec; bash gives it to the last command, unless that is redirected, or within `b && c` behind a `;`
 of its line; busybox also then, and to the last one within `if`, `case`, a group or a subshell, but not where
 the script ends with a newline. No shell gives it to a command with another after it, in a pipeline, in the
-background or after a trap that runs something, and bash to none of a script with a program in the background.
+background or after a trap that runs something, and bash to none of a line with a program in the background.
 A trapped SIGTERM ends a `wait`, so a script that does not wait again ends then, and as PID 1 it takes the
 program with it.
 """
