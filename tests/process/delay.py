@@ -49,6 +49,8 @@ class _End(asyncio.Protocol):
     connecting = False
 
     def connect(self) -> None:
+        if self.proxy.stopping:
+            return
         self.connecting = True
         task = asyncio.get_running_loop().create_task(self._connect())
         self.proxy.tasks.add(task)
@@ -106,7 +108,8 @@ class DelayProxy:
         self.one_way = round_trip / 2
         self.port = port
         self._error: OSError | None = None
-        self.tasks: set[asyncio.Task[None]] = set()
+        self.stopping = False
+        self.tasks: set[asyncio.Task[None]] = set()  # asyncio itself keeps no reference
         self._loop = asyncio.new_event_loop()
         self._up = threading.Event()
         self._thread = threading.Thread(target=self._run, name="delay proxy")
@@ -144,9 +147,12 @@ class DelayProxy:
         self.port = server.sockets[0].getsockname()[1]
         self._up.set()
         loop.run_forever()
+        self.stopping = True
+        # Not closed yet: a task of asyncio's opens each accepted connection, and needs an open server.
+        loop.remove_reader(server.sockets[0])
+        while tasks := asyncio.all_tasks(loop):
+            loop.run_until_complete(asyncio.wait(tasks))
         server.close()
-        while self.tasks:  # a connection that is made after this would stay open
-            loop.run_until_complete(asyncio.wait(self.tasks))
         for each in ends:
             for one in (each, each.other):
                 if one is not None and one.transport is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import socket
 import threading
 
@@ -37,3 +39,17 @@ def test_proxy_closes_connections_that_the_server_closes_first() -> None:
         thread.join()
         wait_until(lambda: descriptors() <= beside, "the proxy's connections are closed", 10)
     wait_until(lambda: descriptors() <= before, "the proxy's own descriptors are closed", 10)
+
+
+def test_stopped_proxy_closes_connections_that_it_has_just_accepted() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        for number in range(30):
+            with (
+                contextlib.ExitStack() as clients,
+                DelayProxy(listener.getsockname()[1], round_trip=0.004 * (number % 3)) as proxy,
+            ):
+                for _ in range(5):
+                    client = clients.enter_context(socket.socket())
+                    client.setblocking(False)
+                    client.connect_ex(("127.0.0.1", proxy.port))
+    gc.collect()  # a socket that is left open is a warning, and so an error

@@ -80,7 +80,7 @@ def test_file_that_is_not_there_is_refused() -> None:
     assert str(refused) == "nowhere.yaml cannot be read: No such file or directory"
 
 
-def test_address_is_refused_with_the_command_that_checks_it() -> None:
+def test_address_is_refused_with_the_command_to_check_its_content() -> None:
     (refused,) = from_files(Selection(files=["https://shop.test/web.yaml"]), io.BytesIO()).refused
     assert str(refused).startswith("https://shop.test/web.yaml is an address, no file: `curl -sL ADDRESS |")
 
