@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import sys
 from pathlib import Path
 
@@ -60,6 +61,8 @@ def main() -> int:
             )
     if (os.cpu_count() or 1) < 2:
         parser.error("one processor for the server and one for the load are needed")
+    # SIGINT stops the servers. They would inherit that it is ignored, as in a command in the background.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     results: dict[str, object] = {
         "machine": {
             "processors": os.cpu_count(),

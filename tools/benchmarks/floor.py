@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import selectors
-import signal
 import socket
 import sys
 from typing import Any
@@ -58,6 +57,4 @@ def serve(port: int, reference: str) -> None:
 
 
 if __name__ == "__main__":
-    # A shell starts a background command with SIGINT ignored, and this process inherits that.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     serve(int(sys.argv[1]), sys.argv[2])
