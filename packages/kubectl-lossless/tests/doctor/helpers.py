@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from kubectl_lossless.doctor.checks import examine
+from kubectl_lossless.doctor.documents import FLOAT, LETTER
 from kubectl_lossless.doctor.finding import REMOVE, Finding, Severity, apply
 from kubectl_lossless.doctor.server.model import Overrides
 from kubectl_lossless.doctor.source import Loaded, Selection, from_files
@@ -24,7 +25,15 @@ CASES = HERE / "cases"
 EXAMPLES = HERE / "examples"
 
 # libyaml's, which every wheel of PyYAML has: the tests read and write thousands of manifests.
-Loader, Dumper = yaml.CSafeLoader, yaml.CSafeDumper
+Loader = yaml.CSafeLoader
+
+
+class Dumper(yaml.CSafeDumper):
+    """PyYAML's dumper, with quotes for text that kubectl takes for a number or a boolean, such as 2e1, y."""
+
+
+Dumper.add_implicit_resolver("tag:yaml.org,2002:bool", LETTER, list("yYnN"))
+Dumper.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, list("-+.0123456789"))
 
 
 def load(text: str | bytes, overrides: Overrides = Overrides(), **selection: Any) -> Loaded:  # noqa: B008 - frozen
@@ -41,17 +50,21 @@ def parse(text: str) -> list[Object]:
     return [each for each in yaml.load_all(text, Loader) if each is not None]
 
 
-def only(text: str, overrides: Overrides = Overrides()) -> Workload:  # noqa: B008 - frozen
-    """Return the one workload of a manifest."""
+def _workloads(text: str, overrides: Overrides) -> Sequence[Workload]:
     loaded = load(text, overrides)
     assert not loaded.refused, [str(each) for each in loaded.refused]
-    (found,) = loaded.workloads
+    return loaded.workloads
+
+
+def only(text: str, overrides: Overrides = Overrides()) -> Workload:  # noqa: B008 - frozen
+    """Return the one workload of a manifest."""
+    (found,) = _workloads(text, overrides)
     return found
 
 
 def findings(text: str, overrides: Overrides = Overrides()) -> list[Finding]:  # noqa: B008 - frozen
-    """Return what the checks find in a manifest."""
-    return [each for workload in load(text, overrides).workloads for each in examine(workload).findings]
+    """Return what the checks find in a manifest, of which no document may be refused."""
+    return [each for workload in _workloads(text, overrides) for each in examine(workload).findings]
 
 
 def of(check: str, found: list[Finding]) -> Finding:
