@@ -115,8 +115,11 @@ CLUSTER_SCOPED = ("GatewayClass", "IngressClass", "Namespace", "PriorityClass", 
 INVALID = ("is invalid", "cannot be handled", "unknown field")
 """Parts of the API server's errors about an object. Others are about types that it does not serve."""
 
-DEPENDS = re.compile("envsubst|^stopSignal|two IP families")
-"""Names of manifests whose text is not the final one, or whose refusal depends on the cluster."""
+DEPENDS = re.compile("envsubst|^stopSignal|two IP families|^nodePort of a low number")
+"""Names of manifests whose text is not the final one, or whose refusal depends on the cluster.
+
+A dry run does not compare a nodePort with the cluster's range.
+"""
 
 
 def refused_by_doctor(name: str) -> bool:
