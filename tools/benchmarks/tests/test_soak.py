@@ -59,6 +59,12 @@ def test_figure_that_grows_fails_the_run(figure: str, capsys: pytest.CaptureFixt
     assert f"{figure} grows (disturbed" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("threads", "found"), [(1, set()), (2, {(UNDISTURBED, "threads")})])
+def test_thread_that_is_first_needed_late_is_no_growth(threads: int, found: set[tuple[str, str]]) -> None:
+    samples = run(lambda each, number: each.update(threads=30 + threads * (number > 220)))
+    assert verdicts(samples) == found
+
+
 def test_leak_of_old_workers_is_found_without_replacement() -> None:
     """A SIGHUP every five minutes, ten samples, hides the leak in the first part."""
 
