@@ -41,7 +41,7 @@ def test_proxy_closes_connections_that_the_server_closes_first() -> None:
     wait_until(lambda: descriptors() <= before, "the proxy's own descriptors are closed", 10)
 
 
-def test_stopped_proxy_closes_connections_that_it_has_just_accepted() -> None:
+def test_stopped_proxy_closes_connections_just_accepted() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         for number in range(30):
             with (

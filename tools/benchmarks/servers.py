@@ -26,6 +26,9 @@ from tools.benchmarks.applications import FLASK, SERVICE, Application
 
 ROOT = Path(__file__).parents[2]
 
+THREADS = 16
+"""Number of threads of a server's worker where nothing else is said."""
+
 START_TIMEOUT = 120.0
 """Timeout until a server responds, and again until it has exited, in seconds; valgrind needs most of it."""
 
@@ -155,7 +158,7 @@ class Server:
         self,
         contender: Contender,
         workers: int = 1,
-        threads: int = 16,
+        threads: int = THREADS,
         cpu: int | None = None,
         log: BinaryIO | int = subprocess.DEVNULL,
     ) -> None:

@@ -24,6 +24,7 @@ from tools.benchmarks.servers import (
     GRANIAN_NAME,
     LEADER_NAME,
     STOCK_NAME,
+    THREADS,
     UWSGI_NAME,
     WAITRESS_NAME,
     Contender,
@@ -32,7 +33,6 @@ from tools.benchmarks.servers import (
 )
 
 CONNECTIONS = 64
-THREADS = 16
 SECONDS = 2.0
 """Duration of the load of one server in one round."""
 

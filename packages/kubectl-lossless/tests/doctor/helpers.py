@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from kubectl_lossless.doctor.checks import examine
-from kubectl_lossless.doctor.documents import FLOAT, LETTER
+from kubectl_lossless.doctor.documents import resolve_as_kubectl
 from kubectl_lossless.doctor.finding import REMOVE, Finding, Severity, apply
 from kubectl_lossless.doctor.server.model import Overrides
 from kubectl_lossless.doctor.source import Loaded, Selection, from_files
@@ -32,8 +32,7 @@ class Dumper(yaml.CSafeDumper):
     """PyYAML's dumper, with quotes for text that kubectl takes for a number or a boolean, such as 2e1, y."""
 
 
-Dumper.add_implicit_resolver("tag:yaml.org,2002:bool", LETTER, list("yYnN"))
-Dumper.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, list("-+.0123456789"))
+resolve_as_kubectl(Dumper)
 
 
 def load(text: str | bytes, overrides: Overrides = Overrides(), **selection: Any) -> Loaded:  # noqa: B008 - frozen

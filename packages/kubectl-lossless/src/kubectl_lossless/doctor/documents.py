@@ -53,8 +53,13 @@ class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mis
     """PyYAML's loader with the plain values that kubectl does not take for text."""
 
 
-Loader.add_implicit_resolver("tag:yaml.org,2002:bool", LETTER, list("yYnN"))
-Loader.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, list("-+.0123456789"))
+def resolve_as_kubectl(kind: Any) -> None:
+    """Let a loader or dumper of PyYAML know the plain values that kubectl does not take for text."""
+    kind.add_implicit_resolver("tag:yaml.org,2002:bool", LETTER, list("yYnN"))
+    kind.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, list("-+.0123456789"))
+
+
+resolve_as_kubectl(Loader)
 
 
 class _Redefining(yaml.composer.Composer, Loader):

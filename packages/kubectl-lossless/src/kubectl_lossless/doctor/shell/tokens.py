@@ -139,10 +139,9 @@ def _word(script: str, start: int) -> Word:
                 text.append(script[at + 1])
             at += 2
         else:
-            end = _expansion(script, at) if char in "$`" else at + 1
+            end, expands = _character(script, at)
             text.append(script[at:end])
-            dynamic = dynamic or end > at + 1
-            at = end
+            at, dynamic = end, dynamic or expands
     return Word("".join(text), start, min(at, len(script)), dynamic, quoted)
 
 
@@ -160,11 +159,16 @@ def _double_quoted(script: str, at: int) -> tuple[int, str, bool]:
                 text.append(script[at + 1])
             at += 2
         else:
-            end = _expansion(script, at) if char in "$`" else at + 1
+            end, expands = _character(script, at)
             text.append(script[at:end])
-            dynamic = dynamic or end > at + 1
-            at = end
+            at, dynamic = end, dynamic or expands
     raise ShellError("a quote that does not end")
+
+
+def _character(script: str, at: int) -> tuple[int, bool]:
+    """Return the end of the character or expansion that begins at `at`, and whether it is an expansion."""
+    end = _expansion(script, at) if script[at] in "$`" else at + 1
+    return end, end > at + 1
 
 
 def _expansion(script: str, at: int) -> int:
