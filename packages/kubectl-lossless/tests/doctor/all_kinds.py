@@ -5,9 +5,11 @@ from __future__ import annotations
 from doctor.helpers import Object, base
 from doctor.kinds import KINDS
 from doctor.kinds_of_fields import FIELDS
+from doctor.kinds_of_files import FILES
 from doctor.kinds_of_forms import FORMS
 from doctor.kinds_of_handlers import HANDLERS
 from doctor.kinds_of_hooks import HOOKS
+from doctor.kinds_of_neighbours import NEIGHBOURS
 from doctor.kinds_of_objects import OBJECTS
 from doctor.kinds_of_pods import PODS
 from doctor.kinds_of_programs import PROGRAMS
@@ -35,6 +37,8 @@ PARTS = (
     SCRIPTS,
     HANDLERS,
     OBJECTS,
+    FILES,
+    NEIGHBOURS,
 )
 ALL = {name: each for part in PARTS for name, each in part.items()}
 

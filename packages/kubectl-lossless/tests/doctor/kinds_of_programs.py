@@ -52,10 +52,10 @@ def config_map(name: str, data: dict[str, str]) -> Change:
 
 
 def mounted(name: str, path: str, **fields: Any) -> Change:
-    """Mount a ConfigMap into the container."""
+    """Mount a ConfigMap into the container, as files that may be executed."""
 
     def change(objects: list[Object]) -> None:
-        pod(objects)["volumes"] = [{"name": "conf", "configMap": {"name": name}}]
+        pod(objects)["volumes"] = [{"name": "conf", "configMap": {"name": name, "defaultMode": 0o755}}]
         container(objects)["volumeMounts"] = [{"name": "conf", "mountPath": path, **fields}]
 
     return change

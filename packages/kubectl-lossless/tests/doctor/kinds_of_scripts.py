@@ -242,7 +242,14 @@ SCRIPTS: dict[str, tuple[Sequence[Change], set[tuple[Severity, str]]]] = {
         set(),
     ),
     "java behind docker-java-home cat": ([script("cat /banner; exec java -jar app.jar")], set()),
-    "runit": ([command("runsvdir", "-P", "/etc/service")], set()),
+    # Measured, runit 2.1.2: it exits at SIGTERM, and at SIGHUP without waiting for its services.
+    "runit": ([command("runsvdir", "-P", "/etc/service")], {(LOSES, "wrapper")}),
+    "runit in a script": ([script("exec runsvdir /etc/service")], {(LOSES, "wrapper")}),
+    "honcho as a module": ([command("python", "-m", "honcho", "start")], {(RISKS, "wrapper")}),
+    "supervisor as a module": (
+        [command("python", "-m", "supervisor.supervisord", "-n")],
+        {(RISKS, "wrapper")},
+    ),
     "circus": ([command("circusd", "/etc/circus.ini")], set()),
     "deno run": ([command("deno", "run", "-A", "server.ts")], set()),
     "nodemon through npx": ([command("npx", "nodemon", "server.js")], {(LOSES, "wrapper")}),

@@ -137,8 +137,19 @@ INPUTS: dict[str, tuple[str | bytes, int, str]] = {
     "ERB": (changed("replicas: 3", "replicas: <%= n %>"), 2, "whole number"),
     "envsubst": (changed("replicas: 3", "replicas: $REPLICAS"), 2, "envsubst"),
     "Helm condition": ("{{- if .Values.on }}\n" + BASE + "{{- end }}\n", 2, "Helm"),
-    "custom tag": (changed("image: registry.test/web:1", "image: !Ref Image"), 0, ""),
-    "binary tag": (changed("image: registry.test/web:1", "image: !!binary aGVsbG8="), 0, ""),
+    "image of Helm in quotes": (
+        changed("image: registry.test/web:1", 'image: "{{ .Values.image.name }}:{{ .Values.image.tag }}"'),
+        2,
+        "{{ .Values.image.tag }}'; allowed is an image (does it need Helm first?)",
+    ),
+    "name of Helm in quotes": (
+        changed("  name: web\n", '  name: "{{ .Release.Name }}-web"\n'),
+        2,
+        "metadata.name is '{{ .Release.Name }}-web'; allowed is a name (does it need Helm first?)",
+    ),
+    "argument of Go's templates": (changed(COMMAND, "        args: ['{{ .Name }}']\n" + COMMAND), 0, ""),
+    "custom tag": (changed("image: registry.test/web:1", "image: !Ref image"), 0, ""),
+    "binary tag": (changed("path: /ready", "path: !!binary L3JlYWR5"), 0, ""),
     "python tag": (
         changed("image: registry.test/web:1", "image: !!python/object/apply:os.system [id]"),
         2,

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from kubectl_lossless.doctor.prestop import FOREVER, Effect, Place, judge
+from kubectl_lossless.doctor.server.start import Start
 from kubectl_lossless.doctor.shell.tokens import Shell
 
 
@@ -56,6 +57,20 @@ def run(*words: str) -> dict[str, Any]:
         (run("sh", "-c", "sleep 15 || true"), Effect.WAITS, 15),
         (run("sh", "-c", "sleep 15 &> /dev/null"), Effect.RETURNS, 0),
         (run("bash", "-c", "sleep 15 &> /dev/null"), Effect.WAITS, 15),
+        # As GNU coreutils reads a length; BusyBox: below.
+        (run("sleep", "0x10"), Effect.WAITS, 16),
+        (run("sleep", "0x1d"), Effect.WAITS, 29),
+        (run("sleep", "0xAs"), Effect.WAITS, 10),
+        (run("sleep", "0x.8p5"), Effect.WAITS, 16),
+        (run("sleep", "+15"), Effect.WAITS, 15),
+        (run("sleep", "150e-1"), Effect.WAITS, 15),
+        (run("sleep", "Infinity"), Effect.WAITS, FOREVER),
+        (run("sleep", "--", "15"), Effect.WAITS, 15),
+        (run("sleep", "-15"), Effect.FAILS, 0),
+        (run("sleep", "0x"), Effect.FAILS, 0),
+        (run("sleep", "infinite"), Effect.FAILS, 0),
+        (run("sleep", "15sec"), Effect.FAILS, 0),
+        (run("busybox", "sleep", "0x10"), Effect.FAILS, 0),
         (run("sleep 15"), Effect.FAILS, 0),
         (run("sh", "-c", "'sleep 15'"), Effect.FAILS, 0),
         (run("sh", "-c", "sleep 1.2.3"), Effect.FAILS, 0),
@@ -78,12 +93,31 @@ def test_no_hook_is_none(hook: dict[str, Any] | None) -> None:
 
 def test_hook_of_an_alpine_image_runs_in_busybox() -> None:
     hook = run("sh", "-c", "sleep 15 &> /dev/null")
-    found = judge(hook, Place(sh=Shell.BUSYBOX))
+    found = judge(hook, Place(start=Start((), sh=Shell.BUSYBOX)))
     assert found is not None
     assert (found.effect, found.wait) == (Effect.WAITS, 15)
 
 
 def test_hook_that_is_a_file_of_another_language_is_unknown() -> None:
-    found = judge(run("/leave"), Place(files={"/leave": "#!/usr/bin/env python3\nprint()\n"}))
+    found = judge(
+        run("/leave"), Place(start=Start((), files={"/leave": "#!/usr/bin/env python3\nprint()\n"}))
+    )
     assert found is not None
     assert found.effect is Effect.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("length", "seconds"),
+    [("15", 15), ("15.", 15), (".5m", 30), ("1h", 3600), ("infinity", FOREVER), ("infinite", FOREVER)],
+)
+def test_busybox_reads_digits_a_point_and_a_unit(length: str, seconds: float) -> None:
+    found = judge(run("sleep", length), Place(start=Start((), sh=Shell.BUSYBOX)))
+    assert found is not None
+    assert (found.effect, found.wait) == (Effect.WAITS, seconds)
+
+
+@pytest.mark.parametrize("length", ["0x10", "+15", "1.5e1", " 15", "15ms", "--"])
+def test_busybox_refuses_other_numbers(length: str) -> None:
+    found = judge(run("sh", "-c", f"sleep '{length}'"), Place(start=Start((), sh=Shell.BUSYBOX)))
+    assert found is not None
+    assert (found.effect, found.wait) == (Effect.FAILS, 0)

@@ -27,6 +27,8 @@ def test_whole_manifest_has_no_problem() -> None:
         ("readinessProbe", {"periodSeconds": -1}, "periodSeconds is -1; allowed is a whole number from 0"),
         ("readinessProbe", {"periodSeconds": "${P}"}, "(does it need envsubst first?)"),
         ("livenessProbe", {"httpGet": {"port": "{{ .x }}"}}, "(does it need Helm first?)"),
+        ("image", "{{ .Values.image }}", "allowed is an image (does it need Helm first?)"),
+        ("name", "{{ .Chart.Name }}", "allowed is a name (does it need Helm first?)"),
         (
             "lifecycle",
             {"preStop": {"sleep": {"seconds": True}}},

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from kubectl_lossless.doctor.documents import Document, Object
+
+DEFAULT_MODE = 0o644
+"""Permissions of a volume's files, unless its defaultMode or an item's mode sets others."""
+
+EXECUTABLE = 0o111
+"""Permissions to execute a file, of which root needs one too."""
 
 
 class ConfigMaps:
@@ -22,24 +28,33 @@ class ConfigMaps:
 
         `volumes`: those of its pod.
         """
-        found: dict[str, str] = {}
+        return {path: text for path, text, _ in self._files(spec, volumes)}
+
+    def not_executable(self, spec: Object, volumes: Iterable[Object]) -> set[str]:
+        """Return the paths of those files that nobody may execute."""
+        return {path for path, _, mode in self._files(spec, volumes) if not mode & EXECUTABLE}
+
+    def _files(self, spec: Object, volumes: Iterable[Object]) -> Iterator[tuple[str, str, int]]:
+        """Yield the files: path, text and permissions."""
         named: dict[Any, Object] = {each.get("name"): each for each in volumes}
         for mount in spec.get("volumeMounts") or ():
             volume = named.get(mount.get("name"), {})
-            projected = (volume.get("projected") or {}).get("sources") or ()
-            for source in (volume, *projected):
+            projected = volume.get("projected") or {}
+            for source in (volume, *(projected.get("sources") or ())):
                 reference = source.get("configMap") or {}
+                mode = reference.get("defaultMode", projected.get("defaultMode", DEFAULT_MODE))
                 data = self._data.get(str(reference.get("name", "")), {})
-                items: dict[str, str] = {
-                    each.get("key", ""): each.get("path", "") for each in reference.get("items") or ()
+                items: dict[str, Object] = {
+                    each.get("key", ""): each for each in reference.get("items") or ()
                 }
-                names = {items.get(key) or key: data[key] for key in data if not items or key in items}
                 path, part = str(mount.get("mountPath", "")).rstrip("/"), mount.get("subPath")
-                if part:
-                    found |= {path: names[part]} if part in names else {}
-                else:
-                    found |= {f"{path}/{name}": text for name, text in names.items()}
-        return found
+                for key in data:
+                    if items and key not in items:
+                        continue
+                    item = items.get(key, {})
+                    name = item.get("path") or key
+                    if part in (None, "", name):
+                        yield path if part else f"{path}/{name}", data[key], int(item.get("mode", mode))
 
     def environment(self, spec: Object) -> dict[str, str]:
         """Return the known part of a container's environment: literal values, and ConfigMaps."""

@@ -140,11 +140,10 @@ class Container:
         ports = [each[key] for each in self.ports for key in ("name", "containerPort") if key in each]
         place = Place(
             ports,
-            self.start.files,
+            self.start,
             self.start.first_program or ("" if self.start.words else image_name(self.image)),
             self.environment,
             self.on_node,
-            self.start.sh,
             self.bare,
         )
         return prestop.judge((self.spec.get("lifecycle") or {}).get("preStop"), place)

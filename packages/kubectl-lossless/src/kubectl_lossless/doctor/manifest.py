@@ -171,9 +171,11 @@ class Manifest:
             shared = bool(self.pod.get("shareProcessNamespace") or self.pod.get("hostPID"))
             sh = sh_of(str(spec.get("image", "")))
             seen = self.observed.get(spec["name"], Observed())
-            files = self.config_maps.files(spec, self.pod.get("volumes") or ())
+            volumes = self.pod.get("volumes") or ()
+            files = self.config_maps.files(spec, volumes)
+            not_executable = self.config_maps.not_executable(spec, volumes)
             words = tuple(expanded(word, environment) for word in command)
-            start = Start(words, sh, shared, files)
+            start = Start(words, sh, shared, files, not_executable)
             settings = seen.configuration or _settings(start, environment, str(spec.get("workingDir", "")))
             yield Container(
                 spec=spec,

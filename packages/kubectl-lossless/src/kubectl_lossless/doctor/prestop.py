@@ -7,13 +7,13 @@ import math
 import re
 import shlex
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from kubectl_lossless.doctor.server.command_line import program
 from kubectl_lossless.doctor.server.images import SHELLS
-from kubectl_lossless.doctor.server.start import Start
+from kubectl_lossless.doctor.server.start import Start, cannot_execute
 from kubectl_lossless.doctor.shell.commands import TRIVIAL, Compound, Script, Simple
 from kubectl_lossless.doctor.shell.parser import parse
 from kubectl_lossless.doctor.shell.reached import reached
@@ -54,8 +54,14 @@ SYSTEM = {
 
 ENDLESS = re.compile(r"\b(while\s+(true|:|1|\[ 1 \])|until\s+false)\s*(;|\n)\s*do\b")
 
-LENGTH = re.compile(r"((?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE]\+?[0-9]+)?)([smhd]?)")
-"""Argument of sleep: a number as C reads it, and its unit."""
+LENGTH = re.compile(
+    r"\s*\+?(?:(?P<hex>0[xX](?:[0-9a-fA-F]{1,100}\.?[0-9a-fA-F]{0,100}|\.[0-9a-fA-F]{1,100})(?:[pP][+-]?[0-9]{1,2})?)"
+    r"|(?P<number>(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?))(?P<unit>[smhd]?)"
+)
+"""Argument of the sleep of GNU coreutils: a number as C's strtold reads it, and its unit."""
+
+LENGTH_OF_BUSYBOX = re.compile(r"(?P<number>[0-9]+\.?[0-9]*|\.[0-9]+)(?P<unit>[smhd]?)")
+"""Argument of the sleep of BusyBox: digits and a point alone. Measured: coreutils 9.1, BusyBox 1.35."""
 
 NUMBER = r"([0-9]{1,9}(?:\.[0-9]{1,9})?)"
 SLEEPS = (
@@ -105,15 +111,13 @@ class Place:
 
     ports: Collection[str | int] = ()
     """Names and numbers of its ports."""
-    files: Mapping[str, str] = field(default_factory=dict)
-    """Texts of the files in it that are known, by their paths."""
+    start: Start = field(default_factory=lambda: Start(()))
+    """Its command line, with the files in it that are known."""
     program: str = ""
     """Name of its program."""
     environment: Mapping[str, str] = field(default_factory=dict)
     on_node: bool = False
     """True where it uses the network of its node."""
-    sh: Shell = Shell.DASH
-    """The shell that is called sh in its image."""
     bare: bool = False
     """True where its image is known to have no programs but its own."""
 
@@ -154,9 +158,13 @@ def _judge_command(command: list[str], place: Place) -> PreStop:
         return PreStop(Effect.FAILS, 0.0, f"no program is called {command[0]!r}: a word each, or sh -c")
     if place.bare and (lacking := program_of_system(command)):
         return PreStop(Effect.FAILS, 0.0, f"an image of distroless has no {lacking}")
+    if written := cannot_execute(replace(place.start, words=tuple(command))):
+        return PreStop(Effect.FAILS, 0.0, written)
+    if Path((program(command) or command)[0]).name == "busybox":
+        place = replace(place, start=replace(place.start, sh=Shell.BUSYBOX))
     command = _behind_wrappers(command)
-    if Path(command[0]).name in SHELLS or command[0] in place.files:
-        start = Start(tuple(command), sh=place.sh, files=place.files)
+    if Path(command[0]).name in SHELLS or command[0] in place.start.files:
+        start = replace(place.start, words=tuple(command))
         if start.script is None:
             return PreStop(Effect.UNKNOWN, None, _short(shlex.join(command)))
         return _judge_script(start, place)
@@ -180,7 +188,7 @@ def _judge_script(start: Start, place: Place) -> PreStop:
         return PreStop(Effect.FAILS, 0.0, f"the shell cannot read {_short(text)!r}: {error}")
     commands = []
     waits = any(command.name == "wait" for command, _ in script.commands())
-    for command, background in _outside_loops(script):
+    for command, background in _outside_loops(script, place.start.sh):
         words = [word.text for word in command.words]
         if background and not waits:
             words = []
@@ -202,7 +210,7 @@ def _value(variable: re.Match[str], place: Place) -> str:
     return found if re.fullmatch(r"[0-9.]{1,12}[smhd]?", found) else variable[0]
 
 
-def _outside_loops(script: Script) -> Iterator[tuple[Simple, bool]]:
+def _outside_loops(script: Script, sh: Shell) -> Iterator[tuple[Simple, bool]]:
     """Yield the commands that run once, each with whether it runs in the background."""
     for item in script.items:
         for pipeline in item.pipelines:
@@ -210,22 +218,22 @@ def _outside_loops(script: Script) -> Iterator[tuple[Simple, bool]]:
                 if isinstance(command, Simple):
                     yield command, item.background
                 elif isinstance(command, Compound) and command.kind != "loop":
-                    bodies = [list(_outside_loops(body)) for body in command.bodies]
-                    longest = max(bodies, key=_slept_in, default=[])
+                    bodies = [list(_outside_loops(body, sh)) for body in command.bodies]
+                    longest = max(bodies, key=lambda body: _slept_in(body, sh), default=[])
                     for body in bodies:
                         # Of several branches one runs: the longest sleep counts.
                         counts = body is longest or command.kind not in ("if", "case")
                         for each, held in body:
-                            if counts or _slept_by(each) is None:
+                            if counts or _slept_by(each, sh) is None:
                                 yield each, held or item.background
 
 
-def _slept_by(command: Simple) -> float | None:
-    return _slept([each.text for each in command.words]) if command.words else None
+def _slept_by(command: Simple, sh: Shell) -> float | None:
+    return _slept([each.text for each in command.words], sh) if command.words else None
 
 
-def _slept_in(commands: list[tuple[Simple, bool]]) -> float:
-    return sum(_slept_by(command) or 0.0 for command, _ in commands)
+def _slept_in(commands: list[tuple[Simple, bool]], sh: Shell) -> float:
+    return sum(_slept_by(command, sh) or 0.0 for command, _ in commands)
 
 
 def _judge_commands(commands: list[list[str]], text: str, place: Place, *, direct: bool = False) -> PreStop:
@@ -233,8 +241,12 @@ def _judge_commands(commands: list[list[str]], text: str, place: Place, *, direc
     total: float | None = 0.0
     before = 0.0  # waited before the server is stopped
     other = False
+    denied = ""
     for words in map(_behind_wrappers, commands):
-        seconds = _slept(words)
+        if words[0] in place.start.not_executable:
+            denied = words[0]
+            continue
+        seconds = _slept(words, place.start.sh)
         if seconds is None:
             line = " ".join(words)
             requests = Path(words[0]).name in ("curl", "wget") and STOPPING.search(line)
@@ -254,6 +266,9 @@ def _judge_commands(commands: list[list[str]], text: str, place: Place, *, direc
         return PreStop(Effect.UNKNOWN, None, _short(text))
     if total:
         return PreStop(Effect.WAITS, total, _short(text))
+    if denied and not other:
+        written = cannot_execute(replace(place.start, words=(denied,)))
+        return PreStop(Effect.FAILS, 0.0, written)
     return PreStop(Effect.UNKNOWN if other else Effect.RETURNS, None if other else 0.0, _short(text))
 
 
@@ -265,40 +280,49 @@ def _behind_wrappers(words: list[str]) -> list[str]:
     return rest or words
 
 
-def _within_timeout(words: list[str]) -> float | None:
+def _within_timeout(words: list[str], sh: Shell) -> float | None:
     """Return how long `timeout` lets a command sleep; None for another command."""
     rest = list(words)
     while rest and rest[0].startswith("-"):
         rest = rest[2:] if rest[0] in ("-k", "-s", "--kill-after", "--signal") else rest[1:]
     if len(rest) < 2:
         return None
-    longest, slept = _slept(["sleep", rest[0]]), _slept(rest[1:])
+    longest, slept = _slept(["sleep", rest[0]], sh), _slept(rest[1:], sh)
     return None if longest is None or slept is None else min(longest or slept, slept)
 
 
-def _slept(words: list[str]) -> float | None:  # noqa: PLR0911 - a table of programs
+def _slept(words: list[str], sh: Shell) -> float | None:
     """Return how long a command sleeps; None for one that is no sleep, or of a length that cannot be read."""
     name, rest = Path(words[0]).name.removesuffix(".exe"), " ".join(words[1:])
     if name == "timeout":
-        return _within_timeout(words[1:])
+        return _within_timeout(words[1:], sh)
     if name == "tail" and re.search(r"(^|\s)-(\w*[fF]\b|-follow)", rest):
         return FOREVER
     if name == "usleep" and re.fullmatch(r"[0-9]{1,12}", rest):
         return float(rest) / 1e6
     if name == "sleep" and len(words) > 1:
-        total = 0.0
-        for word in words[1:]:
-            if word in ("inf", "infinity"):
-                return FOREVER
-            found = LENGTH.fullmatch(word)
-            if found is None:
-                return None
-            total += float(found[1]) * UNITS[found[2]]
-        return min(total, FOREVER)
+        return _length(words[1:], sh)
     for programs, pattern, unit in SLEEPS:
         if re.fullmatch(programs, name) and (found := re.search(pattern, rest)):
             return unit * math.prod(float(each) for each in found.groups() if each)
     return None
+
+
+def _length(words: list[str], sh: Shell) -> float | None:
+    """Return the sum of the arguments of sleep in seconds; None where the one of the image refuses them."""
+    of_busybox = sh is Shell.BUSYBOX
+    forever, length = (r"inf.*", LENGTH_OF_BUSYBOX) if of_busybox else (r"inf(inity)?", LENGTH)
+    total = 0.0
+    for word in words[1:] if words[0] == "--" and not of_busybox else words:
+        if re.fullmatch(forever, word, re.IGNORECASE):
+            total = FOREVER
+        elif (found := length.fullmatch(word)) is None:
+            return None
+        else:
+            hexadecimal = None if of_busybox else found["hex"]
+            number = float.fromhex(hexadecimal) if hexadecimal else float(found["number"])
+            total += number * UNITS[found["unit"]]
+    return min(total, FOREVER)
 
 
 def _short(text: str) -> str:

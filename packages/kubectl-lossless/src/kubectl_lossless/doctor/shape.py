@@ -15,6 +15,9 @@ from kubectl_lossless.doctor.finding import Path, shown
 MAX_INT32 = 2_147_483_647
 MAX_INT64 = 9_223_372_036_854_775_807
 
+PLACEHOLDER = re.compile(r"[${<%]")
+"""Marks of a name that something else replaces before the API server gets it."""
+
 Wrong = tuple[Path, str]
 Check = Callable[[Any, Path], Iterator[Wrong]]
 
@@ -159,9 +162,22 @@ def mapping(
     return check
 
 
+def rendered(allowed: str) -> Check:
+    """Return a check for a name, which is no template's action."""
+
+    def check(value: Any, path: Path) -> Iterator[Wrong]:
+        if isinstance(value, str) and "{{" in value:
+            yield from _wrong(path, value, allowed)
+        else:
+            yield from text(value, path)
+
+    return check
+
+
 texts = sequence(text)
 labels = mapping(rest=text)
-METADATA = mapping({"name": text, "namespace": text, "labels": labels, "annotations": labels})
+NAME = rendered("a name")
+METADATA = mapping({"name": NAME, "namespace": NAME, "labels": labels, "annotations": labels})
 
 
 def expression(value: Any, path: Path) -> Iterator[Wrong]:
@@ -205,8 +221,8 @@ REFERENCE = mapping({"name": text, "key": text})
 RESOURCES = mapping({"limits": mapping({"cpu": scalar, "memory": scalar}), "requests": mapping(rest=scalar)})
 CONTAINER = mapping(
     {
-        "name": text,
-        "image": text,
+        "name": NAME,
+        "image": rendered("an image"),
         "command": texts,
         "args": texts,
         "restartPolicy": text,
@@ -238,13 +254,21 @@ CONTAINER = mapping(
     },
     required=("name",),
 )
-CONFIG_MAP = mapping({"name": text, "items": sequence(mapping({"key": text, "path": text}))})
+CONFIG_MAP = mapping(
+    {
+        "name": text,
+        "items": sequence(mapping({"key": text, "path": text, "mode": whole()})),
+        "defaultMode": whole(),
+    }
+)
 VOLUME = mapping(
     {
         "name": text,
         "persistentVolumeClaim": mapping({"claimName": text}),
         "configMap": CONFIG_MAP,
-        "projected": mapping({"sources": sequence(mapping({"configMap": CONFIG_MAP}))}),
+        "projected": mapping(
+            {"sources": sequence(mapping({"configMap": CONFIG_MAP})), "defaultMode": whole()}
+        ),
     }
 )
 TERMS = mapping(
@@ -356,6 +380,14 @@ SHAPES: dict[str, Check] = {
     "ScaledObject": _object(
         mapping({"scaleTargetRef": TARGET, "minReplicaCount": whole(), "idleReplicaCount": whole()})
     ),
+    "HTTPScaledObject": _object(
+        mapping(
+            {
+                "scaleTargetRef": mapping({"kind": text, "name": text}),
+                "replicas": mapping({"min": whole(), "max": whole()}),
+            }
+        )
+    ),
     "VerticalPodAutoscaler": _object(
         mapping({"targetRef": TARGET, "updatePolicy": mapping({"updateMode": text})})
     ),
@@ -408,6 +440,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "PodDisruptionBudget": ("policy",),
     "HorizontalPodAutoscaler": ("autoscaling",),
     "ScaledObject": ("keda.sh",),
+    "HTTPScaledObject": ("http.keda.sh",),
     "VerticalPodAutoscaler": ("autoscaling.k8s.io",),
     "Ingress": ("networking.k8s.io", "extensions"),
     "HTTPRoute": ("gateway.networking.k8s.io",),

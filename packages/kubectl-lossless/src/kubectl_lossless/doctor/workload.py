@@ -9,6 +9,7 @@ from functools import cached_property
 
 from kubectl_lossless.doctor.container import Container, takes_requests
 from kubectl_lossless.doctor.documents import Document, Object
+from kubectl_lossless.doctor.finding import Path
 from kubectl_lossless.doctor.manifest import KINDS, Manifest
 from kubectl_lossless.doctor.neighbours import selects
 from kubectl_lossless.doctor.server.model import Overrides, Server, overridden
@@ -18,6 +19,13 @@ SCRAPED = re.compile(r"/kube-rbac-proxy\b")
 
 MONITORING_SERVICE = re.compile(r"(^|-)(metrics|monitoring|health)(-service|-svc)?$")
 """Names of Services of the same kind."""
+
+MINIMUM: dict[str, tuple[Path, int]] = {
+    "HorizontalPodAutoscaler": (("spec", "minReplicas"), 1),
+    "ScaledObject": (("spec", "minReplicaCount"), 0),
+    "HTTPScaledObject": (("spec", "replicas", "min"), 0),
+}
+"""Kinds of objects that scale a workload: path of the minimum number of its pods, and its default."""
 
 
 @dataclass(frozen=True)
@@ -282,22 +290,24 @@ class Workload(Manifest):
 
     @cached_property
     def autoscaler(self) -> Document | None:
-        """The HorizontalPodAutoscaler or ScaledObject that scales it."""
-        found = [
-            *self.scalers("HorizontalPodAutoscaler", "scaleTargetRef"),
-            *self.scalers("ScaledObject", "scaleTargetRef"),
-        ]
+        """The object that scales it."""
+        found = [each for kind in MINIMUM for each in self.scalers(kind, "scaleTargetRef")]
         return found[0] if found else None
+
+    @property
+    def minimum_path(self) -> Path:
+        """Path of the minimum number of its pods in the object that scales it, else of their number in it."""
+        return ("spec", "replicas") if self.autoscaler is None else MINIMUM[self.autoscaler.kind][0]
 
     @property
     def replicas(self) -> int:
         """Minimum number of its pods; with an autoscaler, the autoscaler's."""
-        if self.autoscaler is not None:
-            spec = self.autoscaler.spec
-            if self.autoscaler.kind == "ScaledObject":
-                return int(spec.get("minReplicaCount", 0))
-            return int(spec.get("minReplicas", 1))
-        return int(self.spec.get("replicas", 1))
+        found: object = (self.autoscaler or self).data
+        for name in self.minimum_path:
+            found = found.get(name) if isinstance(found, dict) else None
+        if isinstance(found, int | float):
+            return int(found)
+        return 1 if self.autoscaler is None else MINIMUM[self.autoscaler.kind][1]
 
     @property
     def scaled_to_zero(self) -> bool:

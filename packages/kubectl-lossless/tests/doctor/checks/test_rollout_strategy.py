@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from doctor.helpers import ADVICE, LOSES, RISKS, base, brief, dump, findings
+from doctor.helpers import ADVICE, LOSES, RISKS, base, brief, dump, findings, of
 from doctor.kinds import added, kind, of_container, of_pod, spec
+from doctor.kinds_of_neighbours import no_replicas, of_http
 
 
 def test_suggested_seconds_stay_below_the_deadline() -> None:
@@ -93,3 +94,12 @@ def test_migration_by_the_image_of_a_tool_is_found() -> None:
 def test_other_command_is_no_migration(line: str) -> None:
     other = {"name": "other", "image": "registry.test/web:1", "command": line.split()}
     assert "migrations" not in {each.check for each in findings(dump(base(of_pod(initContainers=[other]))))}
+
+
+def test_minimum_of_an_http_scaled_object_is_where_its_remedy_is() -> None:
+    objects = base(no_replicas, of_http(min=1, max=9))
+    one = of("replicas", findings(dump(objects)))
+    assert (one.object, one.changes[0].path) == ("HTTPScaledObject web", ("spec", "replicas", "min"))
+    none = of("scale-to-zero", findings(dump(base(no_replicas, of_http()))))
+    assert (none.severity, none.changes[0].path) == (ADVICE, ("spec", "replicas", "min"))
+    assert "interceptor" in none.why

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from kubectl_lossless.doctor.checks import fields, routes, values
-from kubectl_lossless.doctor.checks.values import PLACEHOLDER, refusal
+from kubectl_lossless.doctor.checks.values import refusal
 from kubectl_lossless.doctor.container import PORT_HANDLERS, Container
 from kubectl_lossless.doctor.documents import Document, Object
 from kubectl_lossless.doctor.finding import REMOVE, Change, Finding, Path
+from kubectl_lossless.doctor.shape import PLACEHOLDER
 from kubectl_lossless.doctor.workload import Workload
 from kubectl_lossless.rolling_update import amount
 
@@ -135,6 +136,7 @@ def refused(workload: Workload) -> Iterator[Finding]:
                     service.name,
                 )
     for budget in workload.budgets:
+        yield from values.of_budget(budget)
         if {"minAvailable", "maxUnavailable"} <= budget.spec.keys():
             path = ("spec", "minAvailable")
             yield refusal(

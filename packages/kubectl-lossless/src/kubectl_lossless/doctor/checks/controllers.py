@@ -25,6 +25,8 @@ class Controller:
     source: str
 
 
+AWS = "AWS Load Balancer Controller"
+
 ENVOY = "https://www.envoyproxy.io/docs/envoy/latest/faq/configuration/timeouts"
 
 CONTROLLERS = (
@@ -64,7 +66,7 @@ CONTROLLERS = (
         "https://doc.traefik.io/traefik/routing/services/#forwardingtimeoutsidleconntimeout",
     ),
     Controller(
-        "AWS Load Balancer Controller",
+        AWS,
         r"ingress\.k8s\.aws|alb\.ingress\.kubernetes\.io/|^alb$",
         60,
         "the load balancer's attribute idle_timeout.timeout_seconds",

@@ -9,11 +9,11 @@ from typing import Any
 
 from kubectl_lossless.doctor import fields
 from kubectl_lossless.doctor.checks import routes
-from kubectl_lossless.doctor.checks.values import PLACEHOLDER, refusal
+from kubectl_lossless.doctor.checks.values import refusal
 from kubectl_lossless.doctor.documents import Document
 from kubectl_lossless.doctor.fields import POD_TEMPLATE, Place, Wrong
 from kubectl_lossless.doctor.finding import REMOVE, Change, Finding, Path, shown
-from kubectl_lossless.doctor.shape import sentence
+from kubectl_lossless.doctor.shape import PLACEHOLDER, sentence
 from kubectl_lossless.doctor.workload import Workload
 
 SIMILAR = 0.85

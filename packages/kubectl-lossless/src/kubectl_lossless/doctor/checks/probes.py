@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from kubectl_lossless.doctor.container import Container
 from kubectl_lossless.doctor.documents import Object
 from kubectl_lossless.doctor.finding import REMOVE, Change, Finding, Path, Severity
 from kubectl_lossless.doctor.prestop import NODE, program_of_system
+from kubectl_lossless.doctor.server.start import EXECUTABLE, cannot_execute
 from kubectl_lossless.doctor.shape import quantity
 from kubectl_lossless.doctor.workload import Workload
 
@@ -147,6 +149,14 @@ def probe_port(workload: Workload) -> Iterator[Finding]:
                     _failed(kind),
                     (*each.path, f"{kind}Probe", "exec", "command"),
                     (Change((*each.path, f"{kind}Probe", "exec", "command"), ["sh", "-c", command[0]]),),
+                )
+            elif command and (written := cannot_execute(replace(each.start, words=tuple(command)))):
+                yield Finding(
+                    Severity.LOSES,
+                    f"The {kind} probe of {each.name} cannot run: {written}.",
+                    _failed(kind),
+                    (*each.path, f"{kind}Probe", "exec", "command"),
+                    advice=EXECUTABLE,
                 )
             elif command and each.bare and (lacking := program_of_system(command)):
                 yield Finding(

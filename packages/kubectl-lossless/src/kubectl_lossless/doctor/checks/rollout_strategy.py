@@ -47,12 +47,7 @@ def replicas(workload: Workload) -> Iterator[Finding]:
         return
     scaler = workload.autoscaler
     deleted_first = workload.kind == "StatefulSet" and workload.strategy.get("type") != "OnDelete"
-    field = "spec.replicas" if scaler is None else "spec.minReplicas"
-    path = (
-        tuple(field.split("."))
-        if scaler is None or scaler.kind != "ScaledObject"
-        else ("spec", "minReplicaCount")
-    )
+    path = workload.minimum_path
     yield Finding(
         Severity.LOSES if deleted_first else Severity.RISKS,
         "One replica, which an update of a StatefulSet deletes before it creates the next."
@@ -71,16 +66,20 @@ def scale_to_zero(workload: Workload) -> Iterator[Finding]:
     scaler = workload.autoscaler
     if scaler is None or workload.kind == "DaemonSet":
         return
-    of_keda = scaler.kind == "ScaledObject"
-    idle = of_keda and scaler.spec.get("idleReplicaCount") == 0
+    idle = scaler.kind == "ScaledObject" and scaler.spec.get("idleReplicaCount") == 0
     if workload.replicas and not idle:
         return
-    path = ("spec", "idleReplicaCount" if idle else "minReplicaCount" if of_keda else "minReplicas")
-    changes = [Change(("spec", "minReplicaCount"), 2)] if idle and not workload.replicas else []
+    path = ("spec", "idleReplicaCount") if idle else workload.minimum_path
+    changes = [Change(workload.minimum_path, 2)] if idle and not workload.replicas else []
+    held = scaler.kind == "HTTPScaledObject"
     yield Finding(
-        Severity.RISKS,
+        Severity.ADVICE if held else Severity.RISKS,
         "It may scale to no pod at all.",
-        "The next requests are refused until a pod has started, unless something in front holds them back.",
+        "The next requests wait in KEDA's interceptor until a pod has started; those that do not come "
+        "through it are refused."
+        if held
+        else "The next requests are refused until a pod has started, unless something in front holds them "
+        "back.",
         path,
         (*changes, Change(path, REMOVE if idle else 2)),
         object=scaler.name,

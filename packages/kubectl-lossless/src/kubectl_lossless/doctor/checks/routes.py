@@ -198,3 +198,38 @@ def subsets(rule: Document) -> set[str]:
 def idle_timeout(rule: Document) -> str:
     """Return a DestinationRule's timeout of idle connections, "" where it sets none."""
     return str(_of(rule.spec, "trafficPolicy", "connectionPool", "http", "idleTimeout") or "")
+
+
+IDLE_ATTRIBUTE = re.compile(r"(?:^|,)\s*idle_timeout\.timeout_seconds=([0-9]{1,9})\s*(?:,|$)")
+"""Attribute of an AWS load balancer with its timeout of idle connections, in seconds."""
+
+
+def idle_timeout_of_load_balancer(ingress: Document) -> str:
+    """Return the timeout of idle connections that an Ingress sets for its AWS load balancer, "" for none."""
+    attributes = str(ingress.annotations.get("alb.ingress.kubernetes.io/load-balancer-attributes", ""))
+    found = IDLE_ATTRIBUTE.search(attributes)
+    return found[1] if found else ""
+
+
+def idle_timeouts(proxy: Document, backends: Iterable[Backend]) -> Iterator[str]:
+    """Yield the timeouts of idle connections of an HTTPProxy's routes with these backends, "" for none."""
+    used = {each.path[2] for each in backends if each.path[1] == "routes"}
+    for number, entry in _each(proxy.spec.get("routes")):
+        if number in used:
+            yield str(_of(entry, "timeoutPolicy", "idleConnection") or "")
+
+
+def idle_timeout_of_policies(workload: Workload, route: Document) -> str:
+    """Return the timeout of idle connections that Envoy Gateway has for an HTTPRoute, "" where none is set.
+
+    A policy of the route has precedence over one of its Gateway.
+    """
+    parents = [str(each.get("name")) for _, each in _each(route.spec.get("parentRefs"))]
+    policies = workload.of_kind("BackendTrafficPolicy", group="gateway.envoyproxy.io")
+    for kind, names in (("HTTPRoute", [route.metadata_name]), ("Gateway", parents)):
+        for each in policies:
+            targets = [_of(each.spec, "targetRef"), *(one for _, one in _each(each.spec.get("targetRefs")))]
+            found = str(_of(each.spec, "timeout", "http", "connectionIdleTimeout") or "")
+            if found and any(_of(one, "kind") == kind and _of(one, "name") in names for one in targets):
+                return found
+    return ""

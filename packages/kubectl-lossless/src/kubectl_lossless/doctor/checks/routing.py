@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from kubectl_lossless.doctor.checks import routes
-from kubectl_lossless.doctor.checks.controllers import CLIENTS_IDLE, HOUR, Controller, known_by
+from kubectl_lossless.doctor.checks.controllers import AWS, CLIENTS_IDLE, HOUR, Controller, known_by
 from kubectl_lossless.doctor.checks.routes import Backend
 from kubectl_lossless.doctor.checks.values import is_external
 from kubectl_lossless.doctor.container import takes_requests
@@ -493,16 +493,31 @@ def _controllers(workload: Workload) -> Iterator[tuple[str, Controller | None]]:
     """Yield what routes to the Services, by the name of the object that says so; None for an unknown one."""
     for route, backends in routes.to_services(workload, workload.services_of_app, *OVER_HTTP):
         if route.kind == "Ingress":
-            yield route.name, known_by(_signs_of_ingress(workload, route.data))
+            yield route.name, _with_idle(known_by(_signs_of_ingress(workload, route.data)), route, backends)
         elif route.kind == "HTTPRoute":
-            yield route.name, known_by(_signs_of_route(workload, route.data))
+            known = known_by(_signs_of_route(workload, route.data))
+            policy = seconds_of(routes.idle_timeout_of_policies(workload, route))
+            yield route.name, replace(known, idle=policy) if known and policy else known
         elif route.kind != "VirtualService":
-            yield route.name, known_by([route.group])
+            yield route.name, _with_idle(known_by([route.group]), route, backends)
         elif (known := known_by([f"{route.group}/"])) is not None:
             named = {each.service for each in backends}
             rules = [each for name in named for each in routes.destination_rules(workload, name)]
             set_by = [found for each in rules if (found := seconds_of(routes.idle_timeout(each)))]
             yield route.name, replace(known, idle=min([known.idle, *set_by]))
+
+
+def _with_idle(
+    controller: Controller | None, route: Document, backends: Sequence[Backend]
+) -> Controller | None:
+    """Return a controller with the idle timeout that a route of its own sets, else as it is."""
+    found: float | None = None
+    if controller is not None and controller.name == AWS:
+        found = seconds_of(routes.idle_timeout_of_load_balancer(route))
+    elif controller is not None and route.kind == "HTTPProxy":
+        set_by = [seconds_of(each) or controller.idle for each in routes.idle_timeouts(route, backends)]
+        found = max(set_by, default=None)
+    return replace(controller, idle=found) if controller and found else controller
 
 
 OVER_HTTP = ("Ingress", "HTTPRoute", "IngressRoute", "HTTPProxy", "VirtualService")

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from kubectl_lossless.doctor.container import Container
 from kubectl_lossless.doctor.finding import Change, Finding, Severity
+from kubectl_lossless.doctor.server.images import wrong_image
 from kubectl_lossless.doctor.server.in_front import RELOADERS
-from kubectl_lossless.doctor.server.start import cannot_start
+from kubectl_lossless.doctor.server.start import EXECUTABLE, cannot_execute, cannot_start
 from kubectl_lossless.doctor.shell.dash import not_in_dash
 from kubectl_lossless.doctor.shell.tokens import Shell
 from kubectl_lossless.doctor.workload import Workload
@@ -17,8 +18,12 @@ SH = ("sh", "/bin/sh")
 
 
 def settings(workload: Workload) -> Iterator[Finding]:
-    """The server refuses its settings, so no new pod starts; or one is misspelt, so its default applies."""
+    """The server refuses its settings, or its command or image cannot start, so no new pod does; or a setting
+    is misspelt, so its default applies.
+    """
+    yield from _images(workload)
     written = cannot_start(workload.app.start) if workload.app.spec.get("command") else ""
+    denied = bool(written) and bool(cannot_execute(workload.app.start))
     if workload.app.bare and workload.app.start.shell is not None:
         written = f"an image of distroless has no {workload.app.start.program[0]}"
     if written:
@@ -27,7 +32,9 @@ def settings(workload: Workload) -> Iterator[Finding]:
             f"The container {workload.app.name} does not start: {written}.",
             "A pod that never becomes ready stops the rollout.",
             (*workload.app.path, "command"),
-            advice="a command that runs in the foreground, each word an entry of its own",
+            advice=EXECUTABLE
+            if denied
+            else "a command that runs in the foreground, each word an entry of its own",
         )
     yield from _lacking_in_dash(workload.app)
     for wrong in workload.server.wrong:
@@ -47,6 +54,24 @@ def settings(workload: Workload) -> Iterator[Finding]:
             (*workload.app.path, workload.server.setting),
             advice="the name of the setting",
         )
+
+
+def _images(workload: Workload) -> Iterator[Finding]:
+    """Yield images that have no name which the kubelet could pull."""
+    triggers = workload.kind == "DeploymentConfig" or IMAGE_TRIGGERS in workload.document.annotations
+    for each in () if triggers else (*workload.containers, *workload.init_containers):
+        if each.image and (wrong := wrong_image(each.image)):
+            yield Finding(
+                Severity.LOSES,
+                f"The container {each.name} does not start: its image {each.image!r} {wrong}.",
+                "The kubelet reports InvalidImageName. A pod that never becomes ready stops the rollout.",
+                (*each.path, "image"),
+                advice="a name such as registry.example/shop/web:1.2",
+            )
+
+
+IMAGE_TRIGGERS = "image.openshift.io/triggers"
+"""Annotation with which OpenShift replaces the images."""
 
 
 def _lacking_in_dash(app: Container) -> Iterator[Finding]:

@@ -15,11 +15,8 @@ from kubectl_lossless.doctor.documents import Document, Object
 from kubectl_lossless.doctor.fields import of_type
 from kubectl_lossless.doctor.finding import REMOVE, Change, Finding, Path, Severity
 from kubectl_lossless.doctor.manifest import POD
-from kubectl_lossless.doctor.shape import quantity
+from kubectl_lossless.doctor.shape import PLACEHOLDER, quantity
 from kubectl_lossless.doctor.workload import Workload
-
-PLACEHOLDER = re.compile(r"[${<%]")
-"""Marks of a name that something else replaces before the API server gets it."""
 
 DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 SERVICE_NAME = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -35,6 +32,7 @@ PULL_POLICIES = ("IfNotPresent", "Always", "Never")
 SERVICE_TYPES = ("ClusterIP", "NodePort", "LoadBalancer", "ExternalName")
 POLICIES = ("Cluster", "Local")
 POD_MANAGEMENT = ("OrderedReady", "Parallel")
+EVICTION_POLICIES = ("IfHealthyBudget", "AlwaysAllow")
 PATH_TYPES = ("Exact", "Prefix", "ImplementationSpecific")
 
 
@@ -134,6 +132,7 @@ def _metadata(workload: Workload) -> Object:
 def _volumes(workload: Workload) -> Iterator[Finding]:
     """Yield volumes of one name or of two kinds, and mounts of a volume that is not there or at one path."""
     for number, volume in enumerate(workload.pod.get("volumes") or ()):
+        yield from _modes(volume, (*POD, "volumes", number))
         sources = [each for each in volume if each != "name" and each in of_type("Volume")]
         if len(sources) > 1:
             yield refusal(
@@ -167,6 +166,26 @@ def _volumes(workload: Workload) -> Iterator[Finding]:
                     if names
                     else "the volume, in the pod's volumes",
                 )
+
+
+def _modes(volume: Object, path: Path) -> Iterator[Finding]:
+    """Yield permissions of a volume's files beyond 0777, as those written in decimal are: 755."""
+    for kind in ("configMap", "secret", "projected", "downwardAPI"):
+        source = volume.get(kind)
+        mode = source.get("defaultMode") if isinstance(source, dict) else None
+        if isinstance(mode, int) and mode > MAX_MODE:
+            at = (*path, kind, "defaultMode")
+            meant = int(str(mode), 8) if re.fullmatch(r"[0-7]{3}", str(mode)) else None
+            yield refusal(
+                f"defaultMode of the volume {volume.get('name')} is {mode}; allowed is at most 0777",
+                at,
+                Change(at, meant) if meant is not None else None,
+                advice="permissions such as 0755, with the 0 in front",
+            )
+
+
+MAX_MODE = 0o777
+"""Largest permissions of a volume's file."""
 
 
 def _container(each: Container, workload: Workload) -> Iterator[Finding]:
@@ -293,6 +312,12 @@ def of_service(service: Document) -> Iterator[Finding]:
     for (port, protocol), count in taken.items():
         if port and count > 1:
             yield refusal(f"it has nodePort {port} {count} times by {protocol}", ("spec", "ports"), of=of)
+
+
+def of_budget(budget: Document) -> Iterator[Finding]:
+    """Yield the wrong eviction policy of a PodDisruptionBudget."""
+    field = "unhealthyPodEvictionPolicy"
+    yield from _word(budget.spec.get(field), ("spec", field), EVICTION_POLICIES, "a budget", budget.name)
 
 
 def of_autoscaler(autoscaler: Document) -> Iterator[Finding]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from kubectl_lossless.doctor.shape import PLACEHOLDER
 from kubectl_lossless.doctor.shell.tokens import Shell
 
 SHELLS = {
@@ -46,3 +47,26 @@ def by_image(image: str) -> str:
 def image_name(image: str) -> str:
     """Return an image's name without its registry, tag and digest."""
     return Path(image.split("@", maxsplit=1)[0]).name.split(":")[0]
+
+
+LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
+DOMAIN = rf"(?:{LABEL}(?:\.{LABEL})*|\[[0-9a-fA-F:]+\])"
+COMPONENT = r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*"
+IMAGE = re.compile(
+    rf"(?:{DOMAIN}(?::[0-9]+)?/)?{COMPONENT}(?:/{COMPONENT})*(?::[A-Za-z0-9_][\w.-]{{0,127}})?"
+    r"(?:@[A-Za-z][\w.+-]*:[0-9a-fA-F]{32,})?"
+)
+"""An image's name, as the distribution's reference has it."""
+
+
+def wrong_image(image: str) -> str:
+    """Return what is wrong with an image's name; "" for one that can be pulled, or that has a placeholder."""
+    if PLACEHOLDER.search(image) or IMAGE.fullmatch(image):
+        return ""
+    if "://" in image:
+        return "is a URL; an image's name has no scheme"
+    if re.search(r"\s", image):
+        return "has white space in it"
+    if re.search(r"[A-Z]", re.sub(r":[^/:]*$", "", image.partition("@")[0])):
+        return "has capitals in its repository"
+    return "is no image's name"

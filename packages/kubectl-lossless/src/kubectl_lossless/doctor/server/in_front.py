@@ -18,6 +18,9 @@ WRAPPERS = {
     "micromamba": "`micromamba run` stays in front of the program that it starts",
     "npx": "npx starts the program through a shell and stays in front of both",
     "xvfb-run": "xvfb-run, a script, stays in front of the program and does not pass SIGTERM on",
+    **dict.fromkeys(
+        ("runsvdir", "runsvdir-start"), "runsvdir ends at SIGTERM without passing it on, and the pod with it"
+    ),
     "go run": "`go run` stays in front of the program that it builds and does not pass SIGTERM on",
 }
 """Programs that stay in front of the server and do not pass SIGTERM on to it."""

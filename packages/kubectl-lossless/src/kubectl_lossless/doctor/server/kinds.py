@@ -70,7 +70,7 @@ KINDS: dict[str, Kind] = {
     ),
     "granian": Kind("Granian", None, announces_close=True, variables="GRANIAN_", signals=BOTH, quick=()),
     "daphne": Kind("Daphne", None, drops_in_flight=True),
-    "waitress-serve": Kind("Waitress", 120, drops_in_flight=True, ignores_sigterm=True),
+    "waitress-serve": Kind("Waitress", 120, "--channel-timeout", drops_in_flight=True, ignores_sigterm=True),
     "uwsgi": Kind("uWSGI", None, drops_in_flight=True, variables="UWSGI_", quick=("SIGINT", "SIGQUIT")),
     "unicorn": Kind("Unicorn", 0, signals=("SIGQUIT",), quick=BOTH),
     "nginx": Kind("nginx", 75, signals=("SIGQUIT",), quick=BOTH),

@@ -24,7 +24,9 @@ def of_options(kind: Kind, words: Sequence[str], start: Start, environment: Mapp
     stop_file = ""
     if kind.name == "uWSGI" and not _has_option(words, "--die-on-term") and "--die-on-term" not in variables:
         stop_file, stops = _uwsgi_stop(words, variables, start.files)
-        kind = replace(kind, ignores_sigterm=not (stop_file or stops))
+        graceful = _stops_gracefully(words, start.files)
+        ignores = not (stop_file or stops or graceful)
+        kind = replace(kind, ignores_sigterm=ignores, drops_in_flight=not graceful)
     # The command line has precedence over a variable.
     given = [word for option, value in variables.items() for word in (option, value)] + list(words)
     file = _option_value(words, kind.file_options)
@@ -47,6 +49,18 @@ def of_options(kind: Kind, words: Sequence[str], start: Start, environment: Mapp
 
 DIE_ON_TERM = re.compile(r"(?m)^\s*\"?die-on-term\"?\s*[=:]\s*(true|1|yes|on)\b")
 """The setting of a uWSGI file that lets it stop at SIGTERM."""
+
+
+GRACEFUL_STOP = re.compile(r"unix_signal:(15|SIGTERM)\s+gracefully_kill_them_all")
+"""Hook of uWSGI's master that lets its workers finish their requests at SIGTERM."""
+
+
+def _stops_gracefully(words: Sequence[str], files: Mapping[str, str]) -> bool:
+    """Return whether uWSGI has that hook, and a master, which runs it."""
+    given = [*words, *(files[each] for each in words if each in files)]
+    text = "\n".join(given)
+    master = "-M" in words or re.search(r"(?m)^\s*(--)?\"?master\"?\s*([=:]\s*(true|1)\b|$)", text)
+    return bool(GRACEFUL_STOP.search(text) and master)
 
 
 def _uwsgi_stop(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
-from kubectl_lossless.doctor.server.command_line import INITS, program
+from kubectl_lossless.doctor.server.command_line import INITS, after_python_options, program
 from kubectl_lossless.doctor.server.images import SHELLS
 from kubectl_lossless.doctor.server.in_front import SUBCOMMANDS
 from kubectl_lossless.doctor.server.programs import is_for_production, server_name, serves
@@ -31,6 +31,8 @@ class Start:
     """True where the pod's containers share their process namespace, or have the node's."""
     files: Mapping[str, str] = field(default_factory=dict, compare=False)
     """Texts of the files in the container that are known, by their paths."""
+    not_executable: Collection[str] = field(default=(), compare=False)
+    """Paths of those that nobody may execute."""
 
     @cached_property
     def behind_init(self) -> bool:
@@ -49,7 +51,8 @@ class Start:
         name = Path(self.program[0]).name if self.program else ""
         if self.program and self.program[0] in self.files:
             line = re.match(r"#!\s*(?:/usr/bin/env\s+(?:-\S+\s+)?)?(\S+)", self.files[self.program[0]])
-            name = Path(line[1]).name if line else "sh"
+            # Without the line it is a script by its name alone: others are files that a program reads.
+            name = Path(line[1]).name if line else "sh" if name.endswith(".sh") else ""
         found = SHELLS.get(name)
         return self.sh if name == "sh" else found
 
@@ -157,6 +160,8 @@ class Start:
         if not words:
             return ""
         name = Path(words[0]).name
+        if re.fullmatch(r"python[0-9.]*", name) and (rest := after_python_options(words[1:]))[:1] == ["-m"]:
+            return "".join(rest[1:2]).rpartition(".")[2]
         if name == "su" and self.sh is Shell.BUSYBOX:
             return ""  # BusyBox's execs the shell
         both = " ".join([name, *words[1:2]])
@@ -201,11 +206,28 @@ def _takes_value(word: str) -> bool:
     return bool(re.fullmatch(r"[-+][a-z]*o|--rcfile|--init-file", word))
 
 
+EXECUTABLE = "`defaultMode: 0755` in its volume, or the shell before it"
+"""Remedy for a file of a ConfigMap that cannot be executed."""
+
+
+def cannot_execute(start: Start) -> str:
+    """Return why a command line cannot start its file from a ConfigMap; "" for another one."""
+    first = start.words[0] if start.words else ""
+    if start.program and start.program[0] in start.not_executable:
+        return f"{start.program[0]} is a file of a ConfigMap that nobody may execute"
+    # Inits, env and others of that kind give a file without the line to sh; the kernel does not.
+    if first in start.files and not start.files[first].startswith("#!"):
+        return f"{first} does not begin with #!, so the kernel cannot execute it"
+    return ""
+
+
 def cannot_start(start: Start) -> str:
     """Return why a container's command line cannot run its server; "" where nothing shows that."""
     first = start.words[0] if start.words else ""
     if re.search(r"\S\s+\S", first) and "\\" not in first and not first.endswith(".exe"):
         return f"no program is called {first!r}: each word is an entry of its own, or `sh -c` reads them"
+    if written := cannot_execute(start):
+        return written
     if start.shell is not None:
         return ""
     joins = next((word for word in start.program[1:] if word in ("&&", "||")), "")
