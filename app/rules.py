@@ -14,6 +14,9 @@ from gunicorn_drain.policy import DECIMAL
 WHOLE = re.compile("[0-9]{1,9}")
 """Pattern of a whole number."""
 
+BRACKETED = re.compile(r"\[([^\[\]]*:[^\[\]]*)\]")
+"""Pattern of an IPv6 address as a URL has it."""
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -86,9 +89,9 @@ def addresses(default: str) -> Any:
     """Create a setting that is a list of IP addresses."""
 
     def read(text: str) -> str:
-        addresses = [each.strip().removeprefix("[").removesuffix("]") for each in text.split(",")]
         if "%" in text:  # a zone, which Gunicorn does not take
             raise ValueError
+        addresses = [BRACKETED.sub(r"\1", each.strip()) for each in text.split(",")]
         return ",".join(dict.fromkeys(str(ipaddress.ip_address(each)) for each in addresses))
 
     return _setting(default, read, "IP addresses, separated by commas")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from typing import Any
@@ -147,3 +148,17 @@ def test_web_concurrency_out_of_range_is_refused_with_one_sentence(value: str) -
     with Service(WEB_CONCURRENCY=value) as service:
         assert service.process.wait(20) == 2
         assert service.said(f"settings: WEB_CONCURRENCY is {value!r}; allowed is a whole number") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("app:nosuch", "Failed to find attribute 'nosuch' in 'app'."),
+        ("app:create_app(", "Failed to parse 'create_app(' as an attribute name or function call."),
+        ("app:create_app(1, 2, 3)", "create_app() takes from 0 to 2 positional arguments but 3 were given"),
+    ],
+)
+def test_wrong_name_of_the_application_is_one_sentence(name: str, sentence: str) -> None:
+    with Service(name, bind=False, PORT=reserve_port()) as service:
+        assert service.process.wait(20) == 1
+        assert re.fullmatch(rf"\S+ \[[0-9]+\] CRITICAL (TypeError: )?{re.escape(sentence)}\n", service.log)

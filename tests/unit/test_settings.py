@@ -35,6 +35,8 @@ def test_variables_are_read() -> None:
         ("BIND", "0.0.0.0:80", "IP addresses, separated by commas"),
         ("BIND", "127.0.0.1,", "IP addresses, separated by commas"),
         ("BIND", "fe80::1%eth0", "IP addresses, separated by commas"),
+        ("BIND", "[::1", "IP addresses, separated by commas"),
+        ("BIND", "[127.0.0.1]", "IP addresses, separated by commas"),
         ("PORT", "0", "1 to 65535"),
         ("PORT", "65536", "1 to 65535"),
         ("PORT", "tcp://10.96.0.7:80", "1 to 65535"),

@@ -279,6 +279,49 @@ def test_readiness_path_responds_without_the_application(start: Any) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("nosuch", "cannot be loaded: .*not found"),
+        ("nosuch.Worker", "cannot be loaded: ModuleNotFoundError: No module named 'nosuch'"),
+        ("gunicorn_drain.Worker", "cannot be loaded: .*no attribute 'Worker'"),
+        ("os.path", "not a class"),
+    ],
+    ids=lambda text: text.partition(":")[0],
+)
+@pytest.mark.parametrize("flag", [True, False])
+def test_unknown_worker_class_is_one_sentence(start: Any, value: str, reason: str, *, flag: bool) -> None:
+    service = start(INSTALL, "-k", value) if flag else start(f"worker_class = {value!r}\n{INSTALL}")
+    assert service.process.wait(CONDITION_TIMEOUT) == 2
+    expected = rf"gunicorn-drain: worker_class is '{value}', which (is )?{reason}.*\n"
+    assert re.fullmatch(expected, service.log.read_text())
+
+
+@pytest.mark.parametrize(
+    ("bind", "sentence"),
+    [
+        ("127.0.0.1:65536", "bind has the port 65536; allowed are whole numbers from 0 to 65535"),
+        ("[::1]:-1", "bind has the port -1; allowed are whole numbers from 0 to 65535"),
+        ("fd://0", "bind is fd://0; allowed is the file descriptor of an open socket"),  # a terminal, or none
+        ("fd://99", "bind is fd://99; allowed is the file descriptor of an open socket"),
+    ],
+)
+def test_address_without_a_socket_is_one_sentence(start: Any, bind: str, sentence: str) -> None:
+    service = start(INSTALL, "-b", bind, program=("-m", "gunicorn"))
+    assert service.process.wait(CONDITION_TIMEOUT) == 2
+    assert re.findall(r"\[ERROR\] (.*)", service.log.read_text()) == [f"gunicorn-drain: {sentence}"]
+    assert "Traceback" not in service.log.read_text()
+
+
+def test_reload_with_an_unknown_worker_class_is_refused_with_its_name(start: Any, tmp_path: Path) -> None:
+    service = start(INSTALL)
+    service.wait_for("Booting worker")
+    (tmp_path / "gunicorn.conf.py").write_text(f"worker_class = 'nosuch'\n{INSTALL}")
+    service.process.send_signal(signal.SIGHUP)
+    service.wait_for(r"Reload failed: ValueError: worker_class is 'nosuch', which cannot be loaded: ")
+    assert service.get("/ready").startswith(b"HTTP/1.1 200")
+
+
 @pytest.mark.parametrize("workers", [0, 256])
 def test_number_of_workers_without_room_stops_the_start(start: Any, workers: int) -> None:
     service = start(f"workers = {workers}\n{INSTALL}")

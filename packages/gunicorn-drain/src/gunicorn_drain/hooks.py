@@ -81,7 +81,7 @@ def _named(name: str, hook: Hook) -> Hook:
 
 
 def refuse_to_start(sentences: str) -> NoReturn:
-    """Report sentences on stderr and exit with status 2."""
+    """Report sentences on stderr and exit with status 2. They are the cause, which a failed reload logs."""
     for line in sentences.splitlines():
         print(f"gunicorn-drain: {line}", file=sys.stderr)
-    sys.exit(2)
+    raise SystemExit(2) from ValueError(sentences)

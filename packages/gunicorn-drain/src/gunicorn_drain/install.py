@@ -11,7 +11,7 @@ from typing import Any, Final
 import gunicorn
 from gunicorn.config import Config
 
-from gunicorn_drain import flags, support
+from gunicorn_drain import flags, listeners, support
 from gunicorn_drain.callers import application_is_imported
 from gunicorn_drain.drain import Drain, get_drain
 from gunicorn_drain.hooks import Hook, chain, followed_by, guarded, refuse_to_start
@@ -74,8 +74,8 @@ def install(
     thread becomes free. None: no timeout. WSGI workers on Linux only.
 
     Raises TypeError or ValueError for wrong arguments, and RuntimeError in an application's module. Wrong
-    variables of the environment are reported on stderr and end the process with status 2, as does an
-    unsupported version of Gunicorn.
+    variables of the environment are reported on stderr and end the process with status 2, as do an
+    unsupported version of Gunicorn and a worker class that cannot be loaded.
     """
     if not isinstance(namespace, MutableMapping):
         raise TypeError(f"namespace is {namespace!r}; allowed is globals() of the configuration file")
@@ -86,8 +86,9 @@ def install(
         )
     all_probes = _all_probes(probes, readiness)
     ignored: list[str] = []
+    chosen = ChainMap(flags.given(), namespace)
     if policy is FROM_ENVIRONMENT:
-        environ = flags.environment(ChainMap(flags.given(), namespace))
+        environ = flags.environment(chosen)
         try:
             policy = DrainPolicy.from_environment(environ)
         except PolicyError as error:
@@ -102,6 +103,8 @@ def install(
         )
     if (sentence := support.unsupported_version(gunicorn.__version__)) is not None:
         refuse_to_start(sentence)
+    if (sentence := support.unknown_worker_class(chosen.get("worker_class", "sync"))) is not None:
+        refuse_to_start(sentence)
 
     drain = get_drain()
     drain.configure(policy, all_probes)
@@ -113,7 +116,7 @@ def install(
 
     # Functions, because `gunicorn --print-config` reads the name of each hook.
     def on_starting(server: Any) -> None:
-        _check(drain, server)
+        _check(drain, server, *listeners.wrong(server.cfg.address))
         restrictions = support.restrictions(server.cfg, send_timeout) if drain.policy is not None else []
         for each in (*restrictions, *ignored):
             server.log.warning("gunicorn-drain: %s", each)
@@ -221,12 +224,14 @@ def _refusals(installed: dict[str, Hook], drain: Drain, cfg: Config) -> list[str
     ]
     if not 1 <= cfg.workers <= WORKERS_MAX:
         sentences.append(f"workers is {cfg.workers}; allowed are whole numbers from 1 to {WORKERS_MAX}")
+    if (sentence := support.unknown_worker_class(cfg.settings["worker_class"].get())) is not None:
+        return [*sentences, sentence]
     return sentences if drain.policy is None else sentences + support.refusals(cfg)
 
 
-def _check(drain: Drain, server: Any) -> None:
-    """Refuse to start if the drain would not work, before there is a worker."""
-    if sentences := drain.refusals(server.cfg):
+def _check(drain: Drain, server: Any, *more: str) -> None:
+    """Refuse to start if the drain would not work, or for the sentences `more`, before there is a worker."""
+    if sentences := [*drain.refusals(server.cfg), *more]:
         for each in sentences:
             server.log.error("gunicorn-drain: %s", each)
         if server.pidfile is not None:

@@ -8,13 +8,17 @@ which matches no rule and no log query for `192.0.2.1`. In gunicorn.conf.py:
 
 from __future__ import annotations
 
+import os
 import socket
+import stat
 from collections.abc import Iterable, MutableMapping
 from typing import Any
 
 from gunicorn import sock, util
 
 ALL = ("0.0.0.0", "::")  # noqa: S104 - a container's own addresses
+
+PORT_MAX = 65535
 
 
 def binds(addresses: Iterable[str], port: int) -> list[str]:
@@ -37,6 +41,27 @@ def _can_bind(address: str) -> bool:
     except OSError:
         return False
     return True
+
+
+def wrong(addresses: Iterable[object]) -> list[str]:
+    """Return a sentence for each of Gunicorn's addresses that no socket can have, none for the others.
+
+    `addresses`: as Gunicorn parses `bind`, which checks neither a port's range nor a file descriptor.
+    """
+    sentences = []
+    for each in addresses:
+        if isinstance(each, tuple) and not 0 <= each[1] <= PORT_MAX:
+            sentences.append(f"bind has the port {each[1]}; allowed are whole numbers from 0 to {PORT_MAX}")
+        elif isinstance(each, int) and not _is_socket(each):
+            sentences.append(f"bind is fd://{each}; allowed is the file descriptor of an open socket")
+    return sentences
+
+
+def _is_socket(descriptor: int) -> bool:
+    try:
+        return stat.S_ISSOCK(os.fstat(descriptor).st_mode)
+    except (OSError, OverflowError):
+        return False
 
 
 class _TCP6Socket(sock.TCP6Socket):

@@ -157,9 +157,6 @@ def _apply(arbiter: Any, drain: Drain) -> None:
     app = copy.copy(arbiter.app)
     app.reload()
     cfg = app.cfg
-    # Imports the class. If its module lacks the class, Gunicorn returns the name.
-    if isinstance(worker_class := cfg.worker_class, str):
-        raise ReloadError(f"worker_class is {worker_class!r}: its module has no such class")
     if sentences := drain.refusals(cfg):
         raise ReloadError("; ".join(sentences))
     before = arbiter.LISTENERS
@@ -323,8 +320,8 @@ def _wait_until(arbiter: Any, drain: Drain, over: Callable[[], bool], seconds: f
 def _reason(error: BaseException) -> str:
     """Return the error in one line, with its place in the configuration."""
     # Gunicorn, and the service's settings, report an error on stderr and exit.
-    while isinstance(error, SystemExit) and error.__context__ is not None:
-        error = error.__context__
+    while isinstance(error, SystemExit) and (earlier := error.__context__ or error.__cause__) is not None:
+        error = earlier
     lines = [line.strip() for line in str(error).splitlines() if line.strip("] ")]
     if any(line.startswith("[Traceback") for line in lines):  # Gunicorn's load_class()
         lines = [f"{lines[0].rstrip(': ')}: {lines[-1]}"]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import re
 from pathlib import Path
 from typing import Any
 
 import gunicorn
+from gunicorn import util
 from gunicorn.config import Config
 
 OLDEST = (20, 1)
@@ -39,6 +41,16 @@ def unsupported_version(version: str) -> str | None:
     if numbers >= OLDEST:
         return None
     return f"Gunicorn is {version}; allowed is {'.'.join(map(str, OLDEST))} or newer"
+
+
+def unknown_worker_class(worker_class: Any) -> str | None:
+    """Return a sentence about a `worker_class` that is none, else None. Gunicorn would print a traceback."""
+    try:
+        found = util.load_class(worker_class)
+    except (RuntimeError, AttributeError) as error:  # a RuntimeError has the traceback of the import as text
+        reason = str(error).rstrip("]\n").rpartition("\n")[2]
+        return f"worker_class is {worker_class!r}, which cannot be loaded: {reason}"
+    return None if inspect.isclass(found) else f"worker_class is {worker_class!r}, which is not a class"
 
 
 def refusals(cfg: Config) -> list[str]:

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, TextIO
 
 from gunicorn.config import Config
+from gunicorn.errors import AppImportError
 from gunicorn.glogging import Logger
 from gunicorn.http.message import Request
 from gunicorn.http.wsgi import Response
@@ -110,6 +111,8 @@ def log_uncaught(log: logging.Logger) -> None:
     def of_process(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         if not issubclass(kind, Exception):
             sys.__excepthook__(kind, error, trace)
+        elif isinstance(error, AppImportError):  # of the application's name: a sentence
+            log.critical("%s", str(error).strip())
         else:
             log.critical("Uncaught exception", exc_info=(kind, error, trace))
 
