@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from doctor.helpers import LOSES, RISKS, Object
-from doctor.kinds import Change, added, command, ingress
+from doctor.kinds import Change, added, command, ingress, no_hook, of_container, spec
 from kubectl_lossless.doctor.finding import Severity
 
 UVICORN_75 = command("uvicorn", "shop:app", "--timeout-keep-alive", "75", "--timeout-graceful-shutdown", "20")
@@ -65,6 +65,19 @@ def envoy_gateway(timeout: str = "", kind: str = "", name: str = "") -> list[Cha
     return found
 
 
+def asked_by_grpc(port: int) -> Change:
+    probe = {"grpc": {"port": port}, "periodSeconds": 2, "timeoutSeconds": 2}
+    return of_container(readinessProbe=probe)
+
+
+def only_metrics(objects: list[Object]) -> None:
+    """Let the Service lead to metrics, at the port whose name does not show that."""
+    of_container(ports=[{"containerPort": 8000}])(objects)
+    for probe in ("readinessProbe", "livenessProbe", "startupProbe"):
+        objects[0]["spec"]["template"]["spec"]["containers"][0][probe]["httpGet"]["port"] = 8000
+    objects[1]["spec"]["ports"] = [{"name": "metrics", "port": 8000, "targetPort": 8000}]
+
+
 NEIGHBOURS: dict[str, tuple[Sequence[Change], set[tuple[Severity, str]]]] = {
     # KEDA's interceptor holds requests until there is a pod.
     "HTTPScaledObject of the default": ([no_replicas, of_http()], set()),
@@ -80,6 +93,17 @@ NEIGHBOURS: dict[str, tuple[Sequence[Change], set[tuple[Severity, str]]]] = {
         {(LOSES, "refused")},
     ),
     "budget with the other eviction policy": ([budget(unhealthyPodEvictionPolicy="IfHealthyBudget")], set()),
+    "controller of which a Service has the metrics": ([only_metrics, no_hook, spec(replicas=1)], set()),
+    "JupyterHub's proxy, which keeps its routes in memory": (
+        [
+            command("configurable-http-proxy", "--port=8000"),
+            no_hook,
+            spec(replicas=1, strategy={"type": "Recreate"}),
+        ],
+        set(),
+    ),
+    "probe by gRPC at a port that is not declared": ([asked_by_grpc(9999)], {(RISKS, "probe-port")}),
+    "probe by gRPC at the port": ([asked_by_grpc(8000)], set()),
     # Timeouts of idle connections that routes set.
     "ALB with an idle timeout of 120 s": (
         [UVICORN_75, load_balancer("idle_timeout.timeout_seconds=120")],

@@ -147,6 +147,18 @@ INPUTS: dict[str, tuple[str | bytes, int, str]] = {
         2,
         "metadata.name is '{{ .Release.Name }}-web'; allowed is a name (does it need Helm first?)",
     ),
+    "label of Helm in quotes": (
+        changed(
+            "        app: web\n    spec", '        app: web\n        v: "{{ .Chart.Version }}"\n    spec'
+        ),
+        2,
+        "labels.v is '{{ .Chart.Version }}'; allowed is a label's value (does it need Helm first?)",
+    ),
+    "annotation of a template": (
+        changed("  name: web\n", "  name: web\n  annotations: {vault: '{{ .Data }}'}\n"),
+        0,
+        "",
+    ),
     "argument of Go's templates": (changed(COMMAND, "        args: ['{{ .Name }}']\n" + COMMAND), 0, ""),
     "custom tag": (changed("image: registry.test/web:1", "image: !Ref image"), 0, ""),
     "binary tag": (changed("path: /ready", "path: !!binary L3JlYWR5"), 0, ""),

@@ -37,6 +37,9 @@ INTEGERS = (
 FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?\Z")
 """A number to Kubernetes; to PyYAML, some of these are text."""
 
+WITH_BASE = re.compile(r"[-+]?0([oO][0-7_]*[0-7]|[xX][0-9a-fA-F_]*[0-9a-fA-F]|[bB][01_]*[01])_*\Z")
+"""A number with a letter for its base to Kubernetes; to PyYAML, some of these are text."""
+
 MIN_INT64, MAX_UINT64 = -(2**63), 2**64 - 1
 """Whole numbers below and above are read as fractions, which lose digits."""
 
@@ -57,6 +60,7 @@ def resolve_as_kubectl(kind: Any) -> None:
     """Let a loader or dumper of PyYAML know the plain values that kubectl does not take for text."""
     kind.add_implicit_resolver("tag:yaml.org,2002:bool", LETTER, list("yYnN"))
     kind.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, list("-+.0123456789"))
+    kind.add_implicit_resolver("tag:yaml.org,2002:int", WITH_BASE, list("-+0"))
 
 
 resolve_as_kubectl(Loader)

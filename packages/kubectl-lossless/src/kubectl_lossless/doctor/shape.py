@@ -175,9 +175,9 @@ def rendered(allowed: str) -> Check:
 
 
 texts = sequence(text)
-labels = mapping(rest=text)
+labels = mapping(rest=rendered("a label's value"))
 NAME = rendered("a name")
-METADATA = mapping({"name": NAME, "namespace": NAME, "labels": labels, "annotations": labels})
+METADATA = mapping({"name": NAME, "namespace": NAME, "labels": labels, "annotations": mapping(rest=text)})
 
 
 def expression(value: Any, path: Path) -> Iterator[Wrong]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path as File
 
 from kubectl_lossless.doctor.container import Container, takes_requests
 from kubectl_lossless.doctor.documents import Document, Object
@@ -26,6 +27,13 @@ MINIMUM: dict[str, tuple[Path, int]] = {
     "HTTPScaledObject": (("spec", "replicas", "min"), 0),
 }
 """Kinds of objects that scale a workload: path of the minimum number of its pods, and its default."""
+
+
+ONE_AT_A_TIME = {
+    "configurable-http-proxy": "the routes of JupyterHub's proxy are in the memory of one pod",
+    "jupyterhub": "two hubs would start and stop the same servers",
+}
+"""Programs of which two cannot serve at the same time, and why."""
 
 
 @dataclass(frozen=True)
@@ -190,15 +198,28 @@ class Workload(Manifest):
             return False
         return (
             any(self._shows_clients(each) for each in self.plain)
-            or any(takes_requests(port) for each in self.plain if not each.helper for port in each.ports)
+            or any(
+                takes_requests(port) and not self._is_monitored(port)
+                for each in self.plain
+                if not each.helper
+                for port in each.ports
+            )
             or any(each.has_known_server for each in self.plain)
         )
 
-    @staticmethod
-    def _shows_clients(container: Container) -> bool:
-        """Return whether its probes ask a port that is not declared as one for monitoring."""
+    def _is_monitored(self, port: Object) -> bool:
+        """Return whether Services for monitoring lead to a container's port."""
+        targets = {
+            each.get("targetPort", each.get("port"))
+            for service in self.services
+            for each in service.spec.get("ports") or ()
+        }
+        return not targets.isdisjoint({port["containerPort"], port.get("name")})
+
+    def _shows_clients(self, container: Container) -> bool:
+        """Return whether its probes ask a port that is not known as one for monitoring."""
         asked = container.probed_ports("readiness", "liveness", "startup")
-        monitored = [each for each in container.ports if not takes_requests(each)]
+        monitored = [each for each in container.ports if not takes_requests(each) or self._is_monitored(each)]
         names = {each[key] for each in monitored for key in ("name", "containerPort") if key in each}
         line = " ".join(container.start.words)
         return any(
@@ -232,6 +253,9 @@ class Workload(Manifest):
         database = next((each for each in self.plain if each.database), None)
         if database is not None and (database is self.app or self.replicas < 2):
             return f"{database.name} keeps data and has one writer"
+        programs = {File(words[0]).name for each in self.plain for words in each.start.commands if words}
+        if one := programs & ONE_AT_A_TIME.keys():
+            return ONE_AT_A_TIME[min(one)]
         if any(
             "beat" in words[1:] or words[0].endswith("beat")
             for each in self.plain

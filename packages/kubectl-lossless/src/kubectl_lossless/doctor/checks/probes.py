@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from kubectl_lossless.doctor.container import Container
+from kubectl_lossless.doctor.container import PORT_HANDLERS, Container
 from kubectl_lossless.doctor.documents import Object
 from kubectl_lossless.doctor.finding import REMOVE, Change, Finding, Path, Severity
 from kubectl_lossless.doctor.prestop import NODE, program_of_system
@@ -166,7 +166,7 @@ def probe_port(workload: Workload) -> Iterator[Finding]:
                     (*each.path, f"{kind}Probe", "exec", "command"),
                     advice="httpGet, tcpSocket or grpc",
                 )
-            handler = next((name for name in ("httpGet", "tcpSocket") if name in probe), None)
+            handler = next((name for name in PORT_HANDLERS if name in probe), None)
             asked = probe[handler].get("port") if handler else None
             host = probe[handler].get("host") if handler else None
             if handler and host in NODE and not workload.pod.get("hostNetwork"):
