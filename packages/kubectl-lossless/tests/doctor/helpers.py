@@ -13,7 +13,9 @@ from kubectl_lossless.doctor.checks import examine
 from kubectl_lossless.doctor.documents import resolve_as_kubectl
 from kubectl_lossless.doctor.finding import REMOVE, Finding, Severity, apply
 from kubectl_lossless.doctor.server.model import Overrides
-from kubectl_lossless.doctor.source import Loaded, Selection, from_files
+from kubectl_lossless.doctor.source.files import from_files
+from kubectl_lossless.doctor.source.loaded import Loaded
+from kubectl_lossless.doctor.source.selection import Selection
 from kubectl_lossless.doctor.workload import Workload
 
 Object = dict[str, Any]

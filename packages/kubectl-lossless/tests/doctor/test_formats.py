@@ -16,7 +16,9 @@ from kubectl_lossless.doctor.checks import NAMES, examine
 from kubectl_lossless.doctor.finding import Severity
 from kubectl_lossless.doctor.formats import FORMATS, github, junit
 from kubectl_lossless.doctor.report import Report
-from kubectl_lossless.doctor.source import Refused, Selection, Skipped, SourceError, from_files
+from kubectl_lossless.doctor.source.files import from_files
+from kubectl_lossless.doctor.source.loaded import Refused, Skipped, SourceError
+from kubectl_lossless.doctor.source.selection import Selection
 
 SARIF = json.loads((HERE / "schemas" / "sarif-2.1.0.json").read_text())
 

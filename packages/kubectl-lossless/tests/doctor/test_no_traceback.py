@@ -17,7 +17,7 @@ from kubectl_lossless.doctor.documents import Document, Problem, read
 from kubectl_lossless.doctor.finding import Severity
 from kubectl_lossless.doctor.formats import FORMATS
 from kubectl_lossless.doctor.report import Report
-from kubectl_lossless.doctor.source import SourceError
+from kubectl_lossless.doctor.source.loaded import SourceError
 
 pytestmark = pytest.mark.slow
 

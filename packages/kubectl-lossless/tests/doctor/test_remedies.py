@@ -18,7 +18,7 @@ from kubectl_lossless.doctor.finding import Finding
 from kubectl_lossless.doctor.server.command_line import program as behind_wrappers
 from kubectl_lossless.doctor.server.programs import serves
 from kubectl_lossless.doctor.shell.parser import parse as parse_script
-from kubectl_lossless.doctor.source import SourceError
+from kubectl_lossless.doctor.source.loaded import SourceError
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow

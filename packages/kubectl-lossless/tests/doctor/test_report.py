@@ -8,7 +8,7 @@ from doctor.helpers import ADVICE, LOSES, RISKS, UNKNOWN, only
 from kubectl_lossless.doctor.checks import Result
 from kubectl_lossless.doctor.finding import Finding, Severity
 from kubectl_lossless.doctor.report import Report, Status
-from kubectl_lossless.doctor.source import Refused, Skipped
+from kubectl_lossless.doctor.source.loaded import Refused, Skipped
 
 BASE = (
     "{apiVersion: apps/v1, kind: Deployment, metadata: {name: x}, spec: "

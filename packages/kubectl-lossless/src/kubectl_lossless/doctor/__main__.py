@@ -17,16 +17,11 @@ from kubectl_lossless.doctor.finding import Severity
 from kubectl_lossless.doctor.formats import FORMATS
 from kubectl_lossless.doctor.report import Report, Status
 from kubectl_lossless.doctor.server.model import Overrides
-from kubectl_lossless.doctor.source import (
-    SUFFIXES,
-    Loaded,
-    Refused,
-    Selection,
-    SourceError,
-    from_cluster,
-    from_files,
-    with_images,
-)
+from kubectl_lossless.doctor.source.cluster import from_cluster
+from kubectl_lossless.doctor.source.docker import with_images
+from kubectl_lossless.doctor.source.files import SUFFIXES, from_files
+from kubectl_lossless.doctor.source.loaded import Loaded, Refused, SourceError
+from kubectl_lossless.doctor.source.selection import Selection
 from kubectl_lossless.kubectl import Kubectl
 
 NEVER = "never"

@@ -12,7 +12,7 @@ from xml.etree import ElementTree as ET
 from kubectl_lossless import __version__
 from kubectl_lossless.doctor import checks
 from kubectl_lossless.doctor.checks import Ignored, Result
-from kubectl_lossless.doctor.checks.routing import routes_to
+from kubectl_lossless.doctor.checks.routes import routes_to
 from kubectl_lossless.doctor.finding import REMOVE, Change, Finding, Severity, shown
 from kubectl_lossless.doctor.report import HEADINGS, Report
 from kubectl_lossless.doctor.workload import Workload

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from kubectl_lossless.doctor.checks import Result
 from kubectl_lossless.doctor.finding import Finding, Severity
-from kubectl_lossless.doctor.source import Refused, Skipped
+from kubectl_lossless.doctor.source.loaded import Refused, Skipped
 
 HEADINGS = {
     Severity.LOSES: "LOSES REQUESTS",

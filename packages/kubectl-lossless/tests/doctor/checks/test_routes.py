@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from doctor.helpers import base, dump, only
-from doctor.kinds import added
-from kubectl_lossless.doctor.checks.routes import ROUTES, idle_timeout, of, subsets
+from doctor.kinds import added, ingress
+from kubectl_lossless.doctor.checks.routes import ROUTES, idle_timeout, of, routes_to, subsets
 from kubectl_lossless.doctor.documents import Document
 
 TRAEFIK = {"routes": [{"services": [{"name": "a", "port": 80}, {"name": "w", "kind": "TraefikService"}]}]}
@@ -71,3 +71,8 @@ def test_fields_of_other_types_are_no_backends(kind: str, junk: Any) -> None:
             assert list(ROUTES[kind][1](document)) == []
         assert subsets(document) == set()
         assert idle_timeout(document) == ""
+
+
+def test_routes_are_those_that_lead_to_the_workload() -> None:
+    assert routes_to(only(dump(base(ingress("web", {"number": 80}))))) == 1
+    assert routes_to(only(dump(base(ingress("other", {"number": 80}))))) == 0

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from kubectl_lossless.doctor.checks import routes
+from kubectl_lossless.doctor.checks.routes import Backend
+from kubectl_lossless.doctor.documents import Document, Object
+from kubectl_lossless.doctor.durations import seconds_of
+from kubectl_lossless.doctor.workload import Workload
 
 HOUR = 3600.0
 
@@ -92,3 +99,70 @@ CONTROLLERS = (
 def known_by(signs: list[str]) -> Controller | None:
     """Return the controller that one of these class names, controller names or annotations belongs to."""
     return next((each for sign in signs for each in CONTROLLERS if re.search(each.pattern, sign)), None)
+
+
+OVER_HTTP = ("Ingress", "HTTPRoute", "IngressRoute", "HTTPProxy", "VirtualService")
+"""Kinds of routes whose controller keeps connections to the pods."""
+
+
+def controllers(workload: Workload) -> Iterator[tuple[str, Controller | None]]:
+    """Yield what routes to the Services, by the name of the object that says so; None for an unknown one."""
+    for route, backends in routes.to_services(workload, workload.services_of_app, *OVER_HTTP):
+        if route.kind == "Ingress":
+            yield route.name, _with_idle(known_by(_signs_of_ingress(workload, route.data)), route, backends)
+        elif route.kind == "HTTPRoute":
+            known = known_by(_signs_of_route(workload, route.data))
+            policy = seconds_of(routes.idle_timeout_of_policies(workload, route))
+            yield route.name, replace(known, idle=policy) if known and policy else known
+        elif route.kind != "VirtualService":
+            yield route.name, _with_idle(known_by([route.group]), route, backends)
+        elif (known := known_by([f"{route.group}/"])) is not None:
+            named = {each.service for each in backends}
+            rules = [each for name in named for each in routes.destination_rules(workload, name)]
+            set_by = [found for each in rules if (found := seconds_of(routes.idle_timeout(each)))]
+            yield route.name, replace(known, idle=min([known.idle, *set_by]))
+
+
+def _with_idle(
+    controller: Controller | None, route: Document, backends: Sequence[Backend]
+) -> Controller | None:
+    """Return a controller with the idle timeout that a route of its own sets, else as it is."""
+    found: float | None = None
+    if controller is not None and controller.name == AWS:
+        found = seconds_of(routes.idle_timeout_of_load_balancer(route))
+    elif controller is not None and route.kind == "HTTPProxy":
+        set_by = [seconds_of(each) or controller.idle for each in routes.idle_timeouts(route, backends)]
+        found = max(set_by, default=None)
+    return replace(controller, idle=found) if controller and found else controller
+
+
+def _signs_of_ingress(workload: Workload, ingress: Object) -> list[str]:
+    annotations = (ingress.get("metadata") or {}).get("annotations") or {}
+    named = (ingress.get("spec") or {}).get("ingressClassName") or annotations.get(
+        "kubernetes.io/ingress.class"
+    )
+    signs = [str(named)] if named else []
+    for each in workload.others.everywhere("IngressClass"):
+        metadata = each.data.get("metadata") or {}
+        default = (metadata.get("annotations") or {}).get(
+            "ingressclass.kubernetes.io/is-default-class"
+        ) == "true"
+        if metadata.get("name") == named or (not named and default):
+            signs.append(str(each.spec.get("controller", "")))
+    return signs + list(annotations)
+
+
+def _signs_of_route(workload: Workload, route: Object) -> list[str]:
+    parents = {ref.get("name") for ref in (route.get("spec") or {}).get("parentRefs") or ()}
+    group = re.compile(r"gateway\.networking\.k8s\.io$")
+
+    def of(kind: str, names: set[object]) -> list[Document]:
+        return [
+            each
+            for each in workload.others.everywhere(kind)
+            if group.search(each.group) and each.metadata_name in names
+        ]
+
+    classes: set[object] = {each.spec.get("gatewayClassName") for each in of("Gateway", set(parents))}
+    named = [str(each.spec.get("controllerName", "")) for each in of("GatewayClass", classes)]
+    return [*(str(each) for each in classes if each), *named]

@@ -179,6 +179,11 @@ def to_services(
             yield route, found
 
 
+def routes_to(workload: Workload) -> int:
+    """Return how many Ingresses and other routes lead to the workload."""
+    return sum(1 for _ in to_services(workload, workload.services))
+
+
 def destination_rules(workload: Workload, service: str) -> list[Document]:
     """Return Istio's DestinationRules for a Service of the workload's namespace."""
     names = (service, f"{service}.{workload.namespace}.svc.cluster.local")

@@ -1,0 +1,1 @@
+"""Sources of the objects: files, standard input, kustomize, a cluster; and docker's copies of images."""
