@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import pytest
@@ -70,3 +71,15 @@ def test_drain_under_a_prefix_waits_for_clients() -> None:
         probe_until_the_end(service, ("/flask/api", ()))
         service.wait()
         assert service.said("Drain ended: maximum") == 1
+
+
+@pytest.mark.parametrize("worker_class", WORKER_CLASSES)
+def test_request_outside_the_prefix_is_refused_with_the_reason(worker_class: str) -> None:
+    reason = "Configuration problem: Request path '/health' does not start with SCRIPT_NAME '/flask'."
+    with Service(WORKER_CLASS=worker_class, **LONG) as service:
+        service.ready("/flask/health/ready")
+        for _ in range(2):
+            response = service.get("/health")
+            assert response.status == 500
+            assert json.loads(response.body)["detail"] == reason
+        assert service.said(f"Refused a request of 127.0.0.1 with 500: {reason}") in {1, 2}  # one a worker

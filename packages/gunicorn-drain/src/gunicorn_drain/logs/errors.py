@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from gunicorn import util
 from gunicorn.config import Config
+from gunicorn.http.errors import ConfigurationProblem
 from gunicorn.http.message import Message, Request
 from gunicorn.workers.base import Worker
 
@@ -104,7 +105,7 @@ def _handle_error(  # noqa: PLR0913, PLR0917 - Gunicorn's signature, and two of 
     head = "\r\n".join([*lines, "", ""]).encode("latin-1")
     if (counter := _counter()) is not None:
         counter.labels(str(int(status))).inc()
-    if status != HTTPStatus.INTERNAL_SERVER_ERROR:
+    if not _is_failure(status, exc):
         refusals.add(str(int(status)), f"Refused a request of {peer} with {int(status)}: {detail}")
     protocol = f"HTTP/{version[0]}.{version[1]}" if version else "-"
     environ = {
@@ -129,8 +130,13 @@ def _handle_error(  # noqa: PLR0913, PLR0917 - Gunicorn's signature, and two of 
         worker.log.debug("Failed to send an error response.")
 
 
+def _is_failure(status: HTTPStatus, exc: Exception) -> bool:
+    """Return whether `exc` is a failure of the application, which Gunicorn logs with its traceback."""
+    return status == HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(exc, ConfigurationProblem)
+
+
 def _detail(cfg: Config, status: HTTPStatus, exc: Exception) -> str:
-    if status == HTTPStatus.INTERNAL_SERVER_ERROR:
+    if _is_failure(status, exc):
         return "The server failed to respond; its log says why."
     text = "".join(each if each.isprintable() else "?" for each in str(exc))[:SHOWN]
     if status == HTTPStatus.REQUEST_URI_TOO_LONG:
