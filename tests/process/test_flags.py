@@ -81,6 +81,14 @@ def test_access_logfile_dash_is_stdout() -> None:
         assert service.said("/api") == 0
 
 
+@pytest.mark.parametrize("text", ["%(h", "100%", "%d"])
+def test_access_logformat_that_cannot_be_used_is_refused_with_its_name(text: str) -> None:
+    with Service("--access-logfile", "-", "--access-logformat", text) as service:
+        assert service.process.wait(20) == 1
+        assert service.said(f"Error: access_log_format is {text!r}, which cannot be used: ") == 1
+        assert service.said("Traceback") == 0
+
+
 def test_access_log_setting_is_stderr() -> None:
     with Service(ACCESS_LOG="on") as service:
         service.ready().get("/api?setting")
@@ -138,6 +146,15 @@ def test_log_level_of_the_flag_takes_precedence() -> None:
         service.signal(signal.SIGQUIT)
         service.wait()
         assert service.log == ""
+
+
+def test_log_level_that_does_not_exist_is_a_warning() -> None:
+    with Service("--log-level", "loud") as service:
+        sentence = (
+            "loglevel is 'loud' and has no effect; allowed is one of critical, error, warning, info, debug"
+        )
+        wait_until(lambda: service.said("Booting worker") == 2, "two workers")
+        assert service.said(f"WARNING {sentence}") == 1
 
 
 def test_capture_output_goes_to_the_error_logfile(tmp_path: Path) -> None:

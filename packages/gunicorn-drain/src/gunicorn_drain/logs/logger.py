@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import threading
+from collections import defaultdict
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, TextIO
@@ -51,6 +52,7 @@ class ServiceLogger(Logger):
         for handler in [each for each in root.handlers if getattr(each, "_gunicorn", False)]:
             root.removeHandler(handler)
         super().setup(cfg)
+        _check_format(cfg.access_log_format)
         # Gunicorn 20 has no logconfig_json.
         if cfg.logconfig or getattr(cfg, "logconfig_json", None) or cfg.logconfig_dict:
             self._propagate_unconfigured()
@@ -63,6 +65,10 @@ class ServiceLogger(Logger):
         if (own := self._get_gunicorn_handler(self.error_log)) is not None:
             root.addHandler(own)
         log_uncaught(self.error_log)
+        levels = Logger.LOG_LEVELS  # type: ignore[attr-defined] # types-gunicorn lacks it
+        if cfg.loglevel.lower() not in levels:
+            allowed = ", ".join(levels)
+            self.warning("loglevel is %r and has no effect; allowed is one of %s", cfg.loglevel, allowed)
 
     def atoms(
         self, resp: Response, req: Request, environ: dict[str, Any], request_time: timedelta
@@ -102,6 +108,15 @@ class ServiceLogger(Logger):
 
 class StatsdLogger(ServiceLogger, Statsd):
     """ServiceLogger with Gunicorn's metrics for --statsd-host, which Gunicorn adds to its own logger only."""
+
+
+def _check_format(access_log_format: str) -> None:
+    """Raise the error that Gunicorn reports of its own settings if each request would log a traceback."""
+    try:
+        _ = access_log_format % defaultdict(int)
+    except (TypeError, ValueError) as error:
+        sentence = f"access_log_format is {access_log_format!r}, which cannot be used: {error}"
+        raise RuntimeError(sentence) from None
 
 
 def log_uncaught(log: logging.Logger) -> None:
