@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from doctor.helpers import LOSES, RISKS, Object, container
-from doctor.kinds import Change, command, hook, image, of_container, pod, spec
+from doctor.kinds import Change, beside, command, hook, image, of_container, of_pod, pod, spec
 from doctor.kinds import kind as of_kind
 from kubectl_lossless.doctor.finding import Severity
 
@@ -39,6 +39,13 @@ def exec_probe(*words: str) -> Change:
     return of_container(readinessProbe=probe)
 
 
+MOUNT = {"name": "files", "mountPath": "/scripts"}
+
+
+def init_container(**fields: Any) -> list[Change]:
+    return [of_pod(initContainers=[{"name": "prepare", "image": "registry.test/x:1", **fields}])]
+
+
 def deployment_config(objects: list[Object]) -> None:
     of_kind("DeploymentConfig")(objects)
     objects[0]["apiVersion"] = "apps.openshift.io/v1"
@@ -69,6 +76,27 @@ FILES: dict[str, tuple[Sequence[Change], set[tuple[Severity, str]]]] = {
         [command("tini", "--", START), file(START, "exec /srv/server\n", 0o755)],
         set(),
     ),
+    "script whose first line ends with a carriage return": (
+        [command(START), file(START, EXECS.replace("\n", "\r\n"), 0o755)],
+        {(LOSES, "settings")},
+    ),
+    # No shell gives its place to the last command of a file.
+    "script of bash without exec": (
+        [command(START), file(START, "#!/bin/bash\nset -e\n/srv/server\n", 0o755)],
+        {(LOSES, "shell-entrypoint")},
+    ),
+    "script that bash is given, without exec": (
+        [command("bash", START), file(START, "/srv/server")],
+        {(LOSES, "shell-entrypoint")},
+    ),
+    "script that busybox is given, without exec": (
+        [command("sh", START), file(START, "/srv/server"), image("python:3.13-alpine")],
+        {(LOSES, "shell-entrypoint")},
+    ),
+    "script of bash with exec": (
+        [command(START), file(START, "#!/bin/bash\nset -e\nexec /srv/server\n", 0o755)],
+        set(),
+    ),
     "configuration as the argument of the image's entrypoint": (
         [arguments("/etc/proxy/config.yaml"), file("/etc/proxy/config.yaml", "port: 1\n")],
         set(),
@@ -96,6 +124,19 @@ FILES: dict[str, tuple[Sequence[Change], set[tuple[Severity, str]]]] = {
     "Python file of a ConfigMap": (
         [command("python", "/scripts/serve.py"), file("/scripts/serve.py", "print()\n")],
         {(RISKS, "sigterm-ignored")},
+    ),
+    "init container whose script nobody may execute": (
+        [file(START, EXECS), *init_container(command=[START], volumeMounts=[MOUNT])],
+        {(LOSES, "settings")},
+    ),
+    "init container of one word": (
+        [*init_container(command=["chown -R 1000 /data"])],
+        {(LOSES, "settings")},
+    ),
+    "init container with an image in capitals": ([*init_container(image="Tools:1")], {(LOSES, "settings")}),
+    "helper whose script nobody may execute": (
+        [file(START, EXECS), beside(name="log-shipper", command=[START], volumeMounts=[MOUNT])],
+        {(LOSES, "settings")},
     ),
     # Images that the kubelet cannot pull: InvalidImageName.
     "image in capitals": ([image("registry.test/Web:1")], {(LOSES, "settings")}),

@@ -245,6 +245,8 @@ SCRIPTS: dict[str, tuple[Sequence[Change], set[tuple[Severity, str]]]] = {
     # Measured, runit 2.1.2: it exits at SIGTERM, and at SIGHUP without waiting for its services.
     "runit": ([command("runsvdir", "-P", "/etc/service")], {(LOSES, "wrapper")}),
     "runit in a script": ([script("exec runsvdir /etc/service")], {(LOSES, "wrapper")}),
+    "hivemind": ([command("hivemind", "Procfile")], {(RISKS, "wrapper")}),
+    "overmind": ([command("overmind", "start")], {(RISKS, "wrapper")}),
     "honcho as a module": ([command("python", "-m", "honcho", "start")], {(RISKS, "wrapper")}),
     "supervisor as a module": (
         [command("python", "-m", "supervisor.supervisord", "-n")],

@@ -128,7 +128,9 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def is_replaced(script: str, shell: Shell, folder: Path, *, background: bool = True) -> bool | None:
+def is_replaced(
+    script: str, shell: Shell, folder: Path, *, background: bool = True, in_file: bool = False
+) -> bool | None:
     """Return whether a script's server has the process ID of the shell; None where it was not started.
 
     `background`: wait for a server that starts later than the shell ends.
@@ -138,7 +140,9 @@ def is_replaced(script: str, shell: Shell, folder: Path, *, background: bool = T
         pytest.skip(f"{SHELLS[shell]} is not installed")
     pid = folder / "pid"
     pid.unlink(missing_ok=True)
-    words = [path, *(["sh"] if shell is Shell.BUSYBOX else []), "-c", script]
+    (folder / "script").write_text(script)
+    given = ["script"] if in_file else ["-c", script]
+    words = [path, *(["sh"] if shell is Shell.BUSYBOX else []), *given]
     environment = {"PATH": f"{folder}:{os.environ['PATH']}"}
     process = subprocess.Popen(
         words, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -152,6 +156,18 @@ def is_replaced(script: str, shell: Shell, folder: Path, *, background: bool = T
 @pytest.mark.parametrize(("script", "shell", "end"), CASES)
 def test_shell_behaves_as_measured(script: str, shell: Shell, end: End, folder: Path) -> None:
     assert is_replaced(script, shell, folder) is (end is REPLACED)
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize(
+    ("script", "end"),
+    [("b", STAYS), ("a\nb\n", STAYS), ("a\nb", STAYS), ("a && b", STAYS), ("a\nexec b\n", REPLACED)],
+)
+def test_shell_stays_in_front_of_the_last_command_of_a_file(
+    script: str, end: End, shell: Shell, folder: Path
+) -> None:
+    assert outcome(script, shell, in_file=True).end is end
+    assert is_replaced(script, shell, folder, in_file=True) is (end is REPLACED)
 
 
 @pytest.mark.slow

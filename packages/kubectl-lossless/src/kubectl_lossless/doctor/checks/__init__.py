@@ -183,12 +183,24 @@ def _findings(check: Check, workload: Workload) -> Iterator[Finding]:
     for view in views:
         container = view.app.name
         for finding in check(view):
-            named = len(views) == 1 or re.search(rf"\b{re.escape(container)}\b", finding.what)
+            named = (
+                len(views) == 1
+                or re.search(rf"\b{re.escape(container)}\b", finding.what)
+                or _is_of_another(finding, view)
+            )
             yield replace(
                 finding,
                 severity=_severity(finding, name(check), view),
                 what=finding.what if named else f"{container}: {finding.what}",
             )
+
+
+def _is_of_another(finding: Finding, workload: Workload) -> bool:
+    """Return whether a finding is of another container than the one that is looked at, which it names."""
+    others = [*workload.containers, *workload.init_containers]
+    return any(
+        finding.path[: len(each.path)] == each.path for each in others if each.path != workload.app.path
+    )
 
 
 def _with_one_grace_period(found: list[Finding]) -> list[Finding]:

@@ -21,21 +21,12 @@ def settings(workload: Workload) -> Iterator[Finding]:
     """The server refuses its settings, or its command or image cannot start, so no new pod does; or a setting
     is misspelt, so its default applies.
     """
-    yield from _images(workload)
-    written = cannot_start(workload.app.start) if workload.app.spec.get("command") else ""
-    denied = bool(written) and bool(cannot_execute(workload.app.start))
-    if workload.app.bare and workload.app.start.shell is not None:
-        written = f"an image of distroless has no {workload.app.start.program[0]}"
-    if written:
-        yield Finding(
-            Severity.LOSES,
-            f"The container {workload.app.name} does not start: {written}.",
-            "A pod that never becomes ready stops the rollout.",
-            (*workload.app.path, "command"),
-            advice=EXECUTABLE
-            if denied
-            else "a command that runs in the foreground, each word an entry of its own",
-        )
+    # Those that serve no requests are checked once.
+    first = workload.app.name == workload.servers[0].name
+    names = {each.name for each in workload.servers} - {workload.app.name}
+    for each in [*workload.containers, *workload.init_containers]:
+        if each.name == workload.app.name or (first and each.name not in names):
+            yield from _not_started(each, workload)
     yield from _lacking_in_dash(workload.app)
     for wrong in workload.server.wrong:
         yield Finding(
@@ -56,18 +47,31 @@ def settings(workload: Workload) -> Iterator[Finding]:
         )
 
 
-def _images(workload: Workload) -> Iterator[Finding]:
-    """Yield images that have no name which the kubelet could pull."""
+def _not_started(each: Container, workload: Workload) -> Iterator[Finding]:
+    """Yield the command of a container that cannot run, and an image that the kubelet cannot pull."""
+    written = cannot_start(each.start) if each.spec.get("command") else ""
+    denied = bool(written) and bool(cannot_execute(each.start))
+    if each.bare and each.start.shell is not None:
+        written, denied = f"an image of distroless has no {each.start.program[0]}", False
+    if written:
+        yield Finding(
+            Severity.LOSES,
+            f"The container {each.name} does not start: {written}.",
+            "A pod that never becomes ready stops the rollout.",
+            (*each.path, "command"),
+            advice=EXECUTABLE
+            if denied
+            else "a command that runs in the foreground, each word an entry of its own",
+        )
     triggers = workload.kind == "DeploymentConfig" or IMAGE_TRIGGERS in workload.document.annotations
-    for each in () if triggers else (*workload.containers, *workload.init_containers):
-        if each.image and (wrong := wrong_image(each.image)):
-            yield Finding(
-                Severity.LOSES,
-                f"The container {each.name} does not start: its image {each.image!r} {wrong}.",
-                "The kubelet reports InvalidImageName. A pod that never becomes ready stops the rollout.",
-                (*each.path, "image"),
-                advice="a name such as registry.example/shop/web:1.2",
-            )
+    if each.image and not triggers and (wrong := wrong_image(each.image)):
+        yield Finding(
+            Severity.LOSES,
+            f"The container {each.name} does not start: its image {each.image!r} {wrong}.",
+            "The kubelet reports InvalidImageName. A pod that never becomes ready stops the rollout.",
+            (*each.path, "image"),
+            advice="a name such as registry.example/shop/web:1.2",
+        )
 
 
 IMAGE_TRIGGERS = "image.openshift.io/triggers"

@@ -32,6 +32,10 @@ SUPERVISORS = {
     ),
     "foreman": ("SIGTERM on, and kills after 5 s", "--timeout, longer than requests take"),
     "honcho": ("SIGTERM on, and kills after 5 s", "the server itself as the command, in a container each"),
+    **dict.fromkeys(
+        ("hivemind", "overmind"),
+        ("SIGINT in place of SIGTERM on, and kills after 5 s", "--timeout, longer than requests take"),
+    ),
     "pm2-runtime": (
         "SIGINT in place of SIGTERM on, and kills after 1.6 s",
         "kill_timeout in its process file, longer than requests take",

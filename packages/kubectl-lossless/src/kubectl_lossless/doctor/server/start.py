@@ -99,7 +99,7 @@ class Start:
     def _own_outcome(self) -> Outcome | None:
         if self.script is None or self.shell is None:
             return None
-        return outcome(self.script, self.shell, works, serves)
+        return outcome(self.script, self.shell, works, serves, in_file=bool(self.script_file))
 
     @cached_property
     def nested(self) -> Start | None:
@@ -215,9 +215,12 @@ def cannot_execute(start: Start) -> str:
     first = start.words[0] if start.words else ""
     if start.program and start.program[0] in start.not_executable:
         return f"{start.program[0]} is a file of a ConfigMap that nobody may execute"
+    text = start.files.get(first, "#!")
     # Inits, env and others of that kind give a file without the line to sh; the kernel does not.
-    if first in start.files and not start.files[first].startswith("#!"):
+    if not text.startswith("#!"):
         return f"{first} does not begin with #!, so the kernel cannot execute it"
+    if text.partition("\n")[0].endswith("\r"):
+        return f"the first line of {first} ends with a carriage return, a part of it to the kernel"
     return ""
 
 

@@ -3,7 +3,8 @@
 Measured with dash 0.5.12, bash 5.2.15 and busybox 1.35.0 as PID 1: dash never gives its place to a command
 without exec; bash gives it to the last command, unless that is redirected, or within `b && c` behind a `;`
 of its line; busybox also then, and to the last one within `if`, `case`, a group or a subshell, but not where
-the script ends with a newline. No shell gives it to a command with another after it, in a pipeline, in the
+the script ends with a newline. All of that is of `-c`: no shell gives its place to the last command of a
+script that it reads from a file. No shell gives it to a command with another after it, in a pipeline, in the
 background or after a trap that runs something, and bash to none of a line with a program in the background.
 A trapped SIGTERM ends a `wait`, so a script that does not wait again ends then, and as PID 1 it takes the
 program with it.
@@ -50,11 +51,13 @@ def _never(_: Sequence[str]) -> bool:
     return False
 
 
-def outcome(text: str, shell: Shell, works: Knows = _never, serves: Knows = _never) -> Outcome:
+def outcome(
+    text: str, shell: Shell, works: Knows = _never, serves: Knows = _never, *, in_file: bool = False
+) -> Outcome:
     """Return the process that is PID 1 after a script of `sh -c` has started its last command.
 
     `works`: tells whether a command line is a worker's, whose branch of a script is not the server's;
-    `serves`: whether it is a known server's, whose branch is.
+    `serves`: whether it is a known server's, whose branch is; `in_file`: the shell reads it from a file.
     """
     try:
         script = parse(text, shell)
@@ -71,7 +74,7 @@ def outcome(text: str, shell: Shell, works: Knows = _never, serves: Knows = _nev
     servers = [each for each in _placed(script, functions) if _matches(each[0], serves)]
     left = [command for command, in_place in servers if not (in_place and command.execs)]
     behind = any(_matches(command, serves) for command, background in script.commands() if background)
-    given = given_place(text, script, shell)
+    given = () if in_file else given_place(text, script, shell)
     execs = [each for each in tails if each is not None and each.execs]
     last = only_last(script)
     # A file that is read may end with exec.
