@@ -151,5 +151,8 @@ FILES: dict[str, tuple[Sequence[Change], set[tuple[Severity, str]]]] = {
     "image of localhost": ([image("localhost:5001/web:1")], set()),
     "image for envsubst": ([image("${REGISTRY}/web:${TAG}")], set()),
     "image for a person to fill in": ([image("<your-registry>/web:1")], set()),
+    "image that ko builds": ([image("ko://shop.test/cmd/web")], set()),
+    "image of a word in capitals": ([image("IMAGE_URL")], set()),
+    "image with a word in capitals": ([image("registry.test/PROJECT_ID/web:1")], set()),
     "image that a trigger of OpenShift fills in": ([deployment_config, image(" ")], set()),
 }

@@ -174,7 +174,9 @@ container = mapping(
     restartPolicy=st.just("Always"),
     resources=mapping(limits=mapping(cpu=st.sampled_from(["50m", "1", 0.5]))),
 )
-config_map = mapping({"name": name}, items=listed(mapping(key=name, path=name)))
+config_map = mapping(
+    {"name": name}, items=listed(mapping(key=name, path=name, mode=number)), defaultMode=number
+)
 pod = mapping(
     {"containers": field(st.lists(field(container), min_size=1, max_size=3))},
     initContainers=listed(container),
@@ -260,6 +262,14 @@ SPECS: dict[tuple[str, str], st.SearchStrategy[Any]] = {
     ("keda.sh/v1alpha1", "ScaledObject"): mapping(
         scaleTargetRef=target, minReplicaCount=number, idleReplicaCount=st.just(0)
     ),
+    ("http.keda.sh/v1alpha1", "HTTPScaledObject"): mapping(
+        scaleTargetRef=target, replicas=mapping(min=number, max=number)
+    ),
+    ("gateway.envoyproxy.io/v1alpha1", "BackendTrafficPolicy"): mapping(
+        targetRef=target,
+        targetRefs=listed(target),
+        timeout=mapping(http=mapping(connectionIdleTimeout=name)),
+    ),
     ("autoscaling.k8s.io/v1", "VerticalPodAutoscaler"): mapping(
         targetRef=target, updatePolicy=mapping(updateMode=name)
     ),
@@ -274,7 +284,8 @@ SPECS: dict[tuple[str, str], st.SearchStrategy[Any]] = {
     ),
     ("traefik.io/v1alpha1", "IngressRoute"): mapping(routes=listed(mapping(services=listed(named_port)))),
     ("projectcontour.io/v1", "HTTPProxy"): mapping(
-        routes=listed(mapping(services=listed(named_port))), tcpproxy=mapping(services=listed(named_port))
+        routes=listed(mapping(services=listed(named_port), timeoutPolicy=mapping(idleConnection=name))),
+        tcpproxy=mapping(services=listed(named_port)),
     ),
     ("networking.istio.io/v1", "VirtualService"): mapping(
         http=listed(

@@ -58,10 +58,13 @@ IMAGE = re.compile(
 )
 """An image's name, as the distribution's reference has it."""
 
+FILLED_IN = re.compile(r"^ko://|(^|/)[A-Z][A-Z0-9_-]{2,}($|[/:@])")
+"""An image that ko builds, or a word in capitals such as PROJECT_ID, that something else replaces."""
+
 
 def wrong_image(image: str) -> str:
     """Return what is wrong with an image's name; "" for one that can be pulled, or that has a placeholder."""
-    if PLACEHOLDER.search(image) or IMAGE.fullmatch(image):
+    if PLACEHOLDER.search(image) or FILLED_IN.search(image) or IMAGE.fullmatch(image):
         return ""
     if "://" in image:
         return "is a URL; an image's name has no scheme"
