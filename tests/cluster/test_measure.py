@@ -196,7 +196,7 @@ def test_verdict_names_the_true_cause_and_nothing_else_is_changed(shop: Shop, na
     workload = WORKLOADS[name]
     url = shop.deploy(workload)
     before = objects(shop.kubectl)
-    more = ["--slow-url", f"{url}/slow", "--slow-takes", "3"] if workload.slow else []
+    more = [*["--slow-url", f"{url}/slow"] * workload.slow, "--slow-takes", "3"] if workload.slow else []
     status, found, said = shop.measure(workload.reference, "--url", url, "--yes", "--rps", "100", *more)
     assert status == (1 if found["lost"] else 0), said
     assert_causes(found, workload)

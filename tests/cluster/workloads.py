@@ -46,11 +46,14 @@ def prestop(workload: Object) -> None:
 
 
 def shell(workload: Object) -> None:
-    """Start the server from a shell that stays process 1, with a short grace period."""
+    """Start the server from a shell that stays process 1, with a short grace period.
+
+    It keeps idle connections for longer than the clients, which lose a request on one that it closes.
+    """
     container(workload)["command"] = [
         "sh",
         "-c",
-        "gunicorn -b 0.0.0.0:8000 -k gthread --threads 8 app:app; echo ended",
+        "gunicorn -b 0.0.0.0:8000 -k gthread --threads 8 --keep-alive 75 app:app; echo ended",
     ]
     workload["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = 2
 
@@ -86,14 +89,14 @@ class Workload:
     """Workload whose rollouts lose requests from known causes.
 
     `causes`: causes of its losses, empty if it loses nothing. `some`: every rollout must lose a request.
-    `slow`: the measurement sends slow requests too.
+    `slow`: number of clients that send slow requests, too.
     """
 
     name: str
     change: Callable[[Object], None]
     causes: frozenset[str]
     some: bool = True
-    slow: bool = False
+    slow: int = 0
 
     def objects(self) -> list[Object]:
         """Return the objects of the workload and its Service."""
@@ -118,7 +121,8 @@ WORKLOADS = {
         Workload("uvicorn", runs(*UVICORN), STOPS),
         Workload("go", runs("server"), STOPS),
         Workload("prestop", prestop, frozenset({"kept"}), some=False),
-        Workload("shell", shell, frozenset({"killed"}), slow=True),
+        # Of fewer clients, no request may be in flight when the pods are killed.
+        Workload("shell", shell, frozenset({"killed"}), slow=12),
         Workload("no-probe", no_probe, frozenset({"not-listening", "kept"})),
         Workload("recreate", recreate, frozenset({"outage"})),
         Workload("statefulset", stateful, STOPS),

@@ -238,7 +238,7 @@ def add_load(command: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="URL",
-        help="a URL whose response takes long by design",
+        help="a URL whose response takes long by design; two clients request it, or one for each --slow-url",
     )
     load.add_argument(
         "--slow-takes",

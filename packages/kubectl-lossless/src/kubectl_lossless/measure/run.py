@@ -110,7 +110,7 @@ def check_targets(plan: Plan, place: Place) -> None:
     """
     if not isinstance(place, Local):
         return
-    for target in plan.targets:
+    for target in dict.fromkeys(plan.targets):  # a URL may be given several times, for more clients
         for _ in range(CHECKS):
             check_target(target, plan.timeout)
 
