@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from doctor.helpers import LOSES, RISKS, Object
-from doctor.kinds import Change, added, command, ingress, no_hook, of_container, spec
+from doctor.kinds import AUTOSCALER, Change, added, command, ingress, no_hook, of_container, spec
 from kubectl_lossless.doctor.finding import Severity
 
 UVICORN_75 = command("uvicorn", "shop:app", "--timeout-keep-alive", "75", "--timeout-graceful-shutdown", "20")
@@ -78,6 +78,8 @@ def only_metrics(objects: list[Object]) -> None:
     objects[1]["spec"]["ports"] = [{"name": "metrics", "port": 8000, "targetPort": 8000}]
 
 
+ONE = {"minReplicas": 1, "maxReplicas": 1}
+
 NEIGHBOURS: dict[str, tuple[Sequence[Change], set[tuple[Severity, str]]]] = {
     # KEDA's interceptor holds requests until there is a pod.
     "HTTPScaledObject of the default": ([no_replicas, of_http()], set()),
@@ -87,6 +89,11 @@ NEIGHBOURS: dict[str, tuple[Sequence[Change], set[tuple[Severity, str]]]] = {
     "HTTPScaledObject beside replicas": (
         [of_http(min=2, max=9)],
         {(RISKS, "replicas-and-autoscaler")},
+    ),
+    "HTTPScaledObject of one alone": ([no_replicas, of_http(min=1, max=1)], {(RISKS, "replicas")}),
+    "autoscaler of one alone": (
+        [no_replicas, added("autoscaling/v2", "HorizontalPodAutoscaler", "web", {**AUTOSCALER, **ONE})],
+        {(RISKS, "replicas")},
     ),
     "budget with an eviction policy in small letters": (
         [budget(unhealthyPodEvictionPolicy="alwaysAllow")],

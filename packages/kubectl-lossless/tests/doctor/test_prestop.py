@@ -91,6 +91,14 @@ def test_no_hook_is_none(hook: dict[str, Any] | None) -> None:
     assert judge(hook) is None
 
 
+@pytest.mark.parametrize(("variable", "effect", "seconds"), [("10", Effect.WAITS, 10), ("", Effect.STOPS, 0)])
+def test_signal_of_gitlab_begins_its_blackout(variable: str, effect: Effect, seconds: float) -> None:
+    place = Place(environment={"SHUTDOWN_BLACKOUT_SECONDS": variable})
+    found = judge(run("/bin/bash", "-c", "pkill -SIGINT -o ruby"), place)
+    assert found is not None
+    assert (found.effect, found.wait) == (effect, seconds)
+
+
 def test_hook_of_an_alpine_image_runs_in_busybox() -> None:
     hook = run("sh", "-c", "sleep 15 &> /dev/null")
     found = judge(hook, Place(start=Start((), sh=Shell.BUSYBOX)))

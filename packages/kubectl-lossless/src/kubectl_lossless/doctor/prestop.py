@@ -63,6 +63,9 @@ LENGTH = re.compile(
 LENGTH_OF_BUSYBOX = re.compile(r"(?P<number>[0-9]+\.?[0-9]*|\.[0-9]+)(?P<unit>[smhd]?)")
 """Argument of the sleep of BusyBox: digits and a point alone. Measured: coreutils 9.1, BusyBox 1.35."""
 
+BLACKOUT = "SHUTDOWN_BLACKOUT_SECONDS"
+"""Variable of GitLab's webservice: its signal to stop turns readiness false, and it serves on so long."""
+
 NUMBER = r"([0-9]{1,9}(?:\.[0-9]{1,9})?)"
 SLEEPS = (
     (r"python[0-9.]*|perl|ruby|php", rf"\bsleep[ (]\s*{NUMBER}(?:\s*\*\s*{NUMBER})?\s*(?![0-9.*+/])", 1.0),
@@ -252,6 +255,8 @@ def _judge_commands(commands: list[list[str]], text: str, place: Place, *, direc
             requests = Path(words[0]).name in ("curl", "wget") and STOPPING.search(line)
             ends = place.program == "haproxy" and USER_SIGNAL.search(line)
             if requests or ends or STOPS.search(line):
+                serving_on = place.environment.get(BLACKOUT, "")
+                before += float(serving_on) if re.fullmatch(NUMBER, serving_on) else 0.0
                 return PreStop(Effect.WAITS if before else Effect.STOPS, before, " ".join(words))
             if Path(words[0]).name == "sleep" and (direct or not re.search(r"[$`]", " ".join(words))):
                 return PreStop(Effect.FAILS, 0.0, f"{shlex.join(words)!r} is no length of time")

@@ -28,6 +28,13 @@ MINIMUM: dict[str, tuple[Path, int]] = {
 }
 """Kinds of objects that scale a workload: path of the minimum number of its pods, and its default."""
 
+MAXIMUM: dict[str, Path] = {
+    "HorizontalPodAutoscaler": ("spec", "maxReplicas"),
+    "ScaledObject": ("spec", "maxReplicaCount"),
+    "HTTPScaledObject": ("spec", "replicas", "max"),
+}
+"""Path of their maximum number of pods."""
+
 
 ONE_AT_A_TIME = {
     "configurable-http-proxy": "the routes of JupyterHub's proxy are in the memory of one pod",
@@ -324,14 +331,25 @@ class Workload(Manifest):
         return ("spec", "replicas") if self.autoscaler is None else MINIMUM[self.autoscaler.kind][0]
 
     @property
+    def low_maximum_path(self) -> Path | None:
+        """Path of the maximum number of its pods, where that is below 2 in the object that scales it."""
+        path = MAXIMUM[self.autoscaler.kind] if self.autoscaler is not None else ()
+        most = self._pods_at(path)
+        return path if most is not None and most < 2 else None
+
+    @property
     def replicas(self) -> int:
         """Minimum number of its pods; with an autoscaler, the autoscaler's."""
+        default = 1 if self.autoscaler is None else MINIMUM[self.autoscaler.kind][1]
+        found = self._pods_at(self.minimum_path)
+        return default if found is None else found
+
+    def _pods_at(self, path: Path) -> int | None:
+        """Return the number at a path of what scales it, else of itself; None where there is none."""
         found: object = (self.autoscaler or self).data
-        for name in self.minimum_path:
+        for name in path:
             found = found.get(name) if isinstance(found, dict) else None
-        if isinstance(found, int | float):
-            return int(found)
-        return 1 if self.autoscaler is None else MINIMUM[self.autoscaler.kind][1]
+        return int(found) if isinstance(found, int | float) else None
 
     @property
     def scaled_to_zero(self) -> bool:

@@ -103,3 +103,12 @@ def test_minimum_of_an_http_scaled_object_is_where_its_remedy_is() -> None:
     none = of("scale-to-zero", findings(dump(base(no_replicas, of_http()))))
     assert (none.severity, none.changes[0].path) == (ADVICE, ("spec", "replicas", "min"))
     assert "interceptor" in none.why
+
+
+def test_maximum_of_an_autoscaler_is_raised_with_its_minimum() -> None:
+    scaler = {"scaleTargetRef": {"name": "web"}, "minReplicaCount": 0, "maxReplicaCount": 1}
+    found = findings(dump(base(no_replicas, added("keda.sh/v1alpha1", "ScaledObject", "web", scaler))))
+    assert [(each.path, each.value) for each in of("scale-to-zero", found).changes] == [
+        (("spec", "minReplicaCount"), 2),
+        (("spec", "maxReplicaCount"), 2),
+    ]

@@ -56,9 +56,14 @@ def replicas(workload: Workload) -> Iterator[Finding]:
         "Nobody responds while it is evicted or restarts, and in its drain the Service has no ready "
         "pod until another one is.",
         path,
-        (Change(path, 2),),
+        (Change(path, 2), *_higher_maximum(workload)),
         object="" if scaler is None else scaler.name,
     )
+
+
+def _higher_maximum(workload: Workload) -> tuple[Change, ...]:
+    """Return the change without which a minimum of two pods would be above the maximum."""
+    return (Change(workload.low_maximum_path, 2),) if workload.low_maximum_path else ()
 
 
 def scale_to_zero(workload: Workload) -> Iterator[Finding]:
@@ -81,7 +86,7 @@ def scale_to_zero(workload: Workload) -> Iterator[Finding]:
         else "The next requests are refused until a pod has started, unless something in front holds them "
         "back.",
         path,
-        (*changes, Change(path, REMOVE if idle else 2)),
+        (*changes, Change(path, REMOVE if idle else 2), *_higher_maximum(workload)),
         object=scaler.name,
     )
 
