@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from gunicorn_fast import LEADER_WORKER, PROBE_LANE_WORKER
+from tests.ports import reserve_port
 from tests.process.clients import Connection, Lost, get
 from tests.process.service import ROOT, Service
 from tests.waiting import CONDITION_TIMEOUT, wait_until
@@ -191,6 +192,23 @@ def test_statsd_receives_the_requests(worker_class: str) -> None:
                 received = statsd.recv(1000)
             assert service.said("Starting gunicorn") == 1
             assert service.said("GET ") == 0
+
+
+def test_statsd_that_does_not_listen_is_one_line_of_a_process() -> None:
+    with Service("--statsd-host", f"127.0.0.1:{reserve_port()}", WORKERS=1) as service:
+        service.ready()
+        sentence = "Metrics for statsd are lost, as long as it does not listen: "
+        wait_until(lambda: service.get("/api").status == 200 and service.said(sentence), "a line")
+        for _ in range(10):
+            assert service.get("/api").status == 200
+        assert service.said(sentence) <= 2  # the master's and the worker's
+        assert service.said("Traceback") == 0
+
+
+def test_statsd_host_that_does_not_exist_is_a_warning(tmp_path: Path) -> None:
+    with Service("--statsd-host", f"unix://{tmp_path}/none", WORKERS=1) as service:
+        service.ready()
+        assert service.said(f"statsd_host is {tmp_path}/none and has no effect: there is no such host") == 1
 
 
 @pytest.mark.parametrize(

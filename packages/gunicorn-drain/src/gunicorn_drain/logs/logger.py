@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import threading
 from collections import defaultdict
@@ -108,6 +109,33 @@ class ServiceLogger(Logger):
 
 class StatsdLogger(ServiceLogger, Statsd):
     """ServiceLogger with Gunicorn's metrics for --statsd-host, which Gunicorn adds to its own logger only."""
+
+    def __init__(self, cfg: Config) -> None:
+        super().__init__(cfg)
+        if self.sock is None:
+            self.warning(
+                "statsd_host is %s and has no effect: there is no such host or socket", cfg.statsd_host
+            )
+        else:
+            self.sock = _StatsdSocket(self.sock, self)  # type: ignore[assignment] # only its send() is called
+
+
+class _StatsdSocket:
+    """Socket to statsd that logs the first failure of a process (Gunicorn: each, with a traceback)."""
+
+    def __init__(self, sock: Any, log: StatsdLogger) -> None:
+        self._sock = sock
+        self._log = log
+        self._logged_by = 0
+
+    def send(self, data: bytes) -> None:
+        """Send a metric. It is lost while nothing listens, which every other datagram to UDP reports."""
+        try:
+            self._sock.send(data)
+        except OSError as error:
+            if self._logged_by != os.getpid():
+                self._logged_by = os.getpid()  # first, because the warning is counted by another metric
+                self._log.warning("Metrics for statsd are lost, as long as it does not listen: %s", error)
 
 
 def _check_format(access_log_format: str) -> None:
