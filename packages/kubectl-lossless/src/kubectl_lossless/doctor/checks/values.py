@@ -35,6 +35,9 @@ POD_MANAGEMENT = ("OrderedReady", "Parallel")
 EVICTION_POLICIES = ("IfHealthyBudget", "AlwaysAllow")
 PATH_TYPES = ("Exact", "Prefix", "ImplementationSpecific")
 
+MAX_MODE = 0o777
+"""Largest permissions of a volume's file."""
+
 
 def refusal(
     what: str,
@@ -182,10 +185,6 @@ def _modes(volume: Object, path: Path) -> Iterator[Finding]:
                 Change(at, meant) if meant is not None else None,
                 advice="permissions such as 0755, with the 0 in front",
             )
-
-
-MAX_MODE = 0o777
-"""Largest permissions of a volume's file."""
 
 
 def _container(each: Container, workload: Workload) -> Iterator[Finding]:
