@@ -297,6 +297,16 @@ def test_unknown_worker_class_is_one_sentence(start: Any, value: str, reason: st
     assert re.fullmatch(expected, service.log.read_text())
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("flag", ["--pythonpath", "--chdir"])
+def test_worker_class_in_a_directory_of_a_flag_is_loaded(start: Any, tmp_path: Path, flag: str) -> None:
+    directory = tmp_path / "elsewhere"
+    directory.mkdir()
+    (directory / "derived.py").write_text("from gunicorn.workers.gthread import ThreadWorker as Worker\n")
+    service = start(INSTALL, flag, str(directory), "-k", "derived.Worker")
+    service.wait_for(r"Using worker: derived\.Worker\n[\s\S]*Booting worker")
+
+
 @pytest.mark.parametrize(
     ("bind", "sentence"),
     [

@@ -103,7 +103,8 @@ def install(
         )
     if (sentence := support.unsupported_version(gunicorn.__version__)) is not None:
         refuse_to_start(sentence)
-    if (sentence := support.unknown_worker_class(chosen.get("worker_class", "sync"))) is not None:
+    later = [chosen.get("chdir") or "", *(chosen.get("pythonpath") or "").split(",")]
+    if (sentence := support.unknown_worker_class(chosen.get("worker_class", "sync"), later)) is not None:
         refuse_to_start(sentence)
 
     drain = get_drain()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import inspect
 import re
+from collections.abc import Sequence
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +45,16 @@ def unsupported_version(version: str) -> str | None:
     return f"Gunicorn is {version}; allowed is {'.'.join(map(str, OLDEST))} or newer"
 
 
-def unknown_worker_class(worker_class: Any) -> str | None:
-    """Return a sentence about a `worker_class` that is none, else None. Gunicorn would print a traceback."""
+def unknown_worker_class(worker_class: Any, later: Sequence[str] = ()) -> str | None:
+    """Return a sentence about a `worker_class` that is none, else None. Gunicorn would print a traceback.
+
+    `later`: directories that Gunicorn adds to sys.path later. A class of a module in one of them may exist.
+    """
     try:
         found = util.load_class(worker_class)
     except (RuntimeError, AttributeError) as error:  # a RuntimeError has the traceback of the import as text
+        if PathFinder.find_spec(worker_class.partition(".")[0], later) is not None:
+            return None
         reason = str(error).rstrip("]\n").rpartition("\n")[2]
         return f"worker_class is {worker_class!r}, which cannot be loaded: {reason}"
     return None if inspect.isclass(found) else f"worker_class is {worker_class!r}, which is not a class"
