@@ -72,7 +72,8 @@ def test_draining_service_serves_and_announces_the_close(worker_class: str) -> N
             if worker_class == "sync":
                 kept.close()
             wait_until(lambda: service.metric("lifecycle_requests_in_flight") == 0, "it counted out")
-            slow.send("/api/sleep/0.5")  # begins before the drain
+            # Begins before the drain, and holds it until the other requests are sent, also on a busy machine.
+            slow.send("/api/sleep/3")
             wait_until(lambda: service.metric("lifecycle_requests_in_flight") == 1, "one in flight")
             service.begin_drain()
             wait_until(lambda: service.said("Drain began") == 1, "the line with what is in flight")
@@ -82,12 +83,12 @@ def test_draining_service_serves_and_announces_the_close(worker_class: str) -> N
             assert (alive.status, alive.body) == (200, b'{"state": "draining"}\n')
             assert service.get(VERSION, PROBE_HEADER).status == 503
             assert service.get(VERSION).status == 200
-            responses = [service.get("/api"), service.get("/metrics"), slow.response(), alive, ready]
-            assert slow.closed_within(SLACK)
-            slow.close()  # gthread and sync linger, and delay other connections
+            responses = [service.get("/api"), service.get("/metrics"), alive, ready]
             if worker_class != "sync":
                 responses.append(kept.ask())
                 assert kept.closed_within(SLACK)
+            responses.append(slow.response())
+            assert slow.closed_within(SLACK)
             assert all(each.closes for each in responses)
         service.wait()
         began = re.search(
