@@ -166,7 +166,7 @@ def test_drain_with_endless_traffic_ends_at_drain_max() -> None:
 
 
 def test_second_sigterm_ends_the_drain() -> None:
-    with Service(**LASTING) as service, in_flight(service.ready(), 1) as (slow,):
+    with Service(**LASTING) as service, in_flight(service.ready(), 3) as (slow,):
         service.signal(signal.SIGTERM)
         wait_until(lambda: service.said("Drain began") == 1, "the drain")
         service.signal(signal.SIGTERM)

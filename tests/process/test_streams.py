@@ -509,7 +509,7 @@ def test_five_hundred_streams_leave_every_thread_to_requests() -> None:
         with Streams(f"http://127.0.0.1:{port}", events=500) as streams, contextlib.ExitStack() as stack:
             slow = [stack.enter_context(Connection(port)) for _ in range(threads)]
             for each in slow:
-                each.send("/api/sleep/1")
+                each.send("/api/sleep/3")
             wait_until(
                 lambda: service.metric("lifecycle_requests_in_flight") == threads, f"{threads} in flight"
             )
