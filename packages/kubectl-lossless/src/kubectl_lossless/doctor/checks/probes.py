@@ -11,7 +11,7 @@ from kubectl_lossless.doctor.container import PORT_HANDLERS, Container
 from kubectl_lossless.doctor.documents import Object
 from kubectl_lossless.doctor.finding import REMOVE, Change, Finding, Path, Severity
 from kubectl_lossless.doctor.prestop import NODE, program_of_system
-from kubectl_lossless.doctor.server.start import EXECUTABLE, cannot_execute
+from kubectl_lossless.doctor.server.start import AS_EXECUTABLE, cannot_execute
 from kubectl_lossless.doctor.shape import quantity
 from kubectl_lossless.doctor.workload import Workload
 
@@ -156,7 +156,7 @@ def probe_port(workload: Workload) -> Iterator[Finding]:
                     f"The {kind} probe of {each.name} cannot run: {written}.",
                     _failed(kind),
                     (*each.path, f"{kind}Probe", "exec", "command"),
-                    advice=EXECUTABLE,
+                    advice=AS_EXECUTABLE,
                 )
             elif command and each.bare and (lacking := program_of_system(command)):
                 yield Finding(

@@ -8,7 +8,7 @@ from kubectl_lossless.doctor.container import Container
 from kubectl_lossless.doctor.finding import Change, Finding, Severity
 from kubectl_lossless.doctor.server.images import wrong_image
 from kubectl_lossless.doctor.server.in_front import RELOADERS
-from kubectl_lossless.doctor.server.start import EXECUTABLE, cannot_execute, cannot_start
+from kubectl_lossless.doctor.server.start import AS_EXECUTABLE, cannot_execute, cannot_start
 from kubectl_lossless.doctor.shell.dash import not_in_dash
 from kubectl_lossless.doctor.shell.tokens import Shell
 from kubectl_lossless.doctor.workload import Workload
@@ -59,7 +59,7 @@ def _not_started(each: Container, workload: Workload) -> Iterator[Finding]:
             f"The container {each.name} does not start: {written}.",
             "A pod that never becomes ready stops the rollout.",
             (*each.path, "command"),
-            advice=EXECUTABLE
+            advice=AS_EXECUTABLE
             if denied
             else "a command that runs in the foreground, each word an entry of its own",
         )

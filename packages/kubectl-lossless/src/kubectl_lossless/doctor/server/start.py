@@ -206,7 +206,7 @@ def _takes_value(word: str) -> bool:
     return bool(re.fullmatch(r"[-+][a-z]*o|--rcfile|--init-file", word))
 
 
-EXECUTABLE = "`defaultMode: 0755` in its volume, or the shell before it"
+AS_EXECUTABLE = "`defaultMode: 0755` in its volume, or the shell before it"
 """Remedy for a file of a ConfigMap that cannot be executed."""
 
 
