@@ -160,6 +160,7 @@ def test_broken_requests_harm_no_good_client(worker_class: str) -> None:
 CONNECTIONS = 1500
 
 
+@pytest.mark.long
 def test_flood_of_connections_harms_no_good_client() -> None:
     """Keep half of the connections open and silent; open and reset the other half again and again."""
     reset = struct.pack("ii", 1, 0)

@@ -60,6 +60,7 @@ def test_unfinished_headers_hold_no_thread(worker_class: str) -> None:
         assert "Traceback" not in service.log
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("worker_class", OURS)
 def test_unfinished_headers_are_closed_after_the_timeout(worker_class: str) -> None:
     with Service(WORKER_CLASS=worker_class, WORKERS=1, THREADS=2) as service, contextlib.ExitStack() as stack:
@@ -108,6 +109,7 @@ def try_to_send(connection: Connection, said: bytes) -> None:
 # ---- connections opened before they are needed -------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("worker_class", OURS)
 def test_unused_connection_is_kept_for_keepalive(worker_class: str) -> None:
     keepalive = int(HEADER_TIMEOUT) + 3
@@ -154,6 +156,7 @@ def test_oldest_silent_connection_is_closed_for_a_new_one(worker_class: str) -> 
 # ---- headers that arrive while their worker stops ----------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
 def test_request_that_began_before_the_stop_gets_its_response(number: signal.Signals) -> None:
     """Complete the headers when the worker has been stopping for longer than silent connections have."""

@@ -102,6 +102,7 @@ def call(app: Flask, request: Request, path: str) -> tuple[int, dict[str, str], 
     return int(status.split()[0]), found, text
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_hostile_input_gets_our_own_responses_only(hostile_app: Flask) -> None:
     rules = sorted({rule.rule for rule in hostile_app.url_map.iter_rules()})

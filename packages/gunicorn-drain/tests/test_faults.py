@@ -126,6 +126,7 @@ def test_drain_loses_nothing_because_of_a_fault(owner: str, name: str, tmp_path:
         assert_logged_once(service, name, processes=1)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("owner", "name"), WORKER_PARTS, ids=[name for _, name in WORKER_PARTS])
 def test_service_survives_a_fault_when_a_worker_is_replaced(owner: str, name: str, tmp_path: Path) -> None:
     with start(tmp_path, owner, name) as service:

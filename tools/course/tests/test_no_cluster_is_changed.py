@@ -96,6 +96,7 @@ def test_a_call():
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["one process", "xdist"])
 @pytest.mark.parametrize(
     "command", [["kubectl", "delete", "namespace", "x"], ["kubectl", "get", "pods"]], ids=" ".join

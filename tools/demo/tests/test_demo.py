@@ -19,6 +19,7 @@ def demo(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*DEMO, *arguments], capture_output=True, text=True, timeout=120, check=False)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_update_loses_requests_only_without_the_drain() -> None:
     with reservation() as off, reservation() as on:
