@@ -117,6 +117,26 @@ FILES: dict[str, tuple[Sequence[Change], set[tuple[Severity, str]]]] = {
         set(),
     ),
     "probe that nobody may execute": ([exec_probe(START), file(START, SLEEPS)], {(LOSES, "probe-port")}),
+    "probe that nobody may execute, within a script": (
+        [exec_probe("sh", "-c", START), file(START, SLEEPS)],
+        {(LOSES, "probe-port")},
+    ),
+    "probe that a script replaces itself with": (
+        [exec_probe("bash", "-ec", f"exec {START} --quick"), file(START, SLEEPS)],
+        {(LOSES, "probe-port")},
+    ),
+    "probe that a script need not execute": (
+        [exec_probe("sh", "-c", f"test ! -e /tmp/x || {START}"), file(START, SLEEPS)],
+        set(),
+    ),
+    "probe without its first line, within a script": (
+        [exec_probe("sh", "-c", START), file(START, "curl -f localhost:8000/health\n", 0o755)],
+        set(),
+    ),
+    "server that nobody may execute, within a script": (
+        [command("sh", "-c", f"exec {START}"), file(START, EXECS)],
+        {(LOSES, "settings")},
+    ),
     "probe of mode 0755": ([exec_probe(START), file(START, SLEEPS, 0o755)], set()),
     "mode 0755 in decimal": ([file(START, EXECS, 755)], {(LOSES, "refused")}),
     "mode 0777 in decimal": ([file(START, EXECS, 777)], {(LOSES, "refused")}),

@@ -26,6 +26,13 @@ def of_http(**replicas: int) -> Change:
     return added("http.keda.sh/v1alpha1", "HTTPScaledObject", "web", fields)
 
 
+def paused(pods: str, **fields: Any) -> Change:
+    """Add a ScaledObject of KEDA that is paused at a number of pods."""
+    target = {"scaleTargetRef": {"name": "web"}, "triggers": [{"type": "cpu", "metadata": {"value": "50"}}]}
+    annotations = {"autoscaling.keda.sh/paused-replicas": pods}
+    return added("keda.sh/v1alpha1", "ScaledObject", "web", {**target, **fields}, annotations)
+
+
 def budget(**fields: Any) -> Change:
     return lambda objects: objects[2]["spec"].update(fields)
 
@@ -95,6 +102,13 @@ NEIGHBOURS: dict[str, tuple[Sequence[Change], set[tuple[Severity, str]]]] = {
         [no_replicas, added("autoscaling/v2", "HorizontalPodAutoscaler", "web", {**AUTOSCALER, **ONE})],
         {(RISKS, "replicas")},
     ),
+    # KEDA holds a paused workload at the annotation's number, whatever its minimum is.
+    "ScaledObject of two paused at one": (
+        [no_replicas, paused("1", minReplicaCount=2, maxReplicaCount=9)],
+        {(RISKS, "replicas")},
+    ),
+    "ScaledObject of none paused at three": ([no_replicas, paused("3", maxReplicaCount=9)], set()),
+    "ScaledObject of two paused at none": ([no_replicas, paused("0", minReplicaCount=2)], set()),
     "budget with an eviction policy in small letters": (
         [budget(unhealthyPodEvictionPolicy="alwaysAllow")],
         {(LOSES, "refused")},

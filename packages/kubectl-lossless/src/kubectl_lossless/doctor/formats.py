@@ -80,7 +80,8 @@ def _workload(result: Result) -> str:
     if not workload.serves:
         lines.append("  serves no requests as far as can be seen: nothing to lose, so little is checked")
     elif workload.scaled_to_zero:
-        lines.append("  has no pods (replicas: 0): their number and pace are not checked")
+        why = "replicas" if workload.paused_at is None else "paused-replicas"
+        lines.append(f"  has no pods ({why}: 0): their number and pace are not checked")
     if not result.findings and workload.serves:
         lines.append("  nothing found that would lose a request")
     heading = None

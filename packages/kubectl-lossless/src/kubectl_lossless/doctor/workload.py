@@ -35,6 +35,8 @@ MAXIMUM: dict[str, Path] = {
 }
 """Path of their maximum number of pods."""
 
+PAUSED = "autoscaling.keda.sh/paused-replicas"
+"""Annotation of a ScaledObject with the number of pods, a text, at which KEDA holds its workload."""
 
 ONE_AT_A_TIME = {
     "configurable-http-proxy": "the routes of JupyterHub's proxy are in the memory of one pod",
@@ -328,18 +330,34 @@ class Workload(Manifest):
     @property
     def minimum_path(self) -> Path:
         """Path of the minimum number of its pods in the object that scales it, else of their number in it."""
-        return ("spec", "replicas") if self.autoscaler is None else MINIMUM[self.autoscaler.kind][0]
+        if self.autoscaler is None:
+            return ("spec", "replicas")
+        if self.paused_at is not None:
+            return ("metadata", "annotations", PAUSED)
+        return MINIMUM[self.autoscaler.kind][0]
+
+    @cached_property
+    def paused_at(self) -> int | None:
+        """Number of pods at which KEDA holds it; None where nothing does."""
+        if self.autoscaler is None or self.autoscaler.kind != "ScaledObject":
+            return None
+        found = str(self.autoscaler.annotations.get(PAUSED, ""))
+        return int(found) if re.fullmatch(r"[0-9]{1,9}", found) else None
 
     @property
     def low_maximum_path(self) -> Path | None:
         """Path of the maximum number of its pods, where that is below 2 in the object that scales it."""
-        path = MAXIMUM[self.autoscaler.kind] if self.autoscaler is not None else ()
+        if self.autoscaler is None or self.paused_at is not None:
+            return None
+        path = MAXIMUM[self.autoscaler.kind]
         most = self._pods_at(path)
         return path if most is not None and most < 2 else None
 
     @property
     def replicas(self) -> int:
         """Minimum number of its pods; with an autoscaler, the autoscaler's."""
+        if self.paused_at is not None:
+            return self.paused_at
         default = 1 if self.autoscaler is None else MINIMUM[self.autoscaler.kind][1]
         found = self._pods_at(self.minimum_path)
         return default if found is None else found
@@ -353,5 +371,7 @@ class Workload(Manifest):
 
     @property
     def scaled_to_zero(self) -> bool:
-        """True where the manifest itself asks for no pods."""
+        """True where the manifest itself asks for no pods, or where KEDA is paused at none."""
+        if self.paused_at is not None:
+            return self.paused_at == 0
         return self.autoscaler is None and self.kind != "DaemonSet" and self.spec.get("replicas") == 0

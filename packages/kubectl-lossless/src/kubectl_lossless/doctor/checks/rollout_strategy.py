@@ -56,7 +56,7 @@ def replicas(workload: Workload) -> Iterator[Finding]:
         "Nobody responds while it is evicted or restarts, and in its drain the Service has no ready "
         "pod until another one is.",
         path,
-        (Change(path, 2), *_higher_maximum(workload)),
+        (Change(path, 2 if workload.paused_at is None else "2"), *_higher_maximum(workload)),
         object="" if scaler is None else scaler.name,
     )
 

@@ -210,14 +210,23 @@ AS_EXECUTABLE = "`defaultMode: 0755` in its volume, or the shell before it"
 """Remedy for a file of a ConfigMap that cannot be executed."""
 
 
+def _only_command(start: Start) -> list[str]:
+    """Return the command of a script behind -c that has one and ends as it does; [] for another script."""
+    if start.script_index is None or re.search(r"[;&|!\n]", start.words[start.script_index]):
+        return []
+    return start.commands[0] if len(start.commands) == 1 else []
+
+
 def cannot_execute(start: Start) -> str:
     """Return why a command line cannot start its file from a ConfigMap; "" for another one."""
-    first = start.words[0] if start.words else ""
-    if start.program and start.program[0] in start.not_executable:
-        return f"{start.program[0]} is a file of a ConfigMap that nobody may execute"
+    command = _only_command(start)
+    first = command[0] if command else start.words[0] if start.words else ""
+    program = command or start.program
+    if program and program[0] in start.not_executable:
+        return f"{program[0]} is a file of a ConfigMap that nobody may execute"
     text = start.files.get(first, "#!")
-    # Inits, env and others of that kind give a file without the line to sh; the kernel does not.
-    if not text.startswith("#!"):
+    # Shells, inits, env and others of that kind give a file without the line to sh; the kernel does not.
+    if not text.startswith("#!") and not command:
         return f"{first} does not begin with #!, so the kernel cannot execute it"
     if text.partition("\n")[0].endswith("\r"):
         return f"the first line of {first} ends with a carriage return, a part of it to the kernel"
