@@ -200,6 +200,8 @@ def test_verdict_names_the_true_cause_and_nothing_else_is_changed(shop: Shop, na
     status, found, said = shop.measure(workload.reference, "--url", url, "--yes", "--rps", "100", *more)
     assert status == (1 if found["lost"] else 0), said
     assert_causes(found, workload)
+    warned = [note for note in found["notes"] if note.startswith("Kubernetes warned")]
+    assert [note.split()[2] for note in warned] == [workload.warned] * bool(workload.warned), warned
     after = objects(shop.kubectl)
     key = f"{workload.objects()[0]['kind']} {MEASURED}/web"
     for each in (before, after):

@@ -45,6 +45,11 @@ def prestop(workload: Object) -> None:
     container(workload)["lifecycle"] = {"preStop": {"sleep": {"seconds": 4}}}
 
 
+def failing_hook(workload: Object) -> None:
+    """Add a preStop hook that fails at once."""
+    container(workload)["lifecycle"] = {"preStop": {"exec": {"command": ["false"]}}}
+
+
 def shell(workload: Object) -> None:
     """Start the server from a shell that stays process 1, with a short grace period.
 
@@ -89,7 +94,8 @@ class Workload:
     """Workload whose rollouts lose requests from known causes.
 
     `causes`: causes of its losses, empty if it loses nothing. `some`: every rollout must lose a request.
-    `slow`: number of clients that send slow requests, too.
+    `slow`: number of clients that send slow requests, too. `warned`: reason of an event of Kubernetes that is
+    noted, "" for none.
     """
 
     name: str
@@ -97,6 +103,7 @@ class Workload:
     causes: frozenset[str]
     some: bool = True
     slow: int = 0
+    warned: str = ""
 
     def objects(self) -> list[Object]:
         """Return the objects of the workload and its Service."""
@@ -121,6 +128,7 @@ WORKLOADS = {
         Workload("uvicorn", runs(*UVICORN), STOPS),
         Workload("go", runs("server"), STOPS),
         Workload("prestop", prestop, frozenset({"kept"}), some=False),
+        Workload("failing-hook", failing_hook, STOPS, warned="FailedPreStopHook"),
         # Of fewer clients, no request may be in flight when the pods are killed.
         Workload("shell", shell, frozenset({"killed"}), slow=12),
         Workload("no-probe", no_probe, frozenset({"not-listening", "kept"})),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from kubectl_lossless.measure.events import Event, Scaled
 from kubectl_lossless.measure.load import Closed, Failure, Kind, Response, Result
 from kubectl_lossless.measure.pod import Pod, State
 from kubectl_lossless.measure.report import Report, report_json, terminal
@@ -56,6 +57,8 @@ def small() -> Report:
         load=load,
         pods=[old, new],
         old=["old-a"],
+        events=[Event(106.0, "Pod/old-a", "FailedPreStopHook", "PreStopHook failed", warning=True)],
+        scaled=[Scaled(90.0, "web-a", 1), Scaled(101.0, "web-b", 1)],
     )
 
 

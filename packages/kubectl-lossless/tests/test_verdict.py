@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from kubectl_lossless.measure.events import Event
 from kubectl_lossless.measure.evidence import Advice, Evidence
 from kubectl_lossless.measure.load.lost import Kind
 from kubectl_lossless.measure.load.record import Closed, Failure, Response, Result
@@ -224,6 +225,23 @@ def test_objects_that_could_not_be_seen_are_noted() -> None:
     assert causes(found) == {"unexplained": 1}
     assert "could not be watched" in found.groups[0].why
     assert "Not seen: the pods. pods is forbidden" in found.notes
+
+
+def test_warnings_of_kubernetes_are_noted_once_for_each_reason() -> None:
+    events = [
+        Event(1009, "Pod/new", "Unhealthy", "Readiness probe failed: connection refused", warning=True),
+        Event(1010, "Pod/old", "Killing", "Stopping container web"),
+        Event(1010.1, "Pod/old", "FailedPreStopHook", "PreStopHook failed", warning=True),
+        Event(1010.2, "Pod/old-2", "FailedPreStopHook", "PreStopHook failed", warning=True),
+        Event(1011, "Pod/stays", "Unhealthy", "Liveness probe failed: timeout", warning=True),
+        Event(900, "Pod/stays", "BackOff", "from before the rollout", warning=True),
+    ]
+    load = Result("http://x", {"idle": 1}, started=990, ended=1030)
+    found = verdict(Evidence(load, (STAYS, OLD), ZERO, FACTS, FACTS, events=events))
+    assert found.notes == [
+        "Kubernetes warned: FailedPreStopHook of Pod/old and 1 more: PreStopHook failed",
+        "Kubernetes warned: Unhealthy of Pod/stays: Liveness probe failed: timeout",
+    ]
 
 
 def test_closed_idle_connections_are_noted() -> None:

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from kubectl_lossless.measure.events import Event
 from kubectl_lossless.measure.load.record import Result
 from kubectl_lossless.measure.pod import Pod, State
-from kubectl_lossless.measure.watch import Happening
 from kubectl_lossless.measure.workload import Facts
 
 EARLY = 1.0
@@ -42,7 +42,7 @@ class Evidence:
     leaving: Facts
     coming: Facts
     findings: Sequence[Advice] = ()
-    events: Sequence[Happening] = ()
+    events: Sequence[Event] = ()
     unseen: Mapping[str, str] = field(default_factory=dict)
     listed: Mapping[str, float] = field(default_factory=dict)
     """Resources that were listed again and again because they could not be watched, and the seconds by which

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -71,6 +72,20 @@ class Pod:
     def state(self) -> State:
         """The present state."""
         return self.states[-1][1]
+
+    def mark(self, mark: Mark, *, once: bool = False) -> None:
+        """Keep that a moment of its life is now; `once`: unless it was before."""
+        if not once or self.marked(mark) is None:
+            self.marks.append((time.time(), mark))
+
+    def enter(self, state: State) -> None:
+        """Keep a change of its state; a deletion that began and ended between two lists is one too."""
+        if self.states and self.state in (state, State.GONE):
+            return
+        now = time.time()
+        if state is State.GONE and self.states and self.state not in (State.DRAINING, State.ENDED):
+            self.states.append((now, State.DRAINING))
+        self.states.append((now, state))
 
     def since(self, state: State) -> float | None:
         """Return the time at which the state began first; None if it never did."""

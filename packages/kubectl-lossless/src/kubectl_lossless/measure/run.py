@@ -381,4 +381,6 @@ def made(  # noqa: PLR0913, PLR0917 - the parts of a report
         load=load.result,
         pods=pods,
         old=old_names,
+        events=watch.events,
+        scaled=watch.scaled,
     )

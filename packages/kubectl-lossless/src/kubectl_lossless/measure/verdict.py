@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from kubectl_lossless.measure.events import Event
 from kubectl_lossless.measure.evidence import EARLY, Advice, Evidence
 from kubectl_lossless.measure.explanation import CHECKS, OWN_ADVICE, PHRASES, explain, kind_of, when_of
 from kubectl_lossless.measure.judge import Blame, Cause, Judge, moment
@@ -85,7 +86,7 @@ def verdict(evidence: Evidence) -> Verdict:
         lost=evidence.load.lost,
         explained=sum(group.count for group in groups if group.explained),
         groups=groups,
-        notes=[*tested(evidence), *not_seen(evidence)],
+        notes=[*tested(evidence), *warned(evidence), *not_seen(evidence)],
     )
 
 
@@ -150,6 +151,24 @@ def tested(evidence: Evidence) -> list[str]:
     if load.cpu and load.cpu > 0.9:
         found.append(f"The load itself used {load.cpu:.0%} of a core: its times are not the service's alone.")
     return found
+
+
+NOT_READY_YET = re.compile(r"(Readiness|Startup) probe\b")
+"""Message of a warning that belongs to each start of a pod, and to each drain."""
+
+
+def warned(evidence: Evidence) -> list[str]:
+    """Return the warnings that Kubernetes recorded from the rollout's start on, one line for each reason."""
+    found: dict[str, list[Event]] = defaultdict(list)
+    for each in evidence.events:
+        if each.warning and each.at >= evidence.zero - EARLY and not NOT_READY_YET.match(each.message):
+            found[each.reason].append(each)
+    lines = []
+    for reason, events in found.items():
+        objects = list(dict.fromkeys(event.object for event in events))
+        more = f" and {len(objects) - 1} more" if len(objects) > 1 else ""
+        lines.append(f"Kubernetes warned: {reason} of {objects[0]}{more}: {events[0].message}")
+    return lines
 
 
 NAMES = {"endpointslices": "EndpointSlices", "replicasets": "ReplicaSets", "deployment": "workload"}

@@ -1,7 +1,8 @@
 """The report of one experiment."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from kubectl_lossless.measure.events import Event, Scaled
 from kubectl_lossless.measure.load.record import Result
 from kubectl_lossless.measure.pod import Pod
 from kubectl_lossless.measure.verdict import Verdict
@@ -23,3 +24,5 @@ class Report:
     pods: list[Pod]
     old: list[str]
     verdict: Verdict | None = None
+    events: list[Event] = field(default_factory=list)
+    scaled: list[Scaled] = field(default_factory=list)

@@ -17,6 +17,9 @@ ones lie before it. `ms` are milliseconds.
     closed      for each connection closed without notice {at, client}
     pods        for each pod {name, version, revision, node, restarts, stuck, states: [[at, state], ...],
                 marks: [[at, what], ...]}
+    events      for each event of Kubernetes about the workload, its ReplicaSets or its pods {at, object,
+                reason, message, warning}
+    scaled      for each ReplicaSet at the start, and for each change {at, replicaset, replicas}
     verdict     null, or why the requests were lost, kubectl_lossless.measure.verdict.Verdict
 """
 
@@ -26,6 +29,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from kubectl_lossless.measure.events import Event, Scaled
 from kubectl_lossless.measure.load.clients import Client
 from kubectl_lossless.measure.load.lost import Kind
 from kubectl_lossless.measure.load.record import Closed, Failure, Response, Result
@@ -84,6 +88,8 @@ def to_json(report: Report) -> dict[str, Any]:
             }
             for pod in report.pods
         ],
+        "events": [{**asdict(event), "at": at(event.at)} for event in report.events],
+        "scaled": [{**asdict(change), "at": at(change.at)} for change in report.scaled],
         "verdict": report.verdict.to_json() if report.verdict else None,
     }
 
@@ -145,6 +151,8 @@ def from_json(found: dict[str, Any]) -> Report:
         ],
         old=found["old"],
         verdict=Verdict.from_json(found["verdict"]) if found.get("verdict") else None,
+        events=[Event(**{**event, "at": event["at"] + zero}) for event in found.get("events", [])],
+        scaled=[Scaled(**{**change, "at": change["at"] + zero}) for change in found.get("scaled", [])],
     )
 
 
