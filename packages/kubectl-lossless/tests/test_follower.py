@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from kubectl_lossless.kubectl import Kubectl, KubectlError, Object
 from kubectl_lossless.measure.follower import Follower, Stream
+from tests.waiting import wait_until
 
 POD = {"type": "ADDED", "object": {"kind": "Pod", "metadata": {"name": "web-a"}}}
 
@@ -36,13 +36,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.02)
-
-
 def test_trouble_ends_with_the_first_event_of_a_watch(folder: Path) -> None:
     """The API server may come back after the list that failed, and before the watch that begins then."""
     (folder / "error").write_text("The connection to the server was refused")
@@ -57,9 +50,9 @@ def test_trouble_ends_with_the_first_event_of_a_watch(folder: Path) -> None:
     follower = Follower(Kubectl("x"), "n", Stream("pods", ["pods"], take, list_again))
     follower.start()
     try:
-        wait_until(lambda: follower.trouble is not None)
+        wait_until(lambda: follower.trouble is not None, "trouble")
         (folder / "error").unlink()
-        wait_until(lambda: follower.trouble is None)
+        wait_until(lambda: follower.trouble is None, "the end of the trouble")
         assert taken == ["web-a"]
     finally:
         follower.stop()
@@ -74,7 +67,7 @@ def test_objects_that_may_not_be_watched_are_listed_again(folder: Path) -> None:
     follower = Follower(Kubectl("x"), "n", stream)
     follower.start()
     try:
-        wait_until(lambda: len(lists) > 2)
+        wait_until(lambda: len(lists) > 2, "three lists")
     finally:
         follower.stop()
         follower.join(10)
@@ -89,7 +82,7 @@ def test_objects_that_nothing_lists_again_are_unseen(folder: Path) -> None:
     follower = Follower(Kubectl("x"), "n", Stream("events", ["events"], lambda _, __: None))
     follower.start()
     try:
-        wait_until(lambda: bool(follower.unseen))
+        wait_until(lambda: follower.unseen, "the message")
     finally:
         follower.stop()
         follower.join(10)

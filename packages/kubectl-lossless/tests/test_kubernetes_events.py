@@ -22,7 +22,7 @@ def replicaset(name: str, replicas: int, owner: str = "web") -> dict[str, Any]:
     return {"metadata": {"name": name, "ownerReferences": [{"name": owner}]}, "spec": {"replicas": replicas}}
 
 
-def test_sizes_of_the_replicasets_are_kept_where_they_change() -> None:
+def test_each_change_of_the_size_of_a_replicaset_is_kept() -> None:
     replicasets = ReplicaSets("web")
     for found in (
         replicaset("web-a", 2),

@@ -3,17 +3,9 @@
 from typing import Any
 
 import pytest
+from objects import pod
 
 from kubectl_lossless.measure.pod import Pod, State, state_of, stuck_of, version_of
-
-
-def pod(phase: str = "Running", ready: bool = False, **more: Any) -> dict[str, Any]:
-    conditions = [{"type": "Ready", "status": str(ready)}]
-    return {
-        "metadata": {"name": "p", "uid": "1", "labels": {"pod-template-hash": "h"}},
-        "spec": {"containers": [{"name": "flask", "image": "r:5000/flask:7"}]},
-        "status": {"phase": phase, "conditions": conditions, **more},
-    }
 
 
 @pytest.mark.parametrize(

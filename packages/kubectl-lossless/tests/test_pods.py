@@ -2,18 +2,11 @@
 
 from typing import Any
 
+from objects import pod
+
 from kubectl_lossless.measure.endpoints import Endpoint, endpoints_of
 from kubectl_lossless.measure.pod import Mark, State
 from kubectl_lossless.measure.pods import Pods
-
-
-def pod(phase: str = "Running", ready: bool = False, **more: Any) -> dict[str, Any]:
-    conditions = [{"type": "Ready", "status": str(ready)}]
-    return {
-        "metadata": {"name": "p", "uid": "1", "labels": {"pod-template-hash": "h"}},
-        "spec": {"containers": [{"name": "flask", "image": "r:5000/flask:7"}]},
-        "status": {"phase": phase, "conditions": conditions, **more},
-    }
 
 
 def seen(name: str, uid: str, **more: Any) -> dict[str, Any]:

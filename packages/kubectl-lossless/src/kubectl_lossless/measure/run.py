@@ -18,7 +18,14 @@ from kubectl_lossless.measure.report import Report
 from kubectl_lossless.measure.rollout import wait_for_rollout
 from kubectl_lossless.measure.verdict import verdict
 from kubectl_lossless.measure.watch import Watch
-from kubectl_lossless.measure.workload import Facts, Reference, RolloutError, refuse_unrollable, template
+from kubectl_lossless.measure.workload import (
+    Facts,
+    Reference,
+    RolloutError,
+    grace_of,
+    refuse_unrollable,
+    template,
+)
 
 LEAD = 5.0
 """Duration of the steady load before the rollout, in seconds."""
@@ -330,8 +337,7 @@ class Run:
         """Let the load run until the last old pod has had its time to end; return the reason of a failure."""
         seconds = TAIL
         if not self._watch.sees_pods or blind:
-            grace = template(self._watch.deployment)["spec"].get("terminationGracePeriodSeconds", 30)
-            seconds += min(float(grace), BLIND_TAIL)
+            seconds += min(grace_of(self._watch.deployment), BLIND_TAIL)
         try:
             self.keep(seconds)
         except ServiceDownError:

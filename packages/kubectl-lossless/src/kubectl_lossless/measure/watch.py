@@ -27,10 +27,7 @@ from kubectl_lossless.measure.events import Event, Events, ReplicaSets, Scaled
 from kubectl_lossless.measure.follower import Follower, Stream, Take
 from kubectl_lossless.measure.pod import Pod, State
 from kubectl_lossless.measure.pods import Pods
-from kubectl_lossless.measure.workload import ROLLOUT, template
-
-DEFAULT_GRACE = 30.0
-"""Grace period of a pod whose template sets none, in seconds."""
+from kubectl_lossless.measure.workload import DEFAULT_GRACE, ROLLOUT, grace_of
 
 ENDPOINT_SLICES = "endpointslices.discovery.k8s.io"
 
@@ -130,7 +127,13 @@ class Watch:
                 lambda: self._take_deployment(self._get_deployment()),
             )
         ]
-        pods = Stream("pods", ["pods", "-l", self._labels], self._take_pod, self._take_pods, self._miss_pods)
+        pods = Stream(
+            "pods",
+            ["pods", "-l", self._labels],
+            self._keep(self._pods.take),
+            self._take_pods,
+            self._miss_pods,
+        )
         try:
             self._take_pods()
             streams.append(pods)
@@ -164,11 +167,11 @@ class Watch:
                 # They are all there is of the pods then, and must not be those of a watch that has ended.
                 self._take_slices if "pods" in self._refused else None,
             ),
-            Stream("events", ["events"], self._locked(self._events.take)),
+            Stream("events", ["events"], self._keep(self._events.take)),
         ]
         if self._kind in ("deployment", ROLLOUT):
-            taken = self._locked(self._replicasets.take)
-            found.append(Stream("replicasets", ["replicasets", "-l", self._labels], taken))
+            take = self._keep(self._replicasets.take)
+            found.append(Stream("replicasets", ["replicasets", "-l", self._labels], take))
         usable = []
         for stream in found:
             try:
@@ -179,14 +182,15 @@ class Watch:
                 self._refused[stream.name] = error.said
         return usable
 
-    def _locked(self, take: Take) -> Take:
-        """Return a function that calls the other while nothing else changes."""
+    def _keep(self, take: Take) -> Take:
+        """Return a function that calls the other while nothing else changes, and wakes those that wait."""
 
-        def taken(event: str, found: Object) -> None:
+        def kept(event: str, found: Object) -> None:
             with self._changed:
                 take(event, found)
+                self._changed.notify_all()
 
-        return taken
+        return kept
 
     def _get_deployment(self) -> Object:
         return self._kubectl.objects("get", self._kind, self._name, "-n", self._namespace)[0]
@@ -211,18 +215,14 @@ class Watch:
         return found
 
     def _take_pods(self) -> None:
+        take = self._keep(self._pods.take)
         for pod in self._list_pods():
-            self._take_pod("ADDED", pod)
+            take("ADDED", pod)
 
     def _miss_pods(self) -> None:
         """Find the pods deleted between our list and the watch's own, which the watch does not report."""
         with contextlib.suppress(KubectlError):
             self._list_pods()
-
-    def _take_pod(self, event: str, found: Object) -> None:
-        with self._changed:
-            self._pods.take(event, found)
-            self._changed.notify_all()
 
     def _take_slice(self, event: str, found: Object) -> None:
         """Keep an EndpointSlice, and its changes to the pods."""
@@ -243,8 +243,7 @@ class Watch:
         """Keep the endpoints of the pods, and follow pods that are not seen otherwise."""
         endpoints = endpoints_of(self._slices.values(), self._kind, self._name)
         if "pods" in self._refused:
-            grace = template(self.deployment)["spec"].get("terminationGracePeriodSeconds") or DEFAULT_GRACE
-            self._pods.follow_endpoints(endpoints, float(grace))
+            self._pods.follow_endpoints(endpoints, grace_of(self.deployment) or DEFAULT_GRACE)
         self._pods.take_endpoints(endpoints)
         self._changed.notify_all()
 

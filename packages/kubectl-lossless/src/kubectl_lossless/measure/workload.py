@@ -13,6 +13,9 @@ from kubectl_lossless.rolling_update import amount
 ROLLOUT = "rollouts.argoproj.io"
 """Argo Rollouts' kind, with its group: kubectl's `rollout` is a command."""
 
+DEFAULT_GRACE = 30.0
+"""Grace period of a pod whose template sets none, in seconds."""
+
 
 class RolloutError(Exception):
     """The rollout is not, or does not become, complete; the message has the remedy."""
@@ -154,7 +157,7 @@ class Facts:
             pre_stop=None
             if None in hooks
             else max((hook for hook in hooks if hook is not None), default=0.0),
-            grace=float(pod.get("terminationGracePeriodSeconds", 30)),
+            grace=grace_of(workload),
             readiness=any(each.get("readinessProbe") for each in serving),
             container=str(serving[0]["name"]),
             image=str(serving[0].get("image", "")),
@@ -182,6 +185,11 @@ def template(workload: Object) -> Object:
     """Return the workload's pod template."""
     found: Object = workload["spec"]["template"]
     return found
+
+
+def grace_of(workload: Object) -> float:
+    """Return the grace period of the workload's pods, in seconds."""
+    return float(template(workload)["spec"].get("terminationGracePeriodSeconds", DEFAULT_GRACE))
 
 
 def refuse_unrollable(reference: Reference, workload: Object) -> None:

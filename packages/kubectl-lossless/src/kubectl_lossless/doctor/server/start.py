@@ -220,10 +220,10 @@ def _only_command(start: Start) -> list[str]:
 def cannot_execute(start: Start) -> str:
     """Return why a command line cannot start its file from a ConfigMap; "" for another one."""
     command = _only_command(start)
-    first = command[0] if command else start.words[0] if start.words else ""
-    program = command or start.program
-    if program and program[0] in start.not_executable:
-        return f"{program[0]} is a file of a ConfigMap that nobody may execute"
+    start = replace(start, words=tuple(command)) if command else start
+    first = start.words[0] if start.words else ""
+    if start.program and start.program[0] in start.not_executable:
+        return f"{start.program[0]} is a file of a ConfigMap that nobody may execute"
     text = start.files.get(first, "#!")
     # Shells, inits, env and others of that kind give a file without the line to sh; the kernel does not.
     if not text.startswith("#!") and not command:
